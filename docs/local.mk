@@ -1,0 +1,15 @@
+# docs - man pages (dist_man_MANS += docs/man/name.N) and the other documents (EXTRA_DIST).
+
+dist_man_MANS += \
+	docs/man/dflockd-protocol.7 \
+	docs/man/dflockd.8
+
+EXTRA_DIST += \
+	docs/HACKING.md \
+	docs/internals/design.md \
+	docs/internals/journal.md \
+	docs/internals/processes.md \
+	docs/internals/table.md \
+	docs/internals/testing.md \
+	docs/internals/wakeups.md \
+	docs/rules.md

@@ -1,0 +1,73 @@
+/*
+ * base/num.c - see num.h.
+ */
+#include "base/num.h"
+
+#include <errno.h>
+#include <stdbool.h>
+
+int num_parse_i64(const char *s, size_t n, int64_t *out)
+{
+    bool negative = n > 0 && s[0] == '-';
+    bool fits = true;
+    int64_t value = 0;
+    size_t i = n > 0 && (s[0] == '-' || s[0] == '+');
+
+    if (i == n)
+        return -EINVAL;
+    for (; i < n; i++) {
+        int digit = s[i] - '0';
+
+        if (digit < 0 || digit > 9)
+            return -EINVAL;
+        /* Subtracting for negative ones, because INT64_MIN has no positive counterpart. Goes on to
+         * the end after an overflow: syntax comes before range. */
+        if (__builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, negative ? -digit : digit, &value))
+            fits = false;
+    }
+    if (!fits)
+        return -ERANGE;
+    *out = value;
+    return 0;
+}
+
+size_t num_format_u64(char *out, uint64_t value)
+{
+    char reversed[NUM_U64_DIGITS];
+    size_t n = 0;
+
+    do {
+        reversed[n++] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    for (size_t i = 0; i < n; i++)
+        out[i] = reversed[n - 1 - i];
+    return n;
+}
+
+void num_format_hex(char out[NUM_HEX_DIGITS], uint64_t value)
+{
+    for (int i = NUM_HEX_DIGITS - 1; i >= 0; i--) {
+        out[i] = "0123456789abcdef"[value & 15];
+        value >>= 4;
+    }
+}
+
+int num_parse_hex(const char in[NUM_HEX_DIGITS], uint64_t *out)
+{
+    uint64_t value = 0;
+
+    for (int i = 0; i < NUM_HEX_DIGITS; i++) {
+        char c = in[i];
+
+        if (c >= '0' && c <= '9')
+            value = value << 4 | (uint64_t)(c - '0');
+        else if (c >= 'a' && c <= 'f')
+            value = value << 4 | (uint64_t)(c - 'a' + 10);
+        else
+            return -EINVAL;
+    }
+    *out = value;
+    return 0;
+}

@@ -1,0 +1,23 @@
+/*
+ * config/validate.h - what only shows when settings are seen together, and where each came from.
+ * Runs where load.c does.
+ */
+#ifndef CONFIG_VALIDATE_H
+#define CONFIG_VALIDATE_H
+
+#include "config/report.h"
+#include "config/settings.h"
+
+/* Fills in what depends on other settings (http_host, log_level), then reports contradictions. */
+void config_validate(struct settings *settings, struct config_report *report);
+
+/* How the value in use was given: "--port", "DFLOCKD_PORT" or "default". A constant, as below. */
+const char *config_origin(const struct settings *settings, enum option_id id);
+
+/* The same for any source. */
+const char *config_source_name(enum option_id id, enum setting_source source);
+
+/* Which of auth-token and auth-token-file the accepted tokens are from; OPTION_COUNT: no auth. */
+enum option_id config_auth_option(const struct settings *settings);
+
+#endif

@@ -1,0 +1,41 @@
+/*
+ * core/leases.h - when leases end: one timer wheel a shard.
+ */
+#ifndef CORE_LEASES_H
+#define CORE_LEASES_H
+
+#include "core/table.h"
+
+/* semantics.md, "Leases": the gap of a worker's outage extends them by this much at most. */
+#define LEASES_GRACE_NS UINT64_C(3000000000)
+
+/* While a worker does not answer, its overdue holders are looked at again this often or oftener;
+   and so are waiters that found no fence. */
+#define LEASES_LOOK_NS (UINT64_C(16) << WHEEL_TICK_SHIFT)
+
+/* True when the holder's lease has ended at tx->now, worker outages considered. */
+bool leases_ended(const struct tx *tx, const struct node *n);
+
+/* The node's end is set; it is in no slot. */
+void leases_insert(struct tx *tx, uint32_t node);
+void leases_remove(struct tx *tx, uint32_t node);
+
+/* Has table_expire() called within LEASES_LOOK_NS. */
+void leases_look_soon(struct tx *tx);
+
+/* Gives a holder in the wheel a new end. */
+void leases_set_end(struct tx *tx, uint32_t node, uint64_t end);
+
+/*
+ * One bounded step. LEASES_ENDED: *node's lease has ended, it is still in the wheel and the caller
+ * ends it. LEASES_MOVED: the wheel has moved on a little, call again. LEASES_IDLE: nothing is due.
+ */
+enum leases_step { LEASES_IDLE, LEASES_MOVED, LEASES_ENDED };
+enum leases_step leases_step(struct tx *tx, uint32_t *node);
+
+/* First tick at which slot (level * 64 + index) may hold something due, seen from w->now. */
+uint64_t leases_slot_start(const struct wheel *w, unsigned slot);
+
+uint64_t leases_add(uint64_t time, uint64_t ns); /* saturating at TIME_NEVER - 1 */
+
+#endif

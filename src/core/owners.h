@@ -1,0 +1,23 @@
+/*
+ * core/owners.h - what hangs on the owner of a node: its list in this shard, the pair index
+ * (owner, resource) → two-phase node, and the pending list of its worker.
+ */
+#ifndef CORE_OWNERS_H
+#define CORE_OWNERS_H
+
+#include "core/table.h"
+
+void owners_link(struct tx *tx, uint32_t owner, uint32_t node);
+void owners_unlink(struct tx *tx, uint32_t node);
+
+void owners_pair_insert(struct tx *tx, uint32_t node);
+void owners_pair_remove(struct tx *tx, uint32_t node);
+uint32_t owners_pair_find(const struct tx *tx, uint32_t owner, uint32_t res);
+uint32_t *owners_pair_bucket(const struct table *t, uint32_t shard, uint64_t conn_id,
+                             uint32_t res);
+
+/* Sets or clears NODE_TELL together with the pending list. */
+void owners_tell(struct tx *tx, uint32_t node);
+void owners_told(struct tx *tx, uint32_t node);
+
+#endif

@@ -1,0 +1,605 @@
+/*
+ * core/table.c - the operations. The shard's mutex is held; see table.h for the contract.
+ *
+ * How a node lives (docs/internals/table.md has the picture):
+ *   FREE → WAITING → HELD → FREE          by queue, grant, release
+ *   FREE → HELD → FREE                    granted at once
+ *   HELD → LAPSED → FREE                  the lease ended before its owner could hear of the grant
+ * Only end_hold() takes a slot from its holder and only hold() gives one, and pump() follows each
+ * end_hold() in the same transaction: so a free slot never stays beside a waiter (I2). Unless the
+ * fences have run out: then the shard is marked, and table_expire() grants when there are new ones.
+ */
+#include "core/table.h"
+
+#include "core/holder.h"
+#include "core/journal.h"
+#include "core/keymap.h"
+#include "core/leases.h"
+#include "core/owners.h"
+#include "core/pool.h"
+#include "core/queue.h"
+
+enum { EXPIRE_LOOK = 64, STARVED_LOOK = 64, EXTEND_STEP = 8 };
+
+void table_attach(struct table *t, void *base, const struct geometry *geo)
+{
+    t->base = base;
+    t->geo = geo;
+    t->owners = (struct owner *)(t->base + geo->owners);
+    t->next_due = (uint64_t *)(t->base + geo->next_due);
+    t->chunk_owner = (uint32_t *)(t->base + geo->chunk_owner);
+    t->chunks = t->base + geo->chunks;
+}
+
+void table_format(struct table *t)
+{
+    for (uint32_t i = 0; i < SHARD_COUNT; i++) {
+        struct shard *s = table_shard(t, i);
+
+        s->ticket_next = 1;
+        s->idle_oldest = TIME_NEVER;
+        t->next_due[i] = TIME_NEVER;
+    }
+}
+
+void tx_begin(struct tx *tx, struct table *t, uint32_t shard, uint64_t now)
+{
+    tx->t = t;
+    tx->s = table_shard(t, shard);
+    tx->shard = shard;
+    tx->now = now;
+    tx->tell = 0;
+    tx->ngrants = 0;
+    tx->expired = 0;
+}
+
+void tx_commit(struct tx *tx)
+{
+    journal_commit(&tx->s->journal);
+    if (tx->s->moving)
+        pool_settle(tx->t, tx->shard);
+}
+
+void tx_abort(struct tx *tx)
+{
+    journal_rollback(&tx->s->journal, tx->t->base, tx->t->geo->size);
+    pool_settle(tx->t, tx->shard);
+}
+
+bool table_owns_any(const struct table *t, uint32_t owner)
+{
+    const struct owner *o = &t->owners[owner];
+    uint32_t any = 0;
+
+    for (unsigned i = 0; i < SHARD_COUNT; i++)
+        any |= __atomic_load_n(&o->held[i], __ATOMIC_RELAXED);
+    if (any == 0)
+        return false;
+    /* What lies in a shard that is beyond repair is nobody's any more. */
+    for (unsigned i = 0; i < SHARD_COUNT; i++)
+        if (__atomic_load_n(&o->held[i], __ATOMIC_RELAXED) &&
+            __atomic_load_n(&table_shard(t, i)->state, __ATOMIC_RELAXED) != SHARD_QUARANTINED)
+            return true;
+    return false;
+}
+
+static bool fences_left(const struct tx *tx)
+{
+    return __atomic_load_n(tx->t->fence_next, __ATOMIC_RELAXED) <
+           __atomic_load_n(tx->t->fence_limit, __ATOMIC_ACQUIRE);
+}
+
+/* The next fence, or false when the range that may be used is at its end. Skipped fences (of a
+   transaction that is rolled back) are just that. */
+static bool next_fence(const struct tx *tx, uint64_t *out)
+{
+    uint64_t fence = __atomic_load_n(tx->t->fence_next, __ATOMIC_RELAXED);
+
+    do {
+        if (fence >= __atomic_load_n(tx->t->fence_limit, __ATOMIC_ACQUIRE))
+            return false;
+    } while (!__atomic_compare_exchange_n(tx->t->fence_next, &fence, fence + 1, true,
+                                          __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    *out = fence;
+    return true;
+}
+
+/* Makes a node that is in no list a holder. */
+static void hold(struct tx *tx, uint32_t res, uint32_t node, uint64_t fence)
+{
+    struct node *n = table_node(tx->t, node);
+
+    SET(tx, n->state, NODE_HELD);
+    SET(tx, n->order, fence);
+    SET(tx, n->salt, tx->salt(tx->salt_arg));
+    SET(tx, n->since, tx->now);
+    SET(tx, n->end, leases_add(tx->now, n->lease));
+    holder_push(tx, table_resource(tx->t, tx->shard, res), node);
+    leases_insert(tx, node);
+    tx->ngrants++;
+}
+
+/* Grants a free slot to the first waiter. One at most is free after one end_hold(). */
+static void pump(struct tx *tx, uint32_t res)
+{
+    struct resource *r = table_resource(tx->t, tx->shard, res);
+    uint32_t node = r->q_head;
+    struct node *n;
+    uint64_t fence;
+
+    if (r->nholders >= r->limit || !node)
+        return;
+    if (!next_fence(tx, &fence)) {
+        SET(tx, tx->s->starved, 1);
+        leases_look_soon(tx);
+        return;
+    }
+    n = table_node(tx->t, node);
+    queue_remove(tx, r, node);
+    SET(tx, n->flags, n->flags | NODE_UNTOLD);
+    hold(tx, res, node, fence);
+    if (n->flags & NODE_BLOCKED)
+        owners_tell(tx, node);
+}
+
+/* One step of a walk over the resources, once there are fences again: at most one grant. */
+static void feed_starved(struct tx *tx)
+{
+    uint32_t i = tx->s->starved;
+
+    for (unsigned looked = 0; i <= tx->s->res_bump && looked < STARVED_LOOK; looked++, i++) {
+        const struct resource *r = table_resource(tx->t, tx->shard, i);
+
+        if (r->state == RES_LIVE && r->q_head && r->nholders < r->limit) {
+            SET(tx, tx->s->starved, i); /* it may have more free slots */
+            pump(tx, i);
+            return;
+        }
+    }
+    SET(tx, tx->s->starved, i > tx->s->res_bump ? 0 : i);
+}
+
+/* Takes a holder out of holder list, token index and wheel. It is in no list then. */
+static void end_hold(struct tx *tx, uint32_t node)
+{
+    struct node *n = table_node(tx->t, node);
+
+    holder_remove(tx, table_resource(tx->t, tx->shard, n->res), node);
+    leases_remove(tx, node);
+}
+
+/* Frees a node that is in neither queue nor holder list. */
+static void forget(struct tx *tx, uint32_t node)
+{
+    owners_told(tx, node);
+    owners_pair_remove(tx, node);
+    owners_unlink(tx, node);
+    pool_free(tx, node);
+}
+
+static bool is_tombstone(const struct node *n)
+{
+    return n->state == NODE_LAPSED && (n->flags & NODE_TWO_PHASE) && !(n->flags & NODE_BLOCKED);
+}
+
+static void count_tomb(struct tx *tx, const struct node *n, int by)
+{
+    struct resource *r = table_resource(tx->t, tx->shard, n->res);
+    uint32_t *tombs = &tx->t->owners[n->owner].tombs[tx->shard];
+
+    SET(tx, r->ntombs, r->ntombs + (uint32_t)by);
+    if (is_tombstone(n))
+        SET(tx, *tombs, *tombs + (uint32_t)by);
+}
+
+static void forget_lapsed(struct tx *tx, uint32_t node)
+{
+    struct node *n = table_node(tx->t, node);
+    uint32_t res = n->res;
+
+    count_tomb(tx, n, -1);
+    forget(tx, node);
+    keymap_settle(tx, res);
+}
+
+/* A holder loses its slot, because its lease ended or it was evicted. Who could not know yet that
+   it was granted is told so later: the node stays, lapsed. */
+static void take_away(struct tx *tx, uint32_t node)
+{
+    struct node *n = table_node(tx->t, node);
+    uint32_t res = n->res;
+
+    end_hold(tx, node);
+    if (n->flags & (NODE_TELL | NODE_TWO_PHASE)) {
+        SET(tx, n->state, NODE_LAPSED);
+        SET(tx, n->since, tx->now);
+        count_tomb(tx, n, 1);
+    } else {
+        forget(tx, node);
+    }
+    pump(tx, res);
+    keymap_settle(tx, res);
+}
+
+/* A holder gives its slot back. */
+static void give_back(struct tx *tx, uint32_t node)
+{
+    uint32_t res = table_node(tx->t, node)->res;
+
+    end_hold(tx, node);
+    forget(tx, node);
+    pump(tx, res);
+    keymap_settle(tx, res);
+}
+
+static void leave_queue(struct tx *tx, uint32_t node)
+{
+    uint32_t res = table_node(tx->t, node)->res;
+
+    queue_remove(tx, table_resource(tx->t, tx->shard, res), node);
+    forget(tx, node);
+    keymap_settle(tx, res);
+}
+
+static void fill_grant(const struct node *n, uint32_t node, struct grant *out)
+{
+    out->node = node;
+    out->fence = n->order;
+    out->salt = n->salt;
+    out->lease = n->lease;
+}
+
+/* The client hears of its grant now: the lease starts anew. */
+static void settle_grant(struct tx *tx, uint32_t node, struct grant *out)
+{
+    struct node *n = table_node(tx->t, node);
+
+    owners_told(tx, node);
+    owners_pair_remove(tx, node);
+    SET(tx, n->flags, n->flags & ~(NODE_BLOCKED | NODE_UNTOLD));
+    leases_set_end(tx, node, leases_add(tx->now, n->lease));
+    fill_grant(n, node, out);
+}
+
+static uint32_t new_node(struct tx *tx, const struct acquire_args *args, uint32_t res)
+{
+    uint32_t node = pool_alloc(tx);
+    struct node *n;
+
+    if (!node)
+        return 0;
+    n = table_node(tx->t, node);
+    SET(tx, n->flags, 0);
+    SET(tx, n->res, res);
+    SET(tx, n->lease, args->lease);
+    SET(tx, n->tw_slot, 0);
+    owners_link(tx, args->owner, node);
+    if (args->two_phase)
+        owners_pair_insert(tx, node);
+    return node;
+}
+
+static enum verdict hold_new(struct tx *tx, const struct acquire_args *args, uint32_t res,
+                             struct grant *out)
+{
+    uint64_t fence;
+    uint32_t node;
+
+    if (!next_fence(tx, &fence))
+        return VERDICT_NO_FENCE;
+    node = new_node(tx, args, res);
+    if (!node)
+        return VERDICT_NO_NODES;
+    hold(tx, res, node, fence);
+    keymap_settle(tx, res);
+    fill_grant(table_node(tx->t, node), node, out);
+    return VERDICT_OK;
+}
+
+static enum verdict queue_new(struct tx *tx, const struct acquire_args *args, uint32_t res,
+                              struct grant *out)
+{
+    struct resource *r = table_resource(tx->t, tx->shard, res);
+    uint32_t node = new_node(tx, args, res);
+    struct node *n;
+
+    if (!node)
+        return VERDICT_NO_NODES;
+    n = table_node(tx->t, node);
+    SET(tx, n->state, NODE_WAITING);
+    SET(tx, n->order, tx->s->ticket_next);
+    SET(tx, tx->s->ticket_next, tx->s->ticket_next + 1);
+    SET(tx, n->since, tx->now);
+    if (!args->two_phase)
+        SET(tx, n->flags, n->flags | NODE_BLOCKED);
+    queue_push(tx, r, node);
+    out->node = node;
+    return VERDICT_QUEUED;
+}
+
+static enum verdict acquire_new_key(struct tx *tx, const struct acquire_args *args,
+                                    struct grant *out)
+{
+    enum verdict verdict;
+    uint32_t res;
+
+    if (!tx->reserved || *tx->reserved == 0)
+        return VERDICT_NEED_UNIT;
+    res = keymap_create(tx, &args->key, args->limit);
+    if (!res)
+        return VERDICT_MAX_LOCKS;
+    verdict = hold_new(tx, args, res, out);
+    if (verdict != VERDICT_OK)
+        tx_abort(tx); /* a resource without anything on it must not stay */
+    return verdict;
+}
+
+enum verdict table_acquire(struct tx *tx, const struct acquire_args *args, struct grant *out)
+{
+    uint32_t res = table_find(tx, &args->key);
+    struct resource *r;
+
+    out->node = 0;
+    if (!res)
+        return acquire_new_key(tx, args, out);
+    r = table_resource(tx->t, tx->shard, res);
+    if (args->two_phase) {
+        uint32_t mine = owners_pair_find(tx, args->owner, res);
+
+        if (mine) {
+            if (table_node(tx->t, mine)->state != NODE_LAPSED)
+                return VERDICT_ALREADY_ENQUEUED;
+            if (r->limit == args->limit)
+                forget_lapsed(tx, mine);
+        }
+    }
+    if (r->limit != args->limit)
+        return VERDICT_LIMIT_MISMATCH;
+    if (r->nholders < r->limit && !r->q_head)
+        return hold_new(tx, args, res, out);
+    if (args->max_waiters && r->nwaiters >= args->max_waiters)
+        return VERDICT_MAX_WAITERS;
+    if (args->try_only)
+        return VERDICT_TIMEOUT;
+    return queue_new(tx, args, res, out);
+}
+
+bool table_expire_key(struct tx *tx, const struct table_key *key)
+{
+    uint32_t res = table_find(tx, key);
+    uint32_t i;
+
+    if (!res)
+        return false;
+    i = table_resource(tx->t, tx->shard, res)->holders;
+    for (unsigned looked = 0; i && looked < EXPIRE_LOOK; looked++) {
+        if (leases_ended(tx, table_node(tx->t, i))) {
+            take_away(tx, i);
+            tx->expired++;
+            return true;
+        }
+        i = table_node(tx->t, i)->next;
+    }
+    return false;
+}
+
+enum verdict table_wait(struct tx *tx, const struct table_key *key, uint32_t owner, bool block,
+                        struct grant *out)
+{
+    uint32_t res = table_find(tx, key);
+    uint32_t node = res ? owners_pair_find(tx, owner, res) : 0;
+    struct node *n;
+
+    out->node = 0;
+    if (!node)
+        return VERDICT_NOT_ENQUEUED;
+    n = table_node(tx->t, node);
+    switch (n->state) {
+    case NODE_LAPSED:
+        forget_lapsed(tx, node);
+        return VERDICT_LEASE_EXPIRED;
+    case NODE_HELD:
+        if (leases_ended(tx, n)) {
+            give_back(tx, node);
+            tx->expired++;
+            return VERDICT_LEASE_EXPIRED;
+        }
+        settle_grant(tx, node, out);
+        return VERDICT_OK;
+    case NODE_WAITING:
+        if (!block) {
+            leave_queue(tx, node);
+            return VERDICT_TIMEOUT;
+        }
+        SET(tx, n->flags, n->flags | NODE_BLOCKED);
+        out->node = node;
+        return VERDICT_QUEUED;
+    default:
+        __builtin_trap(); /* I4: a free node is in no index */
+    }
+}
+
+/* The holder that `fence` and `salt` name, with its resource's activity refreshed; 0 = none. */
+static uint32_t find_held(struct tx *tx, const struct table_key *key, uint64_t fence,
+                          uint64_t salt)
+{
+    uint32_t res = table_find(tx, key);
+    uint32_t node = res ? holder_find(tx, res, fence, salt) : 0;
+
+    if (node)
+        SET(tx, table_resource(tx->t, tx->shard, res)->last_active, tx->now);
+    return node;
+}
+
+enum verdict table_release(struct tx *tx, const struct table_key *key, uint64_t fence,
+                           uint64_t salt)
+{
+    uint32_t node = find_held(tx, key, fence, salt);
+
+    if (!node)
+        return VERDICT_NOT_HELD;
+    if (table_node(tx->t, node)->flags & NODE_TELL)
+        take_away(tx, node); /* its owner still waits for an answer and gets one */
+    else
+        give_back(tx, node);
+    return VERDICT_OK;
+}
+
+enum verdict table_renew(struct tx *tx, const struct table_key *key, uint32_t owner,
+                         uint64_t fence, uint64_t salt, uint64_t lease)
+{
+    uint32_t node = find_held(tx, key, fence, salt);
+    struct node *n;
+
+    if (!node)
+        return VERDICT_NOT_HELD;
+    n = table_node(tx->t, node);
+    if (leases_ended(tx, n)) {
+        take_away(tx, node);
+        tx->expired++;
+        return VERDICT_NOT_HELD;
+    }
+    if (!(n->flags & NODE_TWO_PHASE)) /* what `w` restarts is the lease given to `e` */
+        SET(tx, n->lease, lease);
+    leases_set_end(tx, node, leases_add(tx->now, lease));
+    if (n->flags & NODE_KEPT) {
+        SET(tx, n->flags, n->flags & ~NODE_KEPT);
+        owners_link(tx, owner, node);
+    }
+    return VERDICT_OK;
+}
+
+enum verdict table_evict(struct tx *tx, const struct table_key *key, uint64_t fence)
+{
+    uint32_t res = table_find(tx, key);
+    uint32_t node = 0;
+    uint32_t i;
+
+    if (!res)
+        return VERDICT_NOT_HELD;
+    for (i = table_resource(tx->t, tx->shard, res)->holders; i; i = table_node(tx->t, i)->next) {
+        const struct node *n = table_node(tx->t, i);
+
+        if (fence ? n->order == fence : !node || n->order < table_node(tx->t, node)->order)
+            node = i;
+    }
+    if (!node)
+        return VERDICT_NOT_HELD;
+    take_away(tx, node);
+    return VERDICT_OK;
+}
+
+enum verdict table_deliver(struct tx *tx, uint32_t node, struct grant *out)
+{
+    struct node *n = table_node(tx->t, node);
+
+    out->node = 0;
+    if (n->state == NODE_LAPSED) {
+        forget_lapsed(tx, node);
+        return VERDICT_LEASE_EXPIRED;
+    }
+    settle_grant(tx, node, out);
+    return VERDICT_OK;
+}
+
+enum verdict table_unblock(struct tx *tx, uint32_t node, bool deliver, struct grant *out)
+{
+    struct node *n = table_node(tx->t, node);
+
+    out->node = 0;
+    if (n->state == NODE_WAITING) {
+        leave_queue(tx, node);
+        return VERDICT_TIMEOUT;
+    }
+    if (deliver)
+        return table_deliver(tx, node, out);
+    if (n->state == NODE_LAPSED)
+        forget_lapsed(tx, node);
+    else
+        give_back(tx, node);
+    return VERDICT_TIMEOUT;
+}
+
+/* The slot stays taken, but belongs to no connection any more. */
+static void detach(struct tx *tx, uint32_t node, bool kept)
+{
+    struct node *n = table_node(tx->t, node);
+
+    owners_pair_remove(tx, node);
+    owners_unlink(tx, node);
+    SET(tx, n->flags, kept ? NODE_KEPT : 0);
+}
+
+bool table_drop_owner(struct tx *tx, uint32_t owner, bool release_held, bool kept)
+{
+    uint32_t node = tx->t->owners[owner].held[tx->shard];
+    struct node *n;
+
+    if (!node)
+        return false;
+    n = table_node(tx->t, node);
+    switch (n->state) {
+    case NODE_WAITING:
+        leave_queue(tx, node);
+        break;
+    case NODE_LAPSED:
+        forget_lapsed(tx, node);
+        break;
+    default:
+        if (release_held || (n->flags & NODE_BLOCKED) || (kept && (n->flags & NODE_UNTOLD)))
+            give_back(tx, node);
+        else
+            detach(tx, node, kept);
+    }
+    return true;
+}
+
+bool table_drop_tombstone(struct tx *tx, uint32_t owner, uint64_t not_after)
+{
+    uint32_t i = tx->t->owners[owner].held[tx->shard];
+
+    for (; i; i = table_node(tx->t, i)->own_next) {
+        const struct node *n = table_node(tx->t, i);
+
+        if (is_tombstone(n) && n->since <= not_after) {
+            forget_lapsed(tx, i);
+            return true;
+        }
+    }
+    return false;
+}
+
+bool table_expire(struct tx *tx)
+{
+    uint32_t node = 0;
+
+    if (tx->s->starved && fences_left(tx)) {
+        feed_starved(tx);
+        return true;
+    }
+    switch (leases_step(tx, &node)) {
+    case LEASES_ENDED:
+        take_away(tx, node);
+        tx->expired++;
+        return true;
+    case LEASES_MOVED:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool table_extend(struct tx *tx, uint32_t owner, uint64_t gap, uint32_t *cursor)
+{
+    uint32_t i = *cursor ? table_node(tx->t, *cursor)->own_next
+                         : tx->t->owners[owner].held[tx->shard];
+
+    for (unsigned n = 0; i && n < EXTEND_STEP; n++, i = table_node(tx->t, i)->own_next) {
+        struct node *held = table_node(tx->t, i);
+
+        *cursor = i;
+        if (held->state == NODE_HELD)
+            leases_set_end(tx, i, leases_add(held->end, gap));
+    }
+    return i != 0;
+}

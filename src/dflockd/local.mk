@@ -1,0 +1,10 @@
+# src/dflockd - the server: the only directory that sees everything.
+
+sbin_PROGRAMS += src/dflockd/dflockd
+src_dflockd_dflockd_CPPFLAGS = $(AM_CPPFLAGS) $(CRYPTO_CFLAGS)
+src_dflockd_dflockd_SOURCES = \
+	src/dflockd/main.c
+src_dflockd_dflockd_LDADD = \
+	src/supervisor/libsupervisor.a \
+	src/config/libconfig.a \
+	$(LINK_WORKER)

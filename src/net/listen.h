@@ -1,0 +1,40 @@
+/*
+ * net/listen.h - the addresses a server listens on.
+ */
+#ifndef NET_LISTEN_H
+#define NET_LISTEN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { LISTEN_MAX = 64, LISTEN_TEXT = 128 };
+
+struct listener {
+    int fd;
+    int family;               /* AF_INET, AF_INET6, AF_UNIX */
+    bool loopback;            /* only this machine can connect */
+    char text[LISTEN_TEXT];   /* as bound: 127.0.0.1:6388, [::1]:6388, a path */
+};
+
+struct listen_set {
+    unsigned n;
+    struct listener l[LISTEN_MAX];
+    char unix_path[108]; /* to be removed at the end; "" = none */
+    char error[256];     /* why the last call failed, for a person */
+};
+
+/*
+ * Resolves `host` and binds all its addresses. Port 0: the kernel chooses, and further calls that
+ * pass 0 get the same port. 0 or a negative error with set->error filled.
+ */
+int listen_tcp(struct listen_set *set, const char *host, uint16_t port);
+
+/* Takes over the path of a socket that nobody listens on any more; refuses one that is in use, and
+   anything that is not a socket. */
+int listen_unix(struct listen_set *set, const char *path, unsigned mode);
+
+/* Closes all; removes the unix socket. */
+void listen_close(struct listen_set *set);
+
+#endif

@@ -1,0 +1,24 @@
+/*
+ * net/pass.h - messages with at most one descriptor, between processes of one machine.
+ */
+#ifndef NET_PASS_H
+#define NET_PASS_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/* A SOCK_SEQPACKET pair, both ends non-blocking and close-on-exec. 0 or a negative error. */
+int pass_pair(int fds[2]);
+
+/* Sends n bytes, and fd unless it is -1. 0 or a negative error: -EAGAIN and -ETOOMANYREFS mean
+   that the receiver must catch up first; nothing was sent. */
+int pass_send(int sock, const void *bytes, size_t n, int fd);
+
+/*
+ * Receives one message: its length, 0 when the peer is gone, or a negative error (-EAGAIN: none
+ * there). *fd is the descriptor that came with it, close-on-exec, or -1. A descriptor that the
+ * kernel dropped because none was left is -EMFILE: the message is read, its socket is not here.
+ */
+ssize_t pass_recv(int sock, void *bytes, size_t n, int *fd);
+
+#endif

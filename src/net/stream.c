@@ -1,0 +1,107 @@
+/*
+ * net/stream.c - see stream.h. Runs in workers.
+ */
+#include "net/stream.h"
+
+#include <errno.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+enum { TCP_STATE_CLOSE_WAIT = 8, TCP_STATE_LAST_ACK = 9, TCP_STATE_CLOSING = 11,
+       TCP_STATE_TIME_WAIT = 6, TCP_STATE_CLOSE = 7 };
+
+static ssize_t result(ssize_t n)
+{
+    if (n >= 0)
+        return n;
+    return errno == EAGAIN || errno == EWOULDBLOCK ? STREAM_AGAIN : STREAM_RESET;
+}
+
+static ssize_t plain_recv(int fd, void *buf, size_t n)
+{
+    ssize_t got;
+
+    do
+        got = recv(fd, buf, n, MSG_DONTWAIT);
+    while (got < 0 && errno == EINTR);
+    return result(got);
+}
+
+static ssize_t plain_send(int fd, const void *buf, size_t n)
+{
+    ssize_t sent;
+
+    do
+        sent = send(fd, buf, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    return result(sent);
+}
+
+const struct stream_ops stream_plain = {.recv = plain_recv, .send = plain_send};
+
+static void set(int fd, int level, int name, int value)
+{
+    setsockopt(fd, level, name, &value, sizeof(value));
+}
+
+void stream_tune(int fd)
+{
+    set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set(fd, IPPROTO_TCP, TCP_KEEPIDLE, 15);
+    set(fd, IPPROTO_TCP, TCP_KEEPINTVL, 5);
+    set(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+    /* One urgent byte out of line would falsify stream_position(). */
+    set(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+}
+
+int stream_unacked(int fd)
+{
+    int n = 0;
+
+    return ioctl(fd, SIOCOUTQ, &n) < 0 ? 0 : n;
+}
+
+static int read_once(int fd, uint64_t *rd, uint64_t *wr)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+    int unread = 0, unacked = 0;
+    bool fin;
+
+    memset(&info, 0, sizeof(info));
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+        return -errno;
+    if (ioctl(fd, SIOCINQ, &unread) < 0 || ioctl(fd, SIOCOUTQ, &unacked) < 0)
+        return -errno;
+    /* The FIN counts as one byte received. */
+    fin = info.tcpi_state == TCP_STATE_CLOSE_WAIT || info.tcpi_state == TCP_STATE_LAST_ACK ||
+          info.tcpi_state == TCP_STATE_CLOSING || info.tcpi_state == TCP_STATE_TIME_WAIT ||
+          info.tcpi_state == TCP_STATE_CLOSE;
+    if (info.tcpi_state == TCP_STATE_CLOSE)
+        return -ENOTCONN;
+    *rd = info.tcpi_bytes_received - (uint64_t)unread - fin;
+    *wr = info.tcpi_bytes_acked + (uint64_t)unacked;
+    return 0;
+}
+
+int stream_position(int fd, uint64_t *rd, uint64_t *wr)
+{
+    uint64_t r0, w0;
+    int err = read_once(fd, &r0, &w0);
+
+    /* Packets arrive between the three calls: read until two readings agree. */
+    for (unsigned tries = 0; !err && tries < 1000; tries++) {
+        err = read_once(fd, rd, wr);
+        if (!err && *rd == r0 && *wr == w0)
+            return 0;
+        r0 = *rd;
+        w0 = *wr;
+    }
+    return err ? err : -EBUSY;
+}

@@ -1,0 +1,107 @@
+/*
+ * shm/bell.c - see bell.h. Runs in every process.
+ */
+#include "shm/bell.h"
+
+#include "shm/futex.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+void bell_ring(struct region *r, uint32_t worker)
+{
+    struct worker_slot *w = region_worker(r, worker);
+
+    __atomic_fetch_add(&w->bell, 1, __ATOMIC_SEQ_CST);
+    futex_wake(&w->bell, 1);
+}
+
+void bell_tell(struct region *r, uint32_t worker, uint32_t shard)
+{
+    struct worker_slot *w = region_worker(r, worker);
+
+    __atomic_fetch_or(&w->mask, UINT64_C(1) << shard, __ATOMIC_SEQ_CST);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* partner: bell_park() */
+    if (__atomic_load_n(&w->parked, __ATOMIC_SEQ_CST))
+        bell_ring(r, worker);
+}
+
+void bell_alarm(struct region *r, uint32_t worker)
+{
+    __atomic_store_n(&region_worker(r, worker)->mask, UINT64_MAX, __ATOMIC_SEQ_CST);
+    bell_ring(r, worker);
+}
+
+bool bell_park(struct region *r, uint32_t worker)
+{
+    struct worker_slot *w = region_worker(r, worker);
+
+    __atomic_store_n(&w->parked, 1, __ATOMIC_SEQ_CST);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* partner: bell_tell() */
+    if (__atomic_load_n(&w->mask, __ATOMIC_SEQ_CST) == 0)
+        return true;
+    __atomic_store_n(&w->parked, 0, __ATOMIC_SEQ_CST);
+    return false;
+}
+
+void bell_unpark(struct region *r, uint32_t worker)
+{
+    __atomic_store_n(&region_worker(r, worker)->parked, 0, __ATOMIC_SEQ_CST);
+}
+
+uint64_t bell_drain(struct region *r, uint32_t worker)
+{
+    return __atomic_exchange_n(&region_worker(r, worker)->mask, 0, __ATOMIC_SEQ_CST);
+}
+
+struct listener {
+    struct worker_slot *slot;
+    uint32_t seen;
+    int efd;
+};
+
+static void *listen_for_bell(void *arg)
+{
+    struct listener l = *(struct listener *)arg;
+    uint64_t one = 1;
+
+    for (;;) {
+        uint32_t now = __atomic_load_n(&l.slot->bell, __ATOMIC_SEQ_CST);
+
+        if (now == l.seen) {
+            futex_wait(&l.slot->bell, l.seen, 0);
+            continue;
+        }
+        l.seen = now;
+        if (write(l.efd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+            return NULL;
+    }
+}
+
+int bell_start_thread(struct region *r, uint32_t worker, int efd)
+{
+    /* Outlives this call; a worker has one bell. */
+    static struct listener l;
+    pthread_attr_t attr;
+    sigset_t all, old;
+    pthread_t thread;
+    int err = pthread_attr_init(&attr);
+
+    if (err)
+        return -err;
+    l.slot = region_worker(r, worker);
+    l.seen = __atomic_load_n(&l.slot->bell, __ATOMIC_SEQ_CST);
+    l.efd = efd;
+    pthread_attr_setstacksize(&attr, (size_t)PTHREAD_STACK_MIN * 2);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    /* Signals are the main thread's. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    err = pthread_create(&thread, &attr, listen_for_bell, &l);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    pthread_attr_destroy(&attr);
+    return -err;
+}

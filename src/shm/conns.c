@@ -1,0 +1,208 @@
+/*
+ * shm/conns.c - see conns.h. Runs in the worker that serves the connection, and the master at both
+ * ends of its life.
+ */
+#include "shm/conns.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void ring_write(char *ring, uint32_t size, uint64_t at, const char *bytes, uint32_t n)
+{
+    uint32_t pos = (uint32_t)(at & (size - 1));
+    uint32_t first = size - pos < n ? size - pos : n;
+
+    memcpy(ring + pos, bytes, first);
+    memcpy(ring, bytes + first, n - first);
+}
+
+static void ring_read(const char *ring, uint32_t size, uint64_t at, char *out, uint32_t n)
+{
+    uint32_t pos = (uint32_t)(at & (size - 1));
+    uint32_t first = size - pos < n ? size - pos : n;
+
+    memcpy(out, ring + pos, first);
+    memcpy(out + first, ring, n - first);
+}
+
+void conns_put(struct region *r, struct conn *c, const char *bytes, uint32_t n)
+{
+    ring_write(conns_out(r, c), IOBUF_OUT, c->out_tail, bytes, n);
+}
+
+uint32_t conns_view(struct region *r, const struct conn *c, char *scratch, uint32_t max,
+                    const char **view)
+{
+    uint32_t size = conns_in_size(c);
+    uint32_t used = conns_in_used(c);
+    uint32_t pos = (uint32_t)(c->in_head & (size - 1));
+    uint32_t n = used < max ? used : max;
+
+    if (pos + n <= size) {
+        *view = conns_in(r, c) + pos;
+        return n;
+    }
+    ring_read(conns_in(r, c), size, c->in_head, scratch, n);
+    *view = scratch;
+    return n;
+}
+
+void conns_open(struct region *r, uint32_t slot, uint64_t id, uint32_t worker, uint64_t now)
+{
+    struct conn *c = conns_slot(r, slot);
+    struct owner *o = (struct owner *)(region_base(r) + r->geo.owners) + slot;
+    uint8_t family = c->family;
+    uint16_t port = c->port;
+    uint8_t addr[16];
+
+    memcpy(addr, c->addr, sizeof(addr));
+    memset(c, 0, sizeof(*c));
+    memcpy(c->addr, addr, sizeof(addr));
+    c->family = family;
+    c->port = port;
+    c->id = id;
+    c->worker = worker;
+    c->accepted = c->idle_since = now;
+    o->worker = worker;
+    o->id = id;
+    /* Stored last: from here on the worker's heir would adopt it. */
+    __atomic_store_n(&c->state, CONN_OPEN, __ATOMIC_RELEASE);
+}
+
+void conns_free(struct region *r, uint32_t slot)
+{
+    struct conn *c = conns_slot(r, slot);
+    struct owner *o = (struct owner *)(region_base(r) + r->geo.owners) + slot;
+
+    o->id = 0;
+    c->id = 0;
+    __atomic_store_n(&c->state, CONN_FREE, __ATOMIC_RELEASE);
+}
+
+static uint32_t *chunk_owner(struct region *r)
+{
+    return (uint32_t *)(region_base(r) + r->iobuf_owner);
+}
+
+int iobufs_init(struct iobufs *b, struct region *r, uint32_t worker)
+{
+    uint32_t total = r->niobuf_chunks * IOBUF_CHUNK;
+    bool *used = calloc(total, sizeof(*used));
+
+    b->r = r;
+    b->worker = worker;
+    b->nfree = 0;
+    b->free = malloc(total * sizeof(*b->free));
+    if (!used || !b->free) {
+        free(used);
+        free(b->free);
+        return -ENOMEM;
+    }
+    for (uint32_t slot = 1; slot <= r->max_conns; slot++) {
+        const struct conn *c = conns_slot(r, slot);
+
+        if (c->state == CONN_OPEN && c->worker == worker && c->iobuf)
+            used[c->iobuf - 1] = true;
+    }
+    for (uint32_t i = 0; i < total; i++)
+        if (chunk_owner(r)[i / IOBUF_CHUNK] == worker + 1 && !used[i])
+            b->free[b->nfree++] = i;
+    free(used);
+    return 0;
+}
+
+void iobufs_destroy(struct iobufs *b)
+{
+    free(b->free);
+    b->free = NULL;
+}
+
+/* A claim that is followed by a kill is found by the heir: the chunk is the slot's, all free. */
+static bool claim_chunk(struct iobufs *b)
+{
+    struct region *r = b->r;
+
+    for (uint32_t i = 0; i < r->niobuf_chunks; i++) {
+        uint32_t nobody = 0;
+
+        if (__atomic_load_n(&chunk_owner(r)[i], __ATOMIC_RELAXED) == 0 &&
+            __atomic_compare_exchange_n(&chunk_owner(r)[i], &nobody, b->worker + 1, false,
+                                        __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+            for (uint32_t k = IOBUF_CHUNK; k > 0; k--)
+                b->free[b->nfree++] = i * IOBUF_CHUNK + k - 1;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool iobufs_attach(struct iobufs *b, struct conn *c)
+{
+    if (c->iobuf)
+        return true;
+    if (b->nfree == 0 && !claim_chunk(b))
+        return false;
+    *(volatile uint32_t *)&c->iobuf = b->free[--b->nfree] + 1;
+    return true;
+}
+
+void iobufs_detach(struct iobufs *b, struct conn *c)
+{
+    uint32_t buf = c->iobuf;
+
+    if (!buf)
+        return;
+    *(volatile uint32_t *)&c->iobuf = 0;
+    b->free[b->nfree++] = buf - 1;
+}
+
+/*
+ * Growing: bytes are copied first, then one store makes the big buffer the ring. A kill in between
+ * leaves a big buffer that names this connection without being its ring: the heir frees those.
+ */
+bool conns_grow(struct region *r, uint32_t slot)
+{
+    struct conn *c = conns_slot(r, slot);
+    const char *small = conns_in(r, c);
+
+    for (uint32_t i = 0; i < BIGBUF_COUNT; i++) {
+        uint32_t nobody = 0;
+        char *big = region_base(r) + r->bigbufs + (uint64_t)i * BIGBUF_SIZE;
+
+        if (!__atomic_compare_exchange_n(&r->bigbuf_owner[i], &nobody, slot, false,
+                                         __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+            continue;
+        for (uint64_t at = c->in_head; at < c->in_tail; at++)
+            big[at & (BIGBUF_SIZE - 1)] = small[at & (IOBUF_IN - 1)];
+        JOURNAL_BARRIER();
+        *(volatile uint32_t *)&c->bigbuf = i + 1;
+        JOURNAL_BARRIER();
+        return true;
+    }
+    return false;
+}
+
+void conns_shrink(struct region *r, uint32_t slot)
+{
+    struct conn *c = conns_slot(r, slot);
+    uint32_t i = c->bigbuf;
+    char *big;
+
+    if (!i)
+        return;
+    i--;
+    big = region_base(r) + r->bigbufs + (uint64_t)i * BIGBUF_SIZE;
+    if (c->iobuf) {
+        char *small = region_base(r) + r->iobufs +
+                      (uint64_t)(c->iobuf - 1) * (IOBUF_IN + IOBUF_OUT);
+
+        for (uint64_t at = c->in_head; at < c->in_tail; at++)
+            small[at & (IOBUF_IN - 1)] = big[at & (BIGBUF_SIZE - 1)];
+    }
+    JOURNAL_BARRIER();
+    *(volatile uint32_t *)&c->bigbuf = 0;
+    JOURNAL_BARRIER();
+    explicit_bzero(big, BIGBUF_SIZE);
+    __atomic_store_n(&r->bigbuf_owner[i], 0, __ATOMIC_RELEASE);
+}

@@ -1,0 +1,38 @@
+/*
+ * shm/heritage.h - what a worker gets at birth. Nothing else passes from master to worker but
+ * connections, by the channel, and what lies in the region.
+ */
+#ifndef SHM_HERITAGE_H
+#define SHM_HERITAGE_H
+
+#include "shm/region.h"
+
+struct settings;
+
+enum { HERITAGE_DOCS = 4 };
+
+struct heritage {
+    struct region *region;
+    const struct settings *settings;
+    uint32_t worker; /* slot */
+    int channel;     /* SOCK_SEQPACKET to the master: struct channel_message */
+    int docs[HERITAGE_DOCS]; /* memfds of the slot, for answers too long for a ring */
+    const int *conn_fd; /* by connection slot: the inherited duplicate, 0 = none. Only those of
+                           this slot's connections are still open */
+};
+
+enum channel_type {
+    CHANNEL_CONN = 1,   /* master → worker, with the socket: one slot */
+    CHANNEL_CLOSED = 2, /* worker → master: `n` slots are CONN_CLOSED */
+};
+
+enum { CHANNEL_SLOTS = 64 };
+
+struct channel_message {
+    uint32_t type;
+    uint32_t n;
+    uint64_t id; /* CHANNEL_CONN: of the connection, so that a late message names nobody else */
+    uint32_t slot[CHANNEL_SLOTS];
+};
+
+#endif

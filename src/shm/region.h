@@ -1,0 +1,141 @@
+/*
+ * shm/region.h - the block of memory that all processes of one server share.
+ *
+ * One memfd, mapped once by the master before the first fork and never remapped or grown: robust
+ * mutexes link themselves by virtual addresses. It holds offsets and indices, never pointers,
+ * descriptors or pids that anything but a log line relies on.
+ *
+ * Who writes what:
+ *   shards, nodes, resources, owners' lists   under the shard's mutex (core/)
+ *   worker slots                              their worker, or its heir after it was reaped
+ *   connection slots                          the master until it hands the connection over, then
+ *                                             the worker that serves it, then the master again
+ *   words below marked atomic                 anybody
+ */
+#ifndef SHM_REGION_H
+#define SHM_REGION_H
+
+#include "base/siphash.h"
+#include "core/journal.h"
+#include "core/table.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    REGION_VERSION = 1,
+    IOBUF_IN = 4096,  /* input ring, bytes; a power of two, > REQUEST_BYTES_MAX */
+    IOBUF_OUT = 4096, /* output ring */
+    IOBUF_CHUNK = 16, /* buffers a worker claims at a time */
+    BIGBUF_COUNT = 8, /* for `auth` lines that do not fit an input ring */
+    BIGBUF_SIZE = 131072, /* a power of two, > REQUEST_AUTH_BYTES_MAX */
+    CACHE_LINE = 64,
+};
+
+#define REGION_MAGIC "dflockd\n"
+
+struct __attribute__((aligned(CACHE_LINE))) shard_mutex {
+    pthread_mutex_t mutex;
+};
+
+/* Statistics of one worker; only it adds, anybody reads. */
+struct counters {
+    uint64_t requests;
+    uint64_t bad_requests;
+    uint64_t grants_fast;   /* granted at once */
+    uint64_t grants_queued; /* granted after a wait */
+    uint64_t timeouts;
+    uint64_t expirations;
+    uint64_t auth_failures;
+    uint64_t rejected_max_locks;
+    uint64_t rejected_max_waiters;
+    uint64_t repairs;
+};
+
+/* A worker as the others see it: by slot, not by pid. A replacement inherits the slot. */
+struct __attribute__((aligned(CACHE_LINE))) worker_slot {
+    /* Units of max-locks: see caps.h. One 8-byte word, `reserved` is its low half. */
+    union {
+        struct {
+            uint32_t reserved;
+            uint32_t done_seq;
+        };
+        uint64_t hand;
+    } units;
+    uint32_t unit_seq;
+    uint32_t unit_give; /* the transfer in progress: 1 gives, 0 takes */
+    uint32_t unit_seen; /* atomic: the last transfer of this worker that somebody saw done */
+    uint32_t pid;
+    uint32_t generation; /* counts its lives */
+    uint32_t settled;    /* generation whose takeover is complete */
+    uint64_t started;    /* BOOTTIME ns */
+    struct journal journal; /* of changes that touch no shard */
+
+    /* Wake-ups: see bell.h. All atomic. */
+    __attribute__((aligned(CACHE_LINE))) uint64_t mask; /* shards with grants to tell */
+    uint32_t parked;
+    uint32_t bell;
+    uint64_t beat; /* BOOTTIME ns of its last turn; atomic */
+
+    __attribute__((aligned(CACHE_LINE))) struct counters counters;
+};
+
+struct region {
+    char magic[8];
+    uint32_t version;
+    uint32_t ready; /* stored last, by region_create() */
+    uint64_t fingerprint; /* of the layout and the libc's mutex */
+    uint64_t size;
+    struct geometry geo;
+    uint64_t workers; /* offsets from the start of the region */
+    uint64_t conns;
+    uint64_t iobuf_owner; /* atomic; worker slot + 1 of each chunk of buffers, 0 = free */
+    uint64_t iobufs;
+    uint64_t bigbufs;
+    uint32_t max_conns;
+    uint32_t niobuf_chunks;
+    struct siphash_key hash_key;
+    uint64_t created; /* Unix ns */
+    char boot_id[40];
+
+    __attribute__((aligned(CACHE_LINE))) uint64_t fence_next; /* atomic */
+    __attribute__((aligned(CACHE_LINE))) uint64_t fence_limit; /* atomic */
+    uint32_t draining; /* atomic; set once by the master */
+    uint32_t nworkers; /* serving now; the master's */
+    uint64_t nconns; /* atomic: open connections */
+    uint64_t conn_id_next; /* atomic: one counter for connections and sessions, from 1 */
+    uint64_t units;    /* atomic: see caps.h */
+    uint32_t bigbuf_owner[BIGBUF_COUNT]; /* atomic; connection slot, 0 = free */
+    uint64_t down_since[WORKER_MAX];     /* atomic; BOOTTIME ns, 0 = serving */
+    struct shard_mutex mutex[SHARD_COUNT];
+};
+
+struct region_limits {
+    uint32_t max_locks;
+    uint32_t max_conns;
+    uint64_t max_nodes; /* 0 = derived */
+};
+
+/* Bytes the limits ask for; 0 when they are out of range. */
+uint64_t region_size(const struct region_limits *limits);
+
+/*
+ * Makes and maps a region. Returns it, or NULL with a negative error in *err: -ERANGE (limits),
+ * -ENOMEM (the mapping), or what memfd_create(2) or ftruncate(2) said. The mapping stays for the
+ * life of the process and is inherited by fork(2).
+ */
+struct region *region_create(const struct region_limits *limits, int *err);
+void region_destroy(struct region *r); /* for tests, and a start that failed */
+
+static inline char *region_base(struct region *r)
+{
+    return (char *)r;
+}
+
+static inline struct worker_slot *region_worker(struct region *r, uint32_t worker)
+{
+    return (struct worker_slot *)(region_base(r) + r->workers) + worker;
+}
+
+#endif

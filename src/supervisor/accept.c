@@ -1,0 +1,228 @@
+/*
+ * supervisor/accept.c - new connections: caps, distribution, hand-over. Runs in the master.
+ *
+ * Out of descriptors: a listener whose backlog is not empty stays readable, and accept(2) fails
+ * before it looks at the backlog. So a spare descriptor is given up to accept and close one
+ * connection (its client hears at once instead of waiting), and the listeners rest for a while.
+ */
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/pass.h"
+#include "supervisor/master_state.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { BATCH = 64, PAUSE_MIN_MS = 5, PAUSE_MAX_MS = 1000 };
+
+static void listeners(struct master *m, int op)
+{
+    struct listen_set *set = m->args->listeners;
+
+    for (unsigned i = 0; i < set->n; i++) {
+        struct epoll_event ev = {.events = EPOLLIN, .data.ptr = &set->l[i]};
+
+        epoll_ctl(m->epfd, op, set->l[i].fd, &ev);
+    }
+}
+
+void accept_start(struct master *m)
+{
+    m->accept_again = 0;
+    listeners(m, EPOLL_CTL_ADD);
+}
+
+void accept_stop(struct master *m)
+{
+    if (!m->accept_again)
+        listeners(m, EPOLL_CTL_DEL);
+}
+
+/* Errors in a row: 5 ms, 10 ms … 1 s. */
+static void pause_accepting(struct master *m)
+{
+    accept_stop(m);
+    m->accept_pause = m->accept_pause ? m->accept_pause * 2 : PAUSE_MIN_MS;
+    if (m->accept_pause > PAUSE_MAX_MS)
+        m->accept_pause = PAUSE_MAX_MS;
+    m->accept_again = m->now + m->accept_pause * NS_PER_MS;
+}
+
+static void caller_from(const struct sockaddr_storage *ss, struct caller *out)
+{
+    memset(out, 0, sizeof(*out));
+    out->family = (uint8_t)ss->ss_family;
+    if (ss->ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)ss;
+
+        memcpy(out->addr, &in->sin_addr, sizeof(in->sin_addr));
+        out->port = ntohs(in->sin_port);
+    } else if (ss->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)ss;
+
+        out->port = ntohs(in6->sin6_port);
+        if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+            out->family = AF_INET;
+            memcpy(out->addr, &in6->sin6_addr.s6_addr[12], 4);
+        } else {
+            memcpy(out->addr, &in6->sin6_addr, sizeof(in6->sin6_addr));
+        }
+    }
+}
+
+static const char *caller_text(const struct caller *c, char *buf, size_t n)
+{
+    if (!inet_ntop(c->family == AF_INET ? AF_INET : AF_INET6, c->addr, buf, (socklen_t)n))
+        snprintf(buf, n, "?");
+    return c->family == AF_UNIX ? "unix" : buf;
+}
+
+/* The least loaded worker that serves; one that is being replaced only if none does (its successor
+   will find the connection). */
+static uint32_t choose(const struct master *m)
+{
+    uint32_t best = 0;
+    bool best_serves = false;
+
+    for (uint32_t i = 0; i < m->nworkers; i++) {
+        bool serves = m->child[i].state == CHILD_SERVING;
+
+        if ((serves && !best_serves) ||
+            (serves == best_serves && m->keeper.load[i] < m->keeper.load[best])) {
+            best = i;
+            best_serves = serves;
+        }
+    }
+    return best;
+}
+
+static int send_conn(struct master *m, uint32_t slot)
+{
+    const struct conn *c = conns_slot(m->r, slot);
+    struct channel_message msg = {.type = CHANNEL_CONN, .n = 1, .id = c->id};
+
+    if (m->child[c->worker].channel < 0)
+        return 0; /* nobody there: the successor adopts what its slot has */
+    msg.slot[0] = slot;
+    return pass_send(m->child[c->worker].channel, &msg,
+                     offsetof(struct channel_message, slot) + sizeof(uint32_t),
+                     m->keeper.fd[slot]);
+}
+
+static void hand_over(struct master *m, uint32_t slot)
+{
+    int err = send_conn(m, slot);
+
+    /* Any other error: the worker is dead and not yet reaped; its successor adopts. */
+    if (err != -EAGAIN && err != -ETOOMANYREFS && err != -ENOBUFS && err != -ENOMEM)
+        return;
+    m->unsent[(m->unsent_head + m->unsent_n++) % (m->r->max_conns + 1)] = slot;
+    /* A listener that nobody accepts from stays readable: the loop would spin. */
+    if (!m->accept_again && m->stage == STAGE_SERVING) {
+        accept_stop(m);
+        m->accept_again = m->now + PAUSE_MIN_MS * NS_PER_MS;
+    }
+}
+
+static void refuse(struct master *m, int fd, const struct caller *from, enum keeper_refusal why)
+{
+    char text[INET6_ADDRSTRLEN];
+
+    log_warn("connection refused",
+             log_str("limit", why == KEEPER_FULL ? "max-connections" : "max-connections-per-ip"),
+             log_uint("max", why == KEEPER_FULL ? m->keeper.max : m->keeper.max_per_ip),
+             log_str("addr", caller_text(from, text, sizeof(text))));
+    close(fd);
+}
+
+static void no_descriptors(struct master *m, const struct listener *l, int err)
+{
+    int fd;
+
+    log_error("cannot accept connections, will try again", log_err("error", -err),
+              log_uint("open", m->keeper.open));
+    if ((err == EMFILE || err == ENFILE) && m->spare >= 0) {
+        close(m->spare);
+        fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
+        if (fd >= 0)
+            close(fd);
+        m->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    }
+    pause_accepting(m);
+}
+
+/* False when there is nothing more to accept now. */
+static bool accept_one(struct master *m, const struct listener *l)
+{
+    struct sockaddr_storage ss = {.ss_family = AF_UNSPEC};
+    socklen_t len = sizeof(ss);
+    struct caller from;
+    enum keeper_refusal why;
+    int fd = accept4(l->fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    if (fd < 0) {
+        switch (errno) {
+        case EAGAIN:
+            return false;
+        case EINTR:
+        case ECONNABORTED:
+        case EPERM: /* a firewall's word; other connections are fine */
+            return true;
+        default:
+            no_descriptors(m, l, errno);
+            return false;
+        }
+    }
+    m->accept_pause = 0;
+    caller_from(&ss, &from);
+    why = keeper_admits(&m->keeper, &from);
+    if (why != KEEPER_OK)
+        refuse(m, fd, &from, why);
+    else
+        hand_over(m, keeper_add(&m->keeper, fd, &from, choose(m), m->now));
+    return true;
+}
+
+void accept_ready(struct master *m, const struct listener *l)
+{
+    for (unsigned i = 0; i < BATCH && m->unsent_n == 0 && !m->accept_again; i++)
+        if (!accept_one(m, l))
+            return;
+}
+
+void accept_resend(struct master *m, uint32_t worker)
+{
+    uint32_t n = m->unsent_n;
+
+    for (; n > 0; n--) {
+        uint32_t slot = m->unsent[m->unsent_head];
+
+        m->unsent_head = (m->unsent_head + 1) % (m->r->max_conns + 1);
+        m->unsent_n--;
+        if (conns_slot(m->r, slot)->worker != worker)
+            m->unsent[(m->unsent_head + m->unsent_n++) % (m->r->max_conns + 1)] = slot;
+    }
+}
+
+void accept_turn(struct master *m)
+{
+    for (uint32_t n = m->unsent_n; n > 0; n--) {
+        uint32_t slot = m->unsent[m->unsent_head];
+
+        m->unsent_head = (m->unsent_head + 1) % (m->r->max_conns + 1);
+        m->unsent_n--;
+        if (m->keeper.fd[slot] && conns_slot(m->r, slot)->state == CONN_OPEN)
+            hand_over(m, slot);
+    }
+    if (m->accept_again && m->now >= m->accept_again && m->unsent_n == 0 &&
+        m->stage == STAGE_SERVING)
+        accept_start(m);
+}

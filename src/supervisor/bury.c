@@ -1,0 +1,97 @@
+/*
+ * supervisor/bury.c - a worker is dead: what the master does before anybody takes over.
+ *
+ * In this order: its leases stop ending (down_since), the mutexes it held are released if the
+ * kernel could not, everybody it may have robbed of a wake-up or not told of a grant is woken to
+ * look at all shards, its finished connections are closed, and the log gets its obituary.
+ */
+#include "base/clock.h"
+#include "base/log.h"
+#include "shm/bell.h"
+#include "shm/lock.h"
+#include "supervisor/master_state.h"
+#include "supervisor/policy.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct child *by_pid(struct master *m, pid_t pid)
+{
+    for (uint32_t i = 0; i < WORKER_MAX; i++)
+        if (m->child[i].state != CHILD_NONE && m->child[i].pid == pid)
+            return &m->child[i];
+    return NULL;
+}
+
+static const char *how(enum death death)
+{
+    static const char *const text[] = {[DEATH_EXIT] = "ended", [DEATH_FAIL] = "failed",
+                                       [DEATH_KILLED] = "killed", [DEATH_CRASH] = "crashed"};
+
+    return text[death];
+}
+
+static void obituary(const struct child *c, const siginfo_t *si, enum death death, uint64_t lived,
+                     unsigned swept, uint64_t wait)
+{
+    bool by_signal = si->si_code != CLD_EXITED;
+
+    /* Never rate-limited: each death counts. */
+    if (log_on(LVL_WARN))
+        LOG_WRITE(NULL, LVL_WARN, "worker died", log_uint("worker", c->slot),
+                  log_int("pid", c->pid), log_str("how", how(death)),
+                  log_str(by_signal ? "signal" : "status",
+                          by_signal ? sigabbrev_np(si->si_status)
+                                    : (si->si_status == 0 ? "0" : "failure")),
+                  log_ms("lived", lived), log_uint("generation", c->generation),
+                  log_uint("mutexes_released", swept), log_ms("restart_in", wait));
+}
+
+static void bury(struct master *m, struct child *c, const siginfo_t *si)
+{
+    enum death death = policy_death(si->si_code, si->si_status);
+    uint64_t lived = m->now - c->started;
+    bool last = child_action(c->state, CHILD_DIED) == ACT_BURY_LAST;
+    unsigned swept;
+    uint64_t wait, up = 0;
+
+    /* Unless it was silent before, and is marked since then. */
+    __atomic_compare_exchange_n(&m->r->down_since[c->slot], &up, m->now, false, __ATOMIC_ACQ_REL,
+                                __ATOMIC_RELAXED);
+    swept = lock_sweep(m->r, (uint32_t)c->pid);
+    for (uint32_t i = 0; i < m->nworkers; i++)
+        if (i != c->slot)
+            bell_alarm(m->r, i);
+    if (c->channel >= 0) {
+        close(c->channel); /* closing takes it out of the epoll set: nobody else has it */
+        c->channel = -1;
+    }
+    accept_resend(m, c->slot);
+    keeper_reap_all(&m->keeper);
+    if (last) {
+        c->state = CHILD_NONE;
+        return;
+    }
+    wait = policy_backoff(death, lived, &c->row);
+    obituary(c, si, death, lived, swept, wait);
+    c->state = CHILD_WAITING;
+    c->due = m->now + wait;
+}
+
+void bury_dead(struct master *m)
+{
+    for (;;) {
+        siginfo_t si;
+        struct child *c;
+
+        memset(&si, 0, sizeof(si));
+        if (waitid(P_ALL, 0, &si, WEXITED | WNOHANG) < 0 || si.si_pid == 0)
+            return;
+        m->now = clock_boottime_ns();
+        c = by_pid(m, si.si_pid);
+        if (c)
+            bury(m, c, &si);
+    }
+}

@@ -1,0 +1,167 @@
+/*
+ * supervisor/child.c - see child.h. Runs in the master, and in the first moments of a worker.
+ *
+ * fork(2), never a raw clone: glibc must learn the child's thread id, or its robust mutexes would
+ * name its parent.
+ */
+#include "supervisor/child.h"
+
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "net/pass.h"
+#include "shm/conns.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static const enum child_action actions[CHILD_STATES][CHILD_EVENTS] = {
+    [CHILD_NONE] = {[CHILD_DUE] = ACT_START},
+    [CHILD_SERVING] = {[CHILD_SILENT] = ACT_KILL, [CHILD_DIED] = ACT_BURY,
+                       [CHILD_STOP] = ACT_DISMISS},
+    [CHILD_DYING] = {[CHILD_DIED] = ACT_BURY, [CHILD_STOP] = ACT_DISMISS},
+    [CHILD_WAITING] = {[CHILD_DUE] = ACT_START, [CHILD_STOP] = ACT_FORGET},
+    [CHILD_DISMISSED] = {[CHILD_DIED] = ACT_BURY_LAST, [CHILD_STOP] = ACT_KILL},
+};
+
+enum child_action child_action(enum child_state state, enum child_event event)
+{
+    return actions[state][event];
+}
+
+const char *child_state_name(enum child_state state)
+{
+    static const char *const names[CHILD_STATES] = {
+        [CHILD_NONE] = "none",       [CHILD_SERVING] = "serving",     [CHILD_DYING] = "dying",
+        [CHILD_WAITING] = "waiting", [CHILD_DISMISSED] = "dismissed",
+    };
+
+    return names[state];
+}
+
+static int ascending(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+/*
+ * The duplicates that the worker inherits, by connection slot. Decided before the fork: afterwards
+ * the master goes on, and a slot that the region then shows as this worker's may be another
+ * connection's, which comes by the channel, while the descriptor is still that of the one before.
+ */
+static int *inherited(const struct child *c, struct region *r, const int *conn_fd)
+{
+    int *mine = calloc((size_t)r->max_conns + 1, sizeof(*mine));
+
+    for (uint32_t slot = 1; mine && slot <= r->max_conns; slot++) {
+        const struct conn *conn = conns_slot(r, slot);
+
+        if (conn_fd[slot] && conn->worker == c->slot &&
+            __atomic_load_n(&conn->state, __ATOMIC_ACQUIRE) == CONN_OPEN)
+            mine[slot] = conn_fd[slot];
+    }
+    return mine;
+}
+
+/* Everything that is not this worker's: an unswept child would keep strangers' sockets open. */
+static int close_others(const struct child *c, const struct region *r, const int *conn_fd,
+                        int channel)
+{
+    size_t room = (size_t)r->max_conns + 4 + HERITAGE_DOCS, n = 0;
+    int *keep = malloc(room * sizeof(*keep));
+    int err;
+
+    if (!keep)
+        return -ENOMEM;
+    for (int fd = 0; fd <= 2; fd++)
+        keep[n++] = fd;
+    keep[n++] = channel;
+    for (unsigned i = 0; i < HERITAGE_DOCS; i++)
+        keep[n++] = c->docs[i];
+    for (uint32_t slot = 1; slot <= r->max_conns; slot++)
+        if (conn_fd[slot])
+            keep[n++] = conn_fd[slot];
+    qsort(keep, n, sizeof(*keep), ascending);
+    err = io_close_all_but(keep, n);
+    free(keep);
+    return err;
+}
+
+static int be_child(const struct child *c, struct region *r, const struct settings *settings,
+                    const int *conn_fd, int channel, child_main run)
+{
+    struct heritage h = {.region = r, .settings = settings, .worker = c->slot,
+                         .channel = channel, .conn_fd = conn_fd};
+    char name[32];
+    sigset_t none;
+
+    snprintf(name, sizeof(name), "worker-%u", c->slot);
+    log_set_process(name);
+    for (unsigned i = 0; i < HERITAGE_DOCS; i++)
+        h.docs[i] = c->docs[i];
+    /* The master blocks its signals and reads them from a descriptor. */
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    if (close_others(c, r, conn_fd, channel) != 0)
+        return 1;
+    return run(&h);
+}
+
+/* The documents are the slot's: made once, inherited by every worker in it. */
+static int make_docs(struct child *c)
+{
+    for (unsigned i = 0; i < HERITAGE_DOCS; i++) {
+        if (c->docs[i] > 0)
+            continue;
+        c->docs[i] = memfd_create("dflockd-document", MFD_CLOEXEC);
+        if (c->docs[i] < 0) {
+            int err = -errno;
+
+            c->docs[i] = 0;
+            return err;
+        }
+    }
+    return 0;
+}
+
+int child_spawn(struct child *c, struct region *r, const struct settings *settings,
+                const int *conn_fd, child_main run)
+{
+    struct worker_slot *slot = region_worker(r, c->slot);
+    int *mine = inherited(c, r, conn_fd);
+    int pair[2];
+    pid_t pid;
+    int err = mine ? make_docs(c) : -ENOMEM;
+
+    if (!err)
+        err = pass_pair(pair);
+    if (err) {
+        free(mine);
+        return err;
+    }
+    slot->generation = c->generation + 1;
+    slot->started = clock_boottime_ns();
+    __atomic_store_n(&slot->beat, slot->started, __ATOMIC_RELAXED);
+    pid = fork();
+    if (pid == 0)
+        _exit(be_child(c, r, settings, mine, pair[1], run));
+    err = pid < 0 ? -errno : 0;
+    free(mine);
+    if (err) {
+        close(pair[0]);
+        close(pair[1]);
+        return err;
+    }
+    close(pair[1]);
+    c->pid = pid;
+    c->channel = pair[0];
+    c->generation++;
+    c->started = slot->started;
+    c->state = CHILD_SERVING;
+    slot->pid = (uint32_t)pid;
+    return 0;
+}

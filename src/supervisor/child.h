@@ -1,0 +1,54 @@
+/*
+ * supervisor/child.h - the life of a worker, as a table: state × event → action.
+ *
+ *   state      SILENT     DIED                DUE        STOP
+ *   NONE       -          -                   start      -
+ *   SERVING    kill       bury, then wait     -          dismiss
+ *   DYING      -          bury, then wait     -          dismiss
+ *   WAITING    -          -                   start      forget
+ *   DISMISSED  -          bury for good       -          kill
+ * "-" is ignored. The master owns all children; they are known by slot.
+ */
+#ifndef SUPERVISOR_CHILD_H
+#define SUPERVISOR_CHILD_H
+
+#include "shm/heritage.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum child_state { CHILD_NONE, CHILD_SERVING, CHILD_DYING, CHILD_WAITING, CHILD_DISMISSED,
+                   CHILD_STATES };
+enum child_event { CHILD_SILENT, CHILD_DIED, CHILD_DUE, CHILD_STOP, CHILD_EVENTS };
+enum child_action { ACT_NONE, ACT_START, ACT_KILL, ACT_BURY, ACT_BURY_LAST, ACT_DISMISS,
+                    ACT_FORGET };
+
+struct child {
+    enum child_state state;
+    uint32_t slot;
+    pid_t pid;
+    int channel;         /* the master's end; -1 = none */
+    uint64_t started;    /* BOOTTIME ns */
+    uint64_t due;        /* WAITING: when to start again */
+    uint32_t row;        /* crashes in a row, see policy.h */
+    uint32_t generation; /* lives so far */
+    int docs[HERITAGE_DOCS];
+};
+
+/* What the table says; pure. */
+enum child_action child_action(enum child_state state, enum child_event event);
+const char *child_state_name(enum child_state state);
+
+/* What a worker process runs; its return value is its exit status. */
+typedef int (*child_main)(const struct heritage *);
+
+/*
+ * Forks a worker for the slot. The child closes all descriptors but its own: its channel, its
+ * documents, the duplicates of its slot's connections (`conn_fd` by connection slot, of `nconn`).
+ * 0 or a negative error; then nothing has changed.
+ */
+int child_spawn(struct child *c, struct region *r, const struct settings *settings,
+                const int *conn_fd, child_main run);
+
+#endif

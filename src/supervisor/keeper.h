@@ -1,0 +1,46 @@
+/*
+ * supervisor/keeper.h - the master's side of connections: a duplicate of each socket, by slot, the
+ * exact caps, and who has how many.
+ */
+#ifndef SUPERVISOR_KEEPER_H
+#define SUPERVISOR_KEEPER_H
+
+#include "shm/conns.h"
+
+struct keeper {
+    struct region *r;
+    int *fd;        /* by slot; 0 = none */
+    uint32_t *free; /* stack of free slots */
+    uint32_t nfree;
+    uint32_t open;  /* connections */
+    uint32_t load[WORKER_MAX]; /* connections of each worker */
+    uint32_t max, max_per_ip;  /* caps; per ip 0 = none */
+    void *by_addr;  /* tsearch(3) tree of counts by address */
+};
+
+/* What is known of a socket that was just accepted. */
+struct caller {
+    uint8_t family;
+    uint16_t port;
+    uint8_t addr[16]; /* a v4-mapped address counts as v4 */
+};
+
+int keeper_init(struct keeper *k, struct region *r, uint32_t max, uint32_t max_per_ip);
+
+void keeper_destroy(struct keeper *k); /* its memory, not its sockets */
+
+enum keeper_refusal { KEEPER_OK, KEEPER_FULL, KEEPER_FULL_IP };
+
+/* Whether the caps admit one more from there. */
+enum keeper_refusal keeper_admits(const struct keeper *k, const struct caller *from);
+
+/* Takes the socket over for a worker: fills a slot and returns it. Caps were asked before. */
+uint32_t keeper_add(struct keeper *k, int fd, const struct caller *from, uint32_t worker,
+                    uint64_t now);
+
+/* Closes the duplicate of a slot that its worker is done with; other slots are left alone. */
+void keeper_reap(struct keeper *k, uint32_t slot);
+/* All such slots: what messages told of, and what a lost message did not. */
+void keeper_reap_all(struct keeper *k);
+
+#endif

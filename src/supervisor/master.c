@@ -1,0 +1,314 @@
+/*
+ * supervisor/master.c - the master's loop. See master.h.
+ */
+#include "supervisor/master.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/num.h"
+#include "config/exitcode.h"
+#include "net/pass.h"
+#include "shm/bell.h"
+#include "supervisor/master_state.h"
+#include "supervisor/policy.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+enum { EVENTS = 64, MESSAGES_A_TURN = 256 };
+
+#define TICK_NS (250 * NS_PER_MS)
+#define FORK_AGAIN_NS NS_PER_SEC
+#define DISMISS_NS NS_PER_SEC /* workers that were told to go are killed after this */
+
+static void signals_set(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGCHLD);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGHUP);
+}
+
+void master_block_signals(void)
+{
+    sigset_t set;
+
+    signals_set(&set);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static void start_child(struct master *m, struct child *c)
+{
+    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
+    int err = child_spawn(c, m->r, m->settings, m->keeper.fd, m->args->run);
+
+    if (err) {
+        log_error("worker cannot be started, will try again", log_uint("worker", c->slot),
+                  log_err("error", err));
+        c->state = CHILD_WAITING;
+        c->due = m->now + FORK_AGAIN_NS;
+        return;
+    }
+    epoll_ctl(m->epfd, EPOLL_CTL_ADD, c->channel, &ev);
+    log_debug("worker started", log_uint("worker", c->slot), log_int("pid", c->pid),
+              log_uint("generation", c->generation));
+}
+
+static void dismiss(struct master *m, struct child *c)
+{
+    /* A worker whose channel ends ends itself. */
+    if (c->channel >= 0)
+        close(c->channel);
+    c->channel = -1;
+    c->state = CHILD_DISMISSED;
+    m->deadline = m->now + DISMISS_NS;
+}
+
+static void child_happens(struct master *m, struct child *c, enum child_event event)
+{
+    switch (child_action(c->state, event)) {
+    case ACT_START:
+        start_child(m, c);
+        break;
+    case ACT_KILL:
+        kill(c->pid, SIGKILL);
+        if (c->state == CHILD_SERVING)
+            c->state = CHILD_DYING;
+        break;
+    case ACT_DISMISS:
+        dismiss(m, c);
+        break;
+    case ACT_FORGET:
+        c->state = CHILD_NONE;
+        break;
+    default:
+        break; /* deaths are bury.c's */
+    }
+}
+
+static void read_channel(struct master *m, struct child *c)
+{
+    for (unsigned i = 0; i < MESSAGES_A_TURN && c->channel >= 0; i++) {
+        struct channel_message msg;
+        int fd;
+        ssize_t n = pass_recv(c->channel, &msg, sizeof(msg), &fd);
+
+        if (fd >= 0)
+            close(fd);
+        if (n == 0) {
+            /* It closed its end: it is dying, and SIGCHLD says the rest. */
+            epoll_ctl(m->epfd, EPOLL_CTL_DEL, c->channel, NULL);
+            return;
+        }
+        if (n < (ssize_t)offsetof(struct channel_message, slot))
+            return;
+        if (msg.type != CHANNEL_CLOSED || msg.n > CHANNEL_SLOTS)
+            continue;
+        for (uint32_t k = 0; k < msg.n; k++)
+            keeper_reap(&m->keeper, msg.slot[k]);
+    }
+}
+
+static void begin_drain(struct master *m, const char *signal_name)
+{
+    uint64_t timeout = seconds_to_ns(m->settings->shutdown_timeout);
+
+    m->stage = STAGE_DRAINING;
+    accept_stop(m);
+    listen_close(m->args->listeners);
+    m->deadline = timeout ? m->now + timeout : TIME_NEVER;
+    __atomic_store_n(&m->r->draining, 1, __ATOMIC_SEQ_CST);
+    for (uint32_t i = 0; i < m->nworkers; i++)
+        bell_ring(m->r, i);
+    /* Last: who reads this finds it to be so. */
+    log_info("draining: no new connections, no new locks; a second signal ends it at once",
+             log_str("signal", signal_name), log_uint("connections", m->keeper.open),
+             log_int("timeout_s", m->settings->shutdown_timeout));
+}
+
+static void begin_stop(struct master *m, const char *why)
+{
+    log_info("stopping", log_str("why", why), log_uint("connections", m->keeper.open));
+    m->stage = STAGE_STOPPING;
+    for (uint32_t i = 0; i < m->nworkers; i++)
+        child_happens(m, &m->child[i], CHILD_STOP);
+}
+
+static void read_signals(struct master *m)
+{
+    struct signalfd_siginfo si;
+
+    while (read(m->sigfd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
+        switch (si.ssi_signo) {
+        case SIGCHLD:
+            bury_dead(m);
+            break;
+        case SIGHUP:
+            log_warn("SIGHUP: this version does not reload its configuration");
+            break;
+        default:
+            if (m->stage == STAGE_SERVING)
+                begin_drain(m, si.ssi_signo == SIGINT ? "INT" : "TERM");
+            else if (m->stage == STAGE_DRAINING)
+                begin_stop(m, "second signal");
+            break;
+        }
+    }
+}
+
+/* A worker that does not beat is killed, unless the machine as a whole was slow. */
+static void watchdog(struct master *m, uint64_t late)
+{
+    for (uint32_t i = 0; i < m->nworkers; i++) {
+        struct child *c = &m->child[i];
+        uint64_t beat = __atomic_load_n(&region_worker(m->r, i)->beat, __ATOMIC_RELAXED);
+        uint64_t silent = m->now > beat ? m->now - beat : 0;
+        uint64_t up = 0;
+
+        if (c->state != CHILD_SERVING || !policy_hangs(silent, late))
+            continue;
+        log_error("worker hangs, killing it", log_uint("worker", i), log_int("pid", c->pid),
+                  log_ms("silent", silent));
+        /* From its last sign of life on its connections' leases do not end. */
+        __atomic_compare_exchange_n(&m->r->down_since[i], &up, beat, false, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_RELAXED);
+        child_happens(m, c, CHILD_SILENT);
+    }
+}
+
+static void tick(struct master *m)
+{
+    uint64_t late = m->now - m->next_tick;
+
+    watchdog(m, m->next_tick ? late : 0);
+    keeper_reap_all(&m->keeper);
+    m->next_tick = m->now + TICK_NS;
+}
+
+static bool all_gone(const struct master *m)
+{
+    for (uint32_t i = 0; i < m->nworkers; i++)
+        if (m->child[i].state != CHILD_NONE)
+            return false;
+    return true;
+}
+
+static void turn(struct master *m)
+{
+    for (uint32_t i = 0; i < m->nworkers; i++) {
+        struct child *c = &m->child[i];
+
+        if (c->state == CHILD_WAITING && m->now >= c->due && m->stage != STAGE_STOPPING)
+            child_happens(m, c, CHILD_DUE);
+    }
+    accept_turn(m);
+    if (m->now >= m->next_tick)
+        tick(m);
+    if (m->stage == STAGE_DRAINING && m->keeper.open == 0)
+        begin_stop(m, "drained");
+    else if (m->stage == STAGE_DRAINING && m->now >= m->deadline)
+        begin_stop(m, "the drain took too long");
+    else if (m->stage == STAGE_STOPPING && m->now >= m->deadline)
+        for (uint32_t i = 0; i < m->nworkers; i++)
+            child_happens(m, &m->child[i], CHILD_STOP);
+}
+
+static int sleep_ms(const struct master *m)
+{
+    uint64_t next = m->next_tick;
+
+    for (uint32_t i = 0; i < m->nworkers; i++)
+        if (m->child[i].state == CHILD_WAITING && m->child[i].due < next)
+            next = m->child[i].due;
+    if (m->accept_again && m->accept_again < next)
+        next = m->accept_again;
+    if (m->unsent_n)
+        return 1;
+    return next > m->now ? (int)((next - m->now + NS_PER_MS - 1) / NS_PER_MS) : 0;
+}
+
+static void handle(struct master *m, void *source)
+{
+    struct child *c = source;
+
+    if (source == &m->sigfd)
+        read_signals(m);
+    else if (c >= m->child && c < m->child + WORKER_MAX)
+        read_channel(m, c);
+    else if (m->stage == STAGE_SERVING)
+        accept_ready(m, source);
+}
+
+static int loop(struct master *m)
+{
+    struct epoll_event ev[EVENTS];
+
+    while (m->stage != STAGE_STOPPING || !all_gone(m)) {
+        int n = epoll_wait(m->epfd, ev, EVENTS, sleep_ms(m));
+
+        m->now = clock_boottime_ns();
+        for (int i = 0; i < n; i++)
+            handle(m, ev[i].data.ptr);
+        turn(m);
+    }
+    log_info("stopped");
+    return m->status;
+}
+
+static int prepare(struct master *m)
+{
+    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = &m->sigfd};
+    sigset_t set;
+    int err = keeper_init(&m->keeper, m->r, m->args->max_connections,
+                          (uint32_t)m->settings->max_connections_per_ip);
+
+    if (err)
+        return err;
+    m->unsent = malloc(((size_t)m->r->max_conns + 1) * sizeof(*m->unsent));
+    if (!m->unsent)
+        return -ENOMEM;
+    signals_set(&set);
+    m->sigfd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    m->epfd = epoll_create1(EPOLL_CLOEXEC);
+    m->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (m->sigfd < 0 || m->epfd < 0 || m->spare < 0 ||
+        epoll_ctl(m->epfd, EPOLL_CTL_ADD, m->sigfd, &ev) < 0)
+        return -errno;
+    return 0;
+}
+
+int master_run(const struct master_args *args)
+{
+    static struct master state;
+    struct master *m = &state;
+    int err;
+
+    m->args = args;
+    m->settings = args->settings;
+    m->r = args->region;
+    m->nworkers = (uint32_t)args->settings->workers;
+    m->now = clock_boottime_ns();
+    m->next_tick = m->now + TICK_NS;
+    m->status = EXITCODE_OK;
+    err = prepare(m);
+    if (err) {
+        log_error("cannot start", log_err("error", err));
+        return EXITCODE_FAIL;
+    }
+    __atomic_store_n(&m->r->nworkers, m->nworkers, __ATOMIC_RELAXED);
+    for (uint32_t i = 0; i < m->nworkers; i++) {
+        m->child[i].slot = i;
+        m->child[i].channel = -1;
+        child_happens(m, &m->child[i], CHILD_DUE);
+    }
+    accept_start(m);
+    return loop(m);
+}

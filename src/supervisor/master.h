@@ -1,0 +1,32 @@
+/*
+ * supervisor/master.h - the master: accepts connections, keeps workers alive, ends the server.
+ *
+ * It never parses a byte from the network and never takes a shard's mutex: whatever clients send
+ * and however workers die, the master goes on.
+ */
+#ifndef SUPERVISOR_MASTER_H
+#define SUPERVISOR_MASTER_H
+
+#include "net/listen.h"
+#include "supervisor/child.h"
+
+struct settings;
+
+struct master_args {
+    struct region *region;
+    const struct settings *settings;
+    struct listen_set *listeners;
+    uint32_t max_connections; /* decided by the caller from settings and descriptor limit */
+    child_main run;
+};
+
+/*
+ * SIGTERM, SIGINT, SIGHUP and SIGCHLD are blocked from here on. Call it before anything that takes
+ * long, so that a signal that comes early is not lost.
+ */
+void master_block_signals(void);
+
+/* Serves until a signal ends it; returns the exit status. */
+int master_run(const struct master_args *args);
+
+#endif

@@ -1,0 +1,46 @@
+/*
+ * supervisor/master_state.h - what the files of the master share: master (the loop), accept (new
+ * connections), bury (deaths). Private to supervisor/.
+ */
+#ifndef SUPERVISOR_MASTER_STATE_H
+#define SUPERVISOR_MASTER_STATE_H
+
+#include "config/settings.h"
+#include "supervisor/child.h"
+#include "supervisor/keeper.h"
+#include "supervisor/master.h"
+
+enum stage { STAGE_SERVING, STAGE_DRAINING, STAGE_STOPPING };
+
+struct master {
+    const struct master_args *args;
+    const struct settings *settings;
+    struct region *r;
+    struct keeper keeper;
+    struct child child[WORKER_MAX];
+    uint32_t nworkers;
+    enum stage stage;
+    uint64_t now;
+    uint64_t deadline;  /* of the drain, or of stopping */
+    uint64_t last_tick;
+    uint64_t next_tick;
+    uint64_t accept_again; /* the listeners are off until then; 0 = on */
+    uint32_t accept_pause; /* ms, grows with errors in a row */
+    uint32_t *unsent;      /* ring of slots whose message found the channel full */
+    uint32_t unsent_head, unsent_n;
+    int epfd, sigfd;
+    int spare; /* a descriptor in reserve: see accept.c */
+    int status;
+};
+
+/* accept.c */
+void accept_start(struct master *m);  /* listeners into the epoll set */
+void accept_stop(struct master *m);
+void accept_ready(struct master *m, const struct listener *l);
+void accept_turn(struct master *m); /* what was put off */
+void accept_resend(struct master *m, uint32_t worker); /* its successor adopts them: forget them */
+
+/* bury.c */
+void bury_dead(struct master *m); /* reaps, repairs, decides when the next one starts */
+
+#endif

@@ -1,0 +1,31 @@
+/*
+ * supervisor/policy.h - what a worker's death means: pure.
+ */
+#ifndef SUPERVISOR_POLICY_H
+#define SUPERVISOR_POLICY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum death {
+    DEATH_EXIT,   /* it ended itself with status 0 */
+    DEATH_FAIL,   /* it ended itself with another status */
+    DEATH_KILLED, /* SIGKILL, SIGTERM: somebody outside, the OOM killer, our watchdog */
+    DEATH_CRASH,  /* any other signal: a bug, and memory may be scribbled over */
+};
+
+/* From waitid(2): si_code and si_status. */
+enum death policy_death(int code, int status);
+
+/*
+ * How long to wait before the slot's next worker starts, ns. Crashes and failures in a row wait
+ * longer each time, 0, 50, 200, 1000 ms: poison must not become a busy loop. Who was killed from
+ * outside is replaced at once. *row counts them; a life of 10 s or more ends the row.
+ */
+uint64_t policy_backoff(enum death death, uint64_t lived_ns, uint32_t *row);
+
+/* Whether a worker whose last beat was `silent_ns` ago is to be killed. Not when the master's own
+   tick came late: then the whole machine was starved, or stopped. */
+bool policy_hangs(uint64_t silent_ns, uint64_t tick_late_ns);
+
+#endif

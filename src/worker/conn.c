@@ -1,0 +1,537 @@
+/*
+ * worker/conn.c - a connection's states.
+ *
+ *   phase     reads            serves             leaves for
+ *   READY     into the ring    whole requests     BLOCKED, JOB, SKIP, LAST, DROP
+ *   BLOCKED   no               no                 READY (grant, timeout), DROP (client gone)
+ *   JOB       no               no                 READY, STREAM, DROP
+ *   STREAM    no               no                 READY, DROP
+ *   SKIP      and discards     no                 LAST
+ *   LAST      no               no                 PENALTY, closed, DROP
+ *   PENALTY   and discards     no                 closed
+ *   DROP      no               no                 closed
+ * What is not in the table's last column traps in enter(). conn_run() drives a connection until
+ * nothing moves; events, timers, grants and finished jobs only say that it is worth running it.
+ */
+#include "base/clock.h"
+#include "base/log.h"
+#include "proto/reply.h"
+#include "worker/transfer.h"
+#include "worker/worker.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    SERVE_BUDGET = 128,  /* requests of one connection in one turn: others wait */
+    DROP_HOLD = 64,      /* transactions under one lock; below SHARED_HOLD_GRANTS */
+    DROP_BUDGET = 2048,  /* nodes of one connection in one turn */
+};
+
+#define HALF_CLOSE_NS UINT64_C(250000000) /* semantics.md: a FIN within 250 ms is a half-close */
+#define PENALTY_NS UINT64_C(100000000)    /* protocol.md, "Authentication" */
+#define ATTACH_AGAIN_NS UINT64_C(20000000) /* when no buffer was free */
+#define LINGER_NS UINT64_C(1000000000)    /* how long the last answer may need to be read */
+
+#define BIT(phase) (1u << (phase))
+static const unsigned may_follow[] = {
+    [PHASE_READY] = BIT(PHASE_BLOCKED) | BIT(PHASE_JOB) | BIT(PHASE_SKIP) | BIT(PHASE_LAST) |
+                    BIT(PHASE_DROP),
+    [PHASE_BLOCKED] = BIT(PHASE_READY) | BIT(PHASE_DROP),
+    [PHASE_JOB] = BIT(PHASE_READY) | BIT(PHASE_STREAM) | BIT(PHASE_DROP),
+    [PHASE_STREAM] = BIT(PHASE_READY) | BIT(PHASE_DROP),
+    [PHASE_SKIP] = BIT(PHASE_LAST) | BIT(PHASE_DROP),
+    [PHASE_LAST] = BIT(PHASE_PENALTY) | BIT(PHASE_DROP),
+    [PHASE_PENALTY] = BIT(PHASE_DROP),
+    [PHASE_DROP] = 0,
+};
+
+static void enter(struct conn *c, unsigned phase)
+{
+    if (!(may_follow[c->phase] & BIT(phase)))
+        __builtin_trap();
+    *(volatile uint8_t *)&c->phase = (uint8_t)phase;
+}
+
+const char *conn_peer_text(const struct conn *c, char *buf, size_t n)
+{
+    char addr[INET6_ADDRSTRLEN];
+
+    if (c->family == AF_INET)
+        snprintf(buf, n, "%s:%u", inet_ntop(AF_INET, c->addr, addr, sizeof(addr)), c->port);
+    else if (c->family == AF_INET6)
+        snprintf(buf, n, "[%s]:%u", inet_ntop(AF_INET6, c->addr, addr, sizeof(addr)), c->port);
+    else
+        snprintf(buf, n, "unix");
+    return buf;
+}
+
+void conn_adopt(struct worker *w, uint32_t slot, int fd)
+{
+    struct peer *p = &w->peers[slot];
+    struct conn *c = conns_slot(w->r, slot);
+    struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+                             .data.u64 = (uint64_t)slot << 32 | (uint32_t)c->id};
+
+    memset(p, 0, sizeof(*p));
+    p->fd = fd;
+    p->ops = &stream_plain;
+    p->readable = p->writable = true;
+    if (epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev) < 0) {
+        conn_lost(w, slot, "no event watch");
+        return;
+    }
+    conn_run(w, slot);
+}
+
+/* Nothing to read or write is left: the buffer goes back. */
+static void detach(struct worker *w, uint32_t slot)
+{
+    struct conn *c = conns_slot(w->r, slot);
+    bool guarded = w->settings->auth_token.count > 0 || w->settings->admin_token.count > 0;
+
+    /* A whole `auth` was overwritten when it was served; what ended in the middle was not. */
+    if (guarded && (w->peers[slot].eof || w->peers[slot].dead || c->phase > PHASE_STREAM ||
+                    session_must_authenticate(w, c)))
+        session_scrub(w, slot);
+    iobufs_detach(&w->bufs, c);
+}
+
+static void close_now(struct worker *w, uint32_t slot)
+{
+    struct peer *p = &w->peers[slot];
+    struct conn *c = conns_slot(w->r, slot);
+
+    /* In this order: a description that the master still holds would stay in the epoll set, and
+       the peer would hear nothing until the master closes its duplicate. */
+    epoll_ctl(w->epfd, EPOLL_CTL_DEL, p->fd, NULL);
+    shutdown(p->fd, SHUT_RDWR);
+    close(p->fd);
+    p->fd = 0;
+    timers_remove(w, slot);
+    if (c->doc)
+        job_release_doc(w, slot);
+    c->in_head = c->in_tail;
+    conns_shrink(w->r, slot);
+    detach(w, slot);
+    __atomic_store_n(&c->state, CONN_CLOSED, __ATOMIC_RELEASE);
+    loop_tell_closed(w, slot);
+}
+
+/*
+ * Takes a leaving connection's things out of the table: proportional to what it owns, in bounded
+ * transactions, and in bounded turns. True when nothing is left.
+ */
+static bool leave_table(struct worker *w, uint32_t slot)
+{
+    struct conn *c = conns_slot(w->r, slot);
+    bool kept = (c->flags & CONN_LOST) != 0;
+    bool release = w->settings->auto_release_on_disconnect && !kept;
+    unsigned budget = DROP_BUDGET;
+
+    if (c->flags & CONN_DROPPED)
+        return true;
+    for (uint32_t shard = 0; shard < SHARD_COUNT; shard++) {
+        while (__atomic_load_n(&w->sh.table.owners[slot].held[shard], __ATOMIC_RELAXED)) {
+            struct tx tx;
+            unsigned n = 0;
+
+            if (budget == 0)
+                return false;
+            if (!shared_begin(&w->sh, &tx, shard, w->now))
+                break; /* quarantined: nothing in it can be given to anybody */
+            while (n < DROP_HOLD && n < budget && table_drop_owner(&tx, slot, release, kept)) {
+                shared_step(&tx);
+                n++;
+            }
+            w->sh.slot->counters.grants_queued += tx.ngrants;
+            shared_end(&w->sh, &tx);
+            budget -= n;
+        }
+    }
+    c->flags |= CONN_DROPPED;
+    return true;
+}
+
+void conn_drop(struct worker *w, uint32_t slot, const char *why)
+{
+    struct conn *c = conns_slot(w->r, slot);
+    char peer[64];
+
+    if (c->phase == PHASE_DROP || c->state != CONN_OPEN)
+        return;
+    log_debug("connection ends", log_uint("conn", c->id), log_str("why", why),
+              log_str("peer", conn_peer_text(c, peer, sizeof(peer))));
+    enter(c, PHASE_DROP);
+    loop_ready(w, slot);
+}
+
+void conn_last(struct worker *w, uint32_t slot)
+{
+    enter(conns_slot(w->r, slot), PHASE_LAST);
+    loop_ready(w, slot);
+}
+
+void conn_lost(struct worker *w, uint32_t slot, const char *why)
+{
+    struct conn *c = conns_slot(w->r, slot);
+
+    log_error("connection lost by the server's fault, its slots are kept", log_uint("conn", c->id),
+              log_str("why", why));
+    c->flags |= CONN_LOST;
+    conn_drop(w, slot, why);
+    loop_ready(w, slot); /* also when it was on its way out already */
+}
+
+void conn_fail(struct worker *w, uint32_t slot, int code, uint64_t consumed)
+{
+    struct conn *c = conns_slot(w->r, slot);
+    struct journal *j = &w->sh.slot->journal;
+    bool stranger = session_must_authenticate(w, c);
+    char text[REPLY_MAX];
+
+    log_debug("connection is closed", log_uint("conn", c->id), log_int("code", code),
+              log_str("why", stranger ? "not authenticated" : request_error_text(code)));
+    if (stranger)
+        session_refuse_stranger(w);
+    /* Without a buffer or room for one word there is a peer that does not read: just end. */
+    if (!iobufs_attach(&w->bufs, c) || conns_out_free(c) < REPLY_MAX) {
+        conn_drop(w, slot, "peer does not read");
+        return;
+    }
+    if (!(may_follow[c->phase] & BIT(PHASE_LAST)))
+        __builtin_trap();
+    /* One transaction: an heir must neither answer again nor go on serving. */
+    session_answer(w, j, c, consumed, text, reply_word(text, stranger ? REPLY_AUTH : REPLY_ERROR));
+    JOURNAL_SET(j, region_base(w->r), c->phase, PHASE_LAST);
+    journal_commit(j);
+    loop_ready(w, slot);
+}
+
+static void skip_begin(struct worker *w, struct conn *c, size_t consumed)
+{
+    struct journal *j = &w->sh.slot->journal;
+
+    JOURNAL_SET(j, region_base(w->r), c->in_head, c->in_head + consumed);
+    JOURNAL_SET(j, region_base(w->r), c->phase, PHASE_SKIP);
+    journal_commit(j);
+}
+
+/* An incomplete request: note when it began, and make room if it is a long `auth`. True when there
+   is more room now: what lies in the socket raises no edge again. */
+static bool wait_for_more(struct worker *w, uint32_t slot, const struct request *req)
+{
+    struct conn *c = conns_slot(w->r, slot);
+
+    if (c->request_since == 0)
+        c->request_since = w->now;
+    if (conns_in_used(c) < conns_in_size(c) || req->room <= IOBUF_IN || c->bigbuf)
+        return false;
+    if (conns_grow(w->r, slot))
+        return true;
+    w->starved = true; /* all big buffers are in use; the deadline bounds the wait */
+    return false;
+}
+
+static enum request_result parse(struct worker *w, const struct conn *c, struct request *req)
+{
+    const char *view;
+    uint32_t n = conns_view(w->r, c, w->scratch, REQUEST_BYTES_MAX, &view);
+    enum request_result result = request_parse(view, n, req);
+
+    if (result == REQUEST_MORE && req->room > REQUEST_BYTES_MAX && conns_in_used(c) > n) {
+        n = conns_view(w->r, c, w->scratch, (uint32_t)req->room, &view);
+        result = request_parse(view, n, req);
+    }
+    return result;
+}
+
+/* Serves whole requests. True when it consumed something. */
+static bool serve_some(struct worker *w, uint32_t slot, unsigned *served)
+{
+    struct conn *c = conns_slot(w->r, slot);
+    struct peer *p = &w->peers[slot];
+    bool moved = false;
+
+    while (c->phase == PHASE_READY && *served < SERVE_BUDGET && conns_in_used(c) > 0) {
+        struct request req;
+
+        if (conns_out_free(c) < REPLY_MAX) {
+            transfer_flush(w, slot);
+            if (conns_out_free(c) < REPLY_MAX)
+                return moved; /* the peer does not read: its write deadline runs */
+        }
+        switch (parse(w, c, &req)) {
+        case REQUEST_MORE:
+            if (p->eof) {
+                *(volatile uint64_t *)&c->in_head = c->in_tail; /* never to be completed */
+                return true;
+            }
+            return wait_for_more(w, slot, &req) || moved;
+        case REQUEST_LONG:
+            if (c->request_since == 0)
+                c->request_since = w->now;
+            skip_begin(w, c, req.consumed);
+            return true;
+        case REQUEST_BAD:
+            session_bad(w, slot, &req);
+            break;
+        default:
+            session_serve(w, slot, &req);
+            break;
+        }
+        c->request_since = 0;
+        c->idle_since = w->now;
+        ++*served;
+        moved = true;
+    }
+    return moved;
+}
+
+static bool skip_some(struct worker *w, uint32_t slot)
+{
+    struct conn *c = conns_slot(w->r, slot);
+    bool moved = false, found = false;
+
+    while (!found && conns_in_used(c) > 0) {
+        const char *view;
+        uint32_t n = conns_view(w->r, c, w->scratch, REQUEST_AUTH_BYTES_MAX, &view);
+        size_t skipped = request_skip_line(view, n, &found);
+
+        if (found) { /* the line's end goes with the answer: an heir would skip the next line too */
+            conn_fail(w, slot, REQUEST_ERROR_LONG, skipped);
+            return true;
+        }
+        *(volatile uint64_t *)&c->in_head = c->in_head + skipped;
+        moved = true;
+    }
+    if (w->peers[slot].eof) {
+        conn_fail(w, slot, REQUEST_ERROR_LONG, 0);
+        return true;
+    }
+    return moved;
+}
+
+/* Bytes that nobody will ever look at are read, so that closing does not reset the connection
+   before the peer has seen the last answer. */
+static bool discard_some(struct worker *w, uint32_t slot)
+{
+    struct conn *c = conns_slot(w->r, slot);
+    bool moved = transfer_read(w, slot);
+
+    *(volatile uint64_t *)&c->in_head = c->in_tail;
+    return moved;
+}
+
+static bool whole_request_behind(struct worker *w, uint32_t slot)
+{
+    struct request req;
+
+    while (transfer_read(w, slot))
+        ;
+    switch (parse(w, conns_slot(w->r, slot), &req)) {
+    case REQUEST_OK:
+    case REQUEST_BAD:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* A blocked request's client that leaves: semantics.md, "A peer that closes while its request is
+   blocked". */
+static void watch_blocked(struct worker *w, uint32_t slot)
+{
+    struct peer *p = &w->peers[slot];
+    struct conn *c = conns_slot(w->r, slot);
+
+    if (p->dead || p->hup) {
+        conn_drop(w, slot, "client gone while its request was blocked");
+    } else if ((p->rdhup || p->eof) && !(c->flags & CONN_HALF_CLOSED)) {
+        if (w->now - c->blocked_since <= HALF_CLOSE_NS || whole_request_behind(w, slot))
+            c->flags |= CONN_HALF_CLOSED;
+        else
+            conn_drop(w, slot, "client gone while its request was blocked");
+    }
+}
+
+/* LAST: everything is said. What the connection owned goes back, then the socket. */
+static void finish(struct worker *w, uint32_t slot)
+{
+    struct peer *p = &w->peers[slot];
+    struct conn *c = conns_slot(w->r, slot);
+
+    if (conns_out_used(c) > 0)
+        return;
+    if (!leave_table(w, slot)) {
+        loop_ready(w, slot);
+        return;
+    }
+    if (p->eof && !session_must_authenticate(w, c)) {
+        enter(c, PHASE_DROP);
+        return;
+    }
+    if (session_must_authenticate(w, c)) {
+        c->close_at = w->now + PENALTY_NS;
+    } else {
+        c->close_at = w->now + LINGER_NS;
+        shutdown(p->fd, SHUT_WR);
+    }
+    enter(c, PHASE_PENALTY);
+}
+
+static uint64_t deadline(const struct worker *w, uint32_t slot)
+{
+    const struct conn *c = conns_slot(w->r, slot);
+    uint64_t due = TIME_NEVER;
+
+    switch (c->phase) {
+    case PHASE_BLOCKED:
+        due = c->blocked_until;
+        break;
+    case PHASE_READY:
+    case PHASE_SKIP:
+        if (conns_out_used(c) == 0)
+            due = (c->request_since ? c->request_since : c->idle_since) + w->read_timeout;
+        break;
+    case PHASE_PENALTY:
+        return c->close_at;
+    default:
+        break;
+    }
+    if (c->write_since && w->write_timeout && c->write_since + w->write_timeout < due)
+        due = c->write_since + w->write_timeout;
+    return due;
+}
+
+/* After a run: the end of input, buffers, the next deadline. */
+static void settle(struct worker *w, uint32_t slot)
+{
+    struct peer *p = &w->peers[slot];
+    struct conn *c = conns_slot(w->r, slot);
+
+    if (c->phase != PHASE_DROP && p->dead)
+        conn_drop(w, slot, "reset");
+    if (c->phase == PHASE_READY && p->eof && conns_in_used(c) == 0)
+        conn_last(w, slot);
+    if (c->bigbuf && c->request_since == 0 && conns_in_used(c) <= IOBUF_IN)
+        conns_shrink(w->r, slot); /* the long request is done: others need the buffer */
+    if (!c->bigbuf && conns_in_used(c) == 0 && conns_out_used(c) == 0)
+        detach(w, slot);
+    timers_set(w, slot, deadline(w, slot));
+}
+
+void conn_run(struct worker *w, uint32_t slot)
+{
+    struct peer *p = &w->peers[slot];
+    struct conn *c = conns_slot(w->r, slot);
+    unsigned served = 0;
+    bool moved = true;
+
+    if (p->fd <= 0)
+        return;
+    w->now = clock_boottime_ns(); /* not before what is read now was sent */
+    while (moved && !p->dead) {
+        moved = false;
+        switch (c->phase) {
+        case PHASE_READY:
+            moved = transfer_read(w, slot);
+            moved |= serve_some(w, slot, &served);
+            break;
+        case PHASE_BLOCKED:
+            watch_blocked(w, slot);
+            break;
+        case PHASE_STREAM:
+            moved = transfer_document(w, slot);
+            break;
+        case PHASE_SKIP:
+            moved = transfer_read(w, slot);
+            moved |= skip_some(w, slot);
+            break;
+        case PHASE_PENALTY:
+            moved = discard_some(w, slot);
+            break;
+        default:
+            break;
+        }
+        transfer_flush(w, slot);
+        if (served >= SERVE_BUDGET) {
+            loop_ready(w, slot);
+            break;
+        }
+    }
+    if (c->phase == PHASE_LAST && !p->dead)
+        finish(w, slot);
+    settle(w, slot);
+    if (c->phase == PHASE_PENALTY && p->eof && !session_must_authenticate(w, c))
+        enter(c, PHASE_DROP);
+    if (c->phase == PHASE_DROP) {
+        if (leave_table(w, slot))
+            close_now(w, slot);
+        else
+            loop_ready(w, slot);
+    }
+}
+
+void conn_event(struct worker *w, uint32_t slot, uint32_t events)
+{
+    struct peer *p = &w->peers[slot];
+
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        p->readable = true;
+    if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+        p->writable = true;
+    if (events & EPOLLRDHUP)
+        p->rdhup = true;
+    if (events & (EPOLLHUP | EPOLLERR))
+        p->hup = true;
+    conn_run(w, slot);
+}
+
+void conn_timeout(struct worker *w, uint32_t slot)
+{
+    struct conn *c = conns_slot(w->r, slot);
+
+    if (deadline(w, slot) > w->now) {
+        settle(w, slot);
+        return;
+    }
+    if (c->write_since && w->write_timeout && c->write_since + w->write_timeout <= w->now) {
+        if (transfer_reads_slowly(&w->peers[slot]))
+            c->write_since = w->now;
+        else
+            conn_drop(w, slot, "peer does not read its answers");
+    } else if (c->phase == PHASE_BLOCKED) {
+        if (!iobufs_attach(&w->bufs, c)) {
+            timers_set(w, slot, w->now + ATTACH_AGAIN_NS);
+            return;
+        }
+        session_unblock(w, slot, false);
+    } else if (c->phase == PHASE_PENALTY) {
+        enter(c, PHASE_DROP);
+    } else if (c->phase == PHASE_SKIP || c->request_since) {
+        conn_fail(w, slot, REQUEST_ERROR_DEADLINE, 0);
+    } else if (table_owns_any(&w->sh.table, slot)) {
+        c->idle_since = w->now; /* its leases bound it */
+    } else {
+        conn_fail(w, slot, REQUEST_ERROR_DEADLINE, 0);
+    }
+    conn_run(w, slot);
+}
+
+void conn_drain(struct worker *w)
+{
+    for (uint32_t slot = 1; slot <= w->r->max_conns; slot++) {
+        if (w->peers[slot].fd <= 0 || conns_slot(w->r, slot)->phase != PHASE_BLOCKED)
+            continue;
+        if (iobufs_attach(&w->bufs, conns_slot(w->r, slot)))
+            session_unblock(w, slot, true);
+        else
+            w->starved = true; /* again at the next tick */
+        conn_run(w, slot);
+    }
+}

@@ -1,0 +1,75 @@
+/*
+ * worker/deliver.c - grants that somebody (this worker too) made to connections of this worker.
+ *
+ * A transaction each: the lease starts, the node is told, the reply is written, the connection is
+ * unblocked. So a grant is either still pending for an heir to deliver, or its reply is in the ring.
+ */
+#include "proto/reply.h"
+#include "shm/bell.h"
+#include "worker/worker.h"
+
+enum { BATCH = 32 }; /* grants delivered under one lock */
+
+/* One grant; false when it must wait for a buffer. */
+static bool deliver(struct worker *w, struct tx *tx, uint32_t node, uint32_t *slot)
+{
+    struct conn *c;
+    struct grant g;
+    char text[REPLY_MAX];
+    struct journal *j = &tx->s->journal;
+    char *base = region_base(w->r);
+    enum verdict v;
+    size_t n;
+
+    *slot = table_node(&w->sh.table, node)->owner;
+    c = conns_slot(w->r, *slot);
+    if (c->phase != PHASE_BLOCKED || c->blocked != node) {
+        /* The connection is going: what it was given passes on. */
+        table_unblock(tx, node, false, &g);
+        shared_step(tx);
+        return true;
+    }
+    if (!iobufs_attach(&w->bufs, c))
+        return false;
+    v = table_deliver(tx, node, &g);
+    n = v == VERDICT_OK ? session_grant_text(text, REPLY_OK, &g)
+                        : reply_word(text, REPLY_LEASE_EXPIRED);
+    JOURNAL_SET(j, base, c->blocked, 0);
+    JOURNAL_SET(j, base, c->phase, PHASE_READY);
+    session_answer(w, j, c, 0, text, n);
+    shared_step(tx);
+    c->idle_since = w->now;
+    return true;
+}
+
+static void deliver_shard(struct worker *w, uint32_t shard)
+{
+    uint32_t touched[BATCH];
+    unsigned n = 0;
+    struct tx tx;
+    bool more;
+
+    if (!shared_begin(&w->sh, &tx, shard, w->now))
+        return;
+    while (n < BATCH && table_pending(&tx, w->sh.worker)) {
+        if (!deliver(w, &tx, table_pending(&tx, w->sh.worker), &touched[n])) {
+            w->starved = true;
+            break;
+        }
+        n++;
+    }
+    more = n == BATCH && table_pending(&tx, w->sh.worker);
+    shared_end(&w->sh, &tx);
+    if (more)
+        bell_tell(w->r, w->sh.worker, shard);
+    for (unsigned i = 0; i < n; i++)
+        conn_run(w, touched[i]);
+}
+
+void deliver_shards(struct worker *w, uint64_t mask)
+{
+    while (mask) {
+        deliver_shard(w, (uint32_t)__builtin_ctzll(mask));
+        mask &= mask - 1;
+    }
+}

@@ -1,0 +1,18 @@
+# src/worker - code that only a lock worker runs.
+
+noinst_LIBRARIES += src/worker/libworker.a
+src_worker_libworker_a_CPPFLAGS = $(AM_CPPFLAGS) $(CRYPTO_CFLAGS) $(JANSSON_CFLAGS)
+src_worker_libworker_a_SOURCES = \
+	src/worker/conn.c \
+	src/worker/deliver.c \
+	src/worker/expire.c \
+	src/worker/job.c \
+	src/worker/loop.c \
+	src/worker/report.c \
+	src/worker/report.h \
+	src/worker/session.c \
+	src/worker/takeover.c \
+	src/worker/timers.c \
+	src/worker/transfer.c \
+	src/worker/transfer.h \
+	src/worker/worker.h

@@ -1,0 +1,338 @@
+/*
+ * worker/loop.c - a worker's life: one epoll loop.
+ *
+ * A turn: sleep until something happens, deliver grants made by others, run connections that have
+ * events or were put off, deadlines, leases, one step of a long answer, tell the master what was
+ * closed. Everything in a turn is bounded, so that no connection waits long for another.
+ */
+#include "base/clock.h"
+#include "base/log.h"
+#include "config/exitcode.h"
+#include "net/pass.h"
+#include "shm/bell.h"
+#include "worker/worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { EVENTS = 256, CONNS_A_TURN = 64 };
+
+/* epoll data of what is not a connection: slot 0. */
+enum { SOURCE_BELL = 1, SOURCE_CHANNEL = 2 };
+
+void loop_ready(struct worker *w, uint32_t slot)
+{
+    if (w->peers[slot].queued)
+        return;
+    w->peers[slot].queued = true;
+    w->ready[(w->ready_head + w->ready_n++) % (w->r->max_conns + 1)] = slot;
+}
+
+static void run_ready(struct worker *w)
+{
+    for (uint32_t n = w->ready_n; n > 0; n--) {
+        uint32_t slot = w->ready[w->ready_head];
+
+        w->ready_head = (w->ready_head + 1) % (w->r->max_conns + 1);
+        w->ready_n--;
+        w->peers[slot].queued = false;
+        conn_run(w, slot);
+    }
+}
+
+void loop_flush_closed(struct worker *w)
+{
+    if (w->closed.n == 0)
+        return;
+    /* Should the channel be full, the slots stay CONN_CLOSED and the master finds them on its own
+       tick: the truth is the slot's state, the message only makes it quick. */
+    w->closed.type = CHANNEL_CLOSED;
+    pass_send(w->heritage->channel, &w->closed,
+              offsetof(struct channel_message, slot) + w->closed.n * sizeof(uint32_t), -1);
+    w->closed.n = 0;
+}
+
+void loop_tell_closed(struct worker *w, uint32_t slot)
+{
+    w->closed.slot[w->closed.n++] = slot;
+    if (w->closed.n == CHANNEL_SLOTS)
+        loop_flush_closed(w);
+}
+
+static bool watch(struct worker *w, int fd, uint32_t source)
+{
+    struct epoll_event ev = {.events = EPOLLIN, .data.u64 = source};
+
+    return epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev) == 0;
+}
+
+/* The socket that came for slot `m->slot[0]`, unless that connection was dealt with already. */
+static void accept_conn(struct worker *w, const struct channel_message *m, int fd)
+{
+    uint32_t slot = m->slot[0];
+    struct conn *c;
+
+    if (m->type != CHANNEL_CONN || slot < 1 || slot > w->r->max_conns)
+        return;
+    c = conns_slot(w->r, slot);
+    if (c->id != m->id || c->state != CONN_OPEN || c->worker != w->sh.worker ||
+        w->peers[slot].fd > 0) {
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    if (fd < 0) {
+        log_error("no descriptor left for a connection handed over by the master",
+                  log_uint("conn", c->id));
+        __atomic_store_n(&c->state, CONN_CLOSED, __ATOMIC_RELEASE);
+        loop_tell_closed(w, slot);
+        return;
+    }
+    if (c->family != AF_UNIX)
+        stream_tune(fd);
+    conn_adopt(w, slot, fd);
+}
+
+/* False when the master is gone. */
+static bool read_channel(struct worker *w)
+{
+    for (unsigned i = 0; i < CONNS_A_TURN; i++) {
+        struct channel_message m = {0};
+        int fd;
+        ssize_t n = pass_recv(w->heritage->channel, &m, sizeof(m), &fd);
+
+        if (n == -EAGAIN)
+            return true;
+        if (n == 0 || (n < 0 && n != -EMFILE))
+            return false;
+        accept_conn(w, &m, fd);
+    }
+    return true;
+}
+
+static void ring_heard(struct worker *w)
+{
+    uint64_t rings;
+
+    if (read(w->efd, &rings, sizeof(rings)) < 0 && errno != EAGAIN)
+        log_error("bell cannot be read", log_err("error", -errno));
+}
+
+static void log_repairs(struct worker *w)
+{
+    if (w->sh.repaired) {
+        w->sh.slot->counters.repairs += (uint64_t)__builtin_popcountll(w->sh.repaired);
+        log_warn("shards repaired after a death",
+                 log_int("shards", __builtin_popcountll(w->sh.repaired)));
+    }
+    if (w->sh.quarantined)
+        log_error("shards are beyond repair, their keys answer error",
+                  log_int("shards", __builtin_popcountll(w->sh.quarantined)));
+    w->sh.repaired = w->sh.quarantined = 0;
+}
+
+/* How long the turn may sleep, ns. */
+static uint64_t sleep_for(const struct worker *w, bool busy)
+{
+    uint64_t next = w->expire_at;
+
+    if (busy || w->ready_n)
+        return 0;
+    /* Marked while this turn ran: the ring that followed may have been heard with an earlier one,
+       and somebody waits for a whole turn. A mark set after this look is followed by its ring. */
+    if (__atomic_load_n(&w->r->down_since[w->sh.worker], __ATOMIC_SEQ_CST))
+        return 0;
+    if (timers_next(w) < next)
+        next = timers_next(w);
+    return next > w->now ? next - w->now : 0;
+}
+
+/*
+ * A turn begins. After a silence (asleep, stopped, starved) renews may lie unread: this worker's
+ * mark, its own or another's, says so until they have been served. Returns whether it is marked.
+ */
+static bool beat(struct worker *w)
+{
+    uint64_t *mark = &w->r->down_since[w->sh.worker];
+    uint64_t last = w->sh.slot->beat;
+    uint64_t up = 0;
+
+    w->began = w->now;
+    if (w->now - last > EXPIRE_HANG_NS) {
+        log_warn("did not run for a while", log_ms("gap", w->now - last));
+        takeover_after_silence(w, w->now - last);
+    } else if (w->now - last > EXPIRE_SILENT_NS) {
+        __atomic_compare_exchange_n(mark, &up, last, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+    }
+    __atomic_store_n(&w->sh.slot->beat, w->now, __ATOMIC_RELAXED);
+    return __atomic_load_n(mark, __ATOMIC_ACQUIRE) != 0;
+}
+
+/* All that had come when the turn began is served. */
+static void answered(struct worker *w)
+{
+    __atomic_store_n(&w->r->down_since[w->sh.worker], 0, __ATOMIC_RELEASE);
+}
+
+static void ring_silent(struct worker *w)
+{
+    for (; w->poke; w->poke &= w->poke - 1)
+        bell_ring(w->r, (uint32_t)__builtin_ctzll(w->poke));
+}
+
+static int wait_for_events(struct worker *w, struct epoll_event *ev, bool busy)
+{
+    uint64_t ns = sleep_for(w, busy);
+    struct timespec ts;
+    bool parked = ns > 0 && bell_park(w->r, w->sh.worker);
+    int n;
+
+    if (!parked)
+        ns = 0;
+    /* Round up, or the last microseconds before a deadline would be a busy loop. */
+    ts.tv_sec = (time_t)(ns / NS_PER_SEC);
+    ts.tv_nsec = (long)(ns % NS_PER_SEC);
+    n = epoll_pwait2(w->epfd, ev, EVENTS, &ts, NULL);
+    if (parked)
+        bell_unpark(w->r, w->sh.worker);
+    w->now = clock_boottime_ns();
+    return n;
+}
+
+static bool handle_event(struct worker *w, const struct epoll_event *ev)
+{
+    uint32_t slot = (uint32_t)(ev->data.u64 >> 32);
+
+    if (slot == 0) {
+        if (ev->data.u64 == SOURCE_CHANNEL)
+            return read_channel(w);
+        ring_heard(w);
+        return true;
+    }
+    /* An event of a connection that was closed in this very turn, and its slot perhaps reused. */
+    if (w->peers[slot].fd <= 0 || (uint32_t)conns_slot(w->r, slot)->id != (uint32_t)ev->data.u64)
+        return true;
+    conn_event(w, slot, ev->events);
+    return true;
+}
+
+static void starved_again(struct worker *w)
+{
+    w->starved = false;
+    for (uint32_t slot = 1; slot <= w->r->max_conns; slot++)
+        if (w->peers[slot].fd > 0)
+            loop_ready(w, slot);
+    deliver_shards(w, UINT64_MAX);
+    if (w->draining)
+        conn_drain(w);
+}
+
+static void notice_drain(struct worker *w)
+{
+    if (w->draining || !__atomic_load_n(&w->r->draining, __ATOMIC_RELAXED))
+        return;
+    w->draining = true;
+    conn_drain(w);
+}
+
+static int turns(struct worker *w)
+{
+    struct epoll_event ev[EVENTS];
+    bool busy = false;
+
+    for (;;) {
+        int n = wait_for_events(w, ev, busy);
+        bool silent = beat(w);
+        uint64_t mask = bell_drain(w->r, w->sh.worker);
+        uint32_t slot;
+
+        if (mask)
+            deliver_shards(w, mask);
+        notice_drain(w); /* before requests are served that came after it began */
+        for (int i = 0; i < n; i++)
+            if (!handle_event(w, &ev[i]))
+                return EXITCODE_OK;
+        run_ready(w);
+        while ((slot = timers_pop(w)) != 0)
+            conn_timeout(w, slot);
+        if (w->starved && w->now >= w->next_tick)
+            starved_again(w);
+        if (silent && n < EVENTS && w->ready_n == 0)
+            answered(w);
+        expire_turn(w);
+        mask = bell_drain(w->r, w->sh.worker);
+        if (mask)
+            deliver_shards(w, mask);
+        busy = job_turn(w);
+        loop_flush_closed(w);
+        if (w->poke)
+            ring_silent(w); /* last: whatever this turn did may have marked somebody */
+        if (w->sh.repaired | w->sh.quarantined)
+            log_repairs(w);
+    }
+}
+
+static int prepare(struct worker *w, const struct heritage *heritage)
+{
+    const struct settings *s = heritage->settings;
+    uint32_t slots = heritage->region->max_conns + 1;
+    int err;
+
+    w->heritage = heritage;
+    w->settings = s;
+    w->r = heritage->region;
+    w->now = w->began = clock_boottime_ns();
+    w->read_timeout = seconds_to_ns(s->read_timeout);
+    w->write_timeout = seconds_to_ns(s->write_timeout);
+    w->default_lease = seconds_to_ns(s->default_lease_ttl);
+    w->max_lease = seconds_to_ns(s->max_lease_ttl);
+    w->next_gc = w->now + seconds_to_ns(s->gc_interval);
+    shared_attach(&w->sh, w->r, heritage->worker);
+    w->peers = calloc(slots, sizeof(*w->peers));
+    w->ready = malloc(slots * sizeof(*w->ready));
+    w->scratch = malloc(REQUEST_AUTH_BYTES_MAX);
+    if (!w->peers || !w->ready || !w->scratch)
+        return -ENOMEM;
+    err = timers_init(&w->timers, slots);
+    if (!err)
+        err = jobs_init(&w->jobs, slots);
+    if (err)
+        return err;
+    w->epfd = epoll_create1(EPOLL_CLOEXEC);
+    w->efd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (w->epfd < 0 || w->efd < 0 || !watch(w, w->efd, SOURCE_BELL) ||
+        !watch(w, heritage->channel, SOURCE_CHANNEL))
+        return -errno;
+    return bell_start_thread(w->r, heritage->worker, w->efd);
+}
+
+int worker_run(const struct heritage *heritage)
+{
+    static struct worker worker;
+    struct worker *w = &worker;
+    int err = prepare(w, heritage);
+
+    /* Ctrl-C and a signal to the group are for the master, who ends us when the drain is over. */
+    signal(SIGINT, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
+    if (!err) {
+        /* A successor serves nothing as if there were no drain; nobody is adopted yet. */
+        notice_drain(w);
+        err = takeover(w);
+    }
+    if (!err && w->draining)
+        conn_drain(w);
+    if (err) {
+        log_error("worker cannot start", log_err("error", err));
+        return EXITCODE_FAIL;
+    }
+    return turns(w);
+}

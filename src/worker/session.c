@@ -1,0 +1,529 @@
+/*
+ * worker/session.c - one request: checked, run on the table, answered.
+ *
+ * Consuming the request and writing the reply belong to the operation's transaction: whoever
+ * inherits the connection finds the request or its answer, never both and never neither. A request
+ * that touches no shard does the same in the worker's own journal.
+ */
+#include "base/clock.h"
+#include "base/log.h"
+#include "core/leases.h"
+#include "proto/reply.h"
+#include "shm/caps.h"
+#include "worker/worker.h"
+
+#include <sched.h>
+#include <string.h>
+
+enum {
+    EXPIRE_BEFORE = 64, /* overdue leases of a shard ended before a request is served */
+    ROOM_TRIES = 100,   /* each gives the processor away once */
+};
+
+static uint64_t lease_seconds(uint64_t ns)
+{
+    return ns / UINT64_C(1000000000);
+}
+
+size_t session_grant_text(char *buf, int reply, const struct grant *g)
+{
+    struct token token = {.fence = g->fence, .salt = g->salt};
+
+    return reply_grant(buf, (enum reply)reply, &token, lease_seconds(g->lease));
+}
+
+void session_answer(struct worker *w, struct journal *j, struct conn *c, uint64_t consumed,
+                    const char *reply, size_t n)
+{
+    char *base = region_base(w->r);
+
+    conns_put(w->r, c, reply, (uint32_t)n);
+    JOURNAL_BARRIER();
+    if (consumed)
+        JOURNAL_SET(j, base, c->in_head, c->in_head + consumed);
+    JOURNAL_SET(j, base, c->out_tail, c->out_tail + n);
+}
+
+void session_word(struct worker *w, struct conn *c, uint64_t consumed, int reply)
+{
+    struct journal *j = &w->sh.slot->journal;
+    char text[REPLY_MAX];
+
+    session_answer(w, j, c, consumed, text, reply_word(text, (enum reply)reply));
+    journal_commit(j);
+}
+
+static int reply_of(enum verdict v)
+{
+    switch (v) {
+    case VERDICT_OK:
+        return REPLY_OK;
+    case VERDICT_QUEUED:
+        return REPLY_QUEUED;
+    case VERDICT_TIMEOUT:
+        return REPLY_TIMEOUT;
+    case VERDICT_LIMIT_MISMATCH:
+        return REPLY_LIMIT_MISMATCH;
+    case VERDICT_MAX_LOCKS:
+        return REPLY_MAX_LOCKS;
+    case VERDICT_MAX_WAITERS:
+    case VERDICT_NO_NODES:
+        return REPLY_MAX_WAITERS;
+    case VERDICT_ALREADY_ENQUEUED:
+        return REPLY_ALREADY_ENQUEUED;
+    case VERDICT_NOT_ENQUEUED:
+        return REPLY_NOT_ENQUEUED;
+    case VERDICT_LEASE_EXPIRED:
+        return REPLY_LEASE_EXPIRED;
+    default:
+        return REPLY_ERROR;
+    }
+}
+
+static void count(struct worker *w, enum verdict v)
+{
+    struct counters *n = &w->sh.slot->counters;
+
+    switch (v) {
+    case VERDICT_TIMEOUT:
+        n->timeouts++;
+        break;
+    case VERDICT_MAX_LOCKS:
+        n->rejected_max_locks++;
+        break;
+    case VERDICT_MAX_WAITERS:
+    case VERDICT_NO_NODES:
+        n->rejected_max_waiters++;
+        break;
+    default:
+        break;
+    }
+}
+
+/* The request waits: it is consumed, and the connection remembers by which node it will hear. */
+static void block(struct worker *w, struct tx *tx, struct conn *c, uint64_t consumed,
+                  uint32_t node, int64_t timeout_s)
+{
+    struct journal *j = &tx->s->journal;
+    char *base = region_base(w->r);
+
+    JOURNAL_SET(j, base, c->in_head, c->in_head + consumed);
+    JOURNAL_SET(j, base, c->blocked, node);
+    JOURNAL_SET(j, base, c->blocked_shard, tx->shard);
+    JOURNAL_SET(j, base, c->blocked_since, w->now);
+    JOURNAL_SET(j, base, c->blocked_until,
+                leases_add(w->now, (uint64_t)timeout_s * UINT64_C(1000000000)));
+    JOURNAL_SET(j, base, c->phase, PHASE_BLOCKED);
+}
+
+/* Locks the key's shard. False: it is quarantined, and the request has been answered. */
+static bool begin(struct worker *w, struct tx *tx, struct conn *c, const struct request *req,
+                  const struct table_key *key)
+{
+    if (shared_begin(&w->sh, tx, table_shard_of(key->hash), w->now))
+        return true;
+    session_word(w, c, req->consumed, REPLY_ERROR);
+    return false;
+}
+
+/* Leases that have ended by now are ended before the request is looked at: callers never wait for
+   the sweep. */
+static void expire_first(struct worker *w, struct tx *tx, const struct table_key *key)
+{
+    uint64_t due = table_next_due(tx->t, tx->shard);
+
+    /* The wheel rounds up to its tick, the key's own holder is looked at to the nanosecond. */
+    if (due > tx->now + (UINT64_C(1) << WHEEL_TICK_SHIFT))
+        return;
+    expire_notice_silence(w);
+    for (unsigned i = 0; i < EXPIRE_BEFORE && due <= tx->now && table_expire(tx); i++) {
+        shared_step(tx);
+        due = table_next_due(tx->t, tx->shard);
+    }
+    for (unsigned i = 0; i < EXPIRE_BEFORE && table_expire_key(tx, key); i++)
+        shared_step(tx);
+}
+
+static struct table_key key_of(const struct worker *w, const struct request *req)
+{
+    return shared_key(&w->sh, (enum kind)req->kind, req->key, req->key_len);
+}
+
+static void refuse_draining(struct worker *w, uint32_t slot, const struct request *req)
+{
+    struct conn *c = conns_slot(w->r, slot);
+
+    session_word(w, c, req->consumed, REPLY_DRAINING);
+    if (!table_owns_any(&w->sh.table, slot))
+        conn_last(w, slot);
+}
+
+/* Whether a unit of max-locks is in another worker's hand: collected there and not yet given back,
+   or taken for a key that turned out to exist. */
+static bool unit_on_its_way(const struct worker *w)
+{
+    for (uint32_t i = 0; i < WORKER_MAX; i++)
+        if (__atomic_load_n(&region_worker(w->r, i)->units.reserved, __ATOMIC_SEQ_CST))
+            return true;
+    return caps_free(w->r) > 0; /* looked at last: that is where the others' units go */
+}
+
+/* The cap is exact both ways: units that are only changing hands are waited for. */
+static bool make_room(struct worker *w)
+{
+    for (unsigned i = 0; i < ROOM_TRIES; i++) {
+        /* Others may have released, and so made idle, after this turn's time was read. */
+        w->now = clock_boottime_ns();
+        if (shared_make_room(&w->sh, w->now))
+            return true;
+        if (!unit_on_its_way(w))
+            return false;
+        sched_yield();
+    }
+    return false;
+}
+
+/* table_acquire() with a unit of max-locks when it needs one. *locked says whether tx is still
+   open: making room may have to lock another shard. */
+static enum verdict acquire_with_unit(struct worker *w, struct tx *tx,
+                                      const struct acquire_args *args, struct grant *g,
+                                      bool *locked)
+{
+    enum verdict v = table_acquire(tx, args, g);
+
+    if (v == VERDICT_NEED_UNIT && caps_take(w->r, w->sh.worker))
+        v = table_acquire(tx, args, g);
+    if (v != VERDICT_NEED_UNIT)
+        return v;
+    shared_end(&w->sh, tx);
+    *locked = false;
+    if (!make_room(w))
+        return VERDICT_MAX_LOCKS;
+    if (!shared_begin(&w->sh, tx, tx->shard, w->now))
+        return VERDICT_NOT_HELD;
+    *locked = true;
+    return table_acquire(tx, args, g);
+}
+
+static void serve_acquire(struct worker *w, uint32_t slot, const struct request *req)
+{
+    struct conn *c = conns_slot(w->r, slot);
+    bool two_phase = req->verb == VERB_ENQUEUE;
+    struct acquire_args args = {.key = key_of(w, req),
+                                .owner = slot,
+                                .limit = req->limit,
+                                .lease = req->lease_s ? seconds_to_ns(req->lease_s)
+                                                      : w->default_lease,
+                                .max_waiters = (uint32_t)w->settings->max_waiters,
+                                .try_only = !two_phase && req->timeout_s == 0,
+                                .two_phase = two_phase};
+    char text[REPLY_MAX];
+    bool locked = true;
+    struct grant g;
+    struct tx tx;
+    enum verdict v;
+
+    if (w->draining) {
+        refuse_draining(w, slot, req);
+        return;
+    }
+    if (w->max_lease && args.lease > w->max_lease) {
+        session_bad(w, slot, req);
+        return;
+    }
+    if (two_phase) {
+        if (c->enqueues < UINT16_MAX)
+            c->enqueues++;
+        expire_tombstones(w, slot);
+    }
+    if (!begin(w, &tx, c, req, &args.key))
+        return;
+    expire_first(w, &tx, &args.key);
+    v = acquire_with_unit(w, &tx, &args, &g, &locked);
+    if (!locked) {
+        session_word(w, c, req->consumed, reply_of(v));
+    } else if (v == VERDICT_QUEUED && !two_phase) {
+        block(w, &tx, c, req->consumed, g.node, req->timeout_s);
+        shared_end(&w->sh, &tx);
+    } else {
+        size_t n = v == VERDICT_OK
+                       ? session_grant_text(text, two_phase ? REPLY_ACQUIRED : REPLY_OK, &g)
+                       : reply_word(text, (enum reply)reply_of(v));
+
+        session_answer(w, &tx.s->journal, c, req->consumed, text, n);
+        shared_end(&w->sh, &tx);
+    }
+    w->sh.slot->counters.grants_fast += v == VERDICT_OK;
+    count(w, v);
+    shared_return_units(&w->sh);
+}
+
+static void serve_wait(struct worker *w, uint32_t slot, const struct request *req)
+{
+    struct conn *c = conns_slot(w->r, slot);
+    struct table_key key = key_of(w, req);
+    bool may_block = req->timeout_s > 0 && !w->draining;
+    char text[REPLY_MAX];
+    struct grant g;
+    struct tx tx;
+    enum verdict v;
+    size_t n;
+
+    expire_tombstones(w, slot);
+    if (!begin(w, &tx, c, req, &key))
+        return;
+    expire_first(w, &tx, &key);
+    v = table_wait(&tx, &key, slot, may_block, &g);
+    if (v == VERDICT_QUEUED) {
+        block(w, &tx, c, req->consumed, g.node, req->timeout_s);
+    } else {
+        int reply = reply_of(v);
+
+        if (v == VERDICT_TIMEOUT && w->draining && req->timeout_s > 0)
+            reply = REPLY_ERROR; /* semantics.md, "Drain": waits end with `error` */
+        n = v == VERDICT_OK ? session_grant_text(text, REPLY_OK, &g)
+                            : reply_word(text, (enum reply)reply);
+        session_answer(w, &tx.s->journal, c, req->consumed, text, n);
+    }
+    shared_end(&w->sh, &tx);
+    count(w, v);
+}
+
+static void serve_release(struct worker *w, uint32_t slot, const struct request *req)
+{
+    struct conn *c = conns_slot(w->r, slot);
+    struct table_key key = key_of(w, req);
+    char text[REPLY_MAX];
+    struct token token;
+    struct tx tx;
+    enum verdict v = VERDICT_NOT_HELD;
+
+    if (!token_parse(req->token, req->token_len, &token)) {
+        session_word(w, c, req->consumed, REPLY_ERROR);
+        return;
+    }
+    if (!begin(w, &tx, c, req, &key))
+        return;
+    v = table_release(&tx, &key, token.fence, token.salt);
+    session_answer(w, &tx.s->journal, c, req->consumed, text,
+                   reply_word(text, (enum reply)reply_of(v)));
+    w->sh.slot->counters.grants_queued += tx.ngrants;
+    shared_end(&w->sh, &tx);
+}
+
+static void serve_renew(struct worker *w, uint32_t slot, const struct request *req)
+{
+    struct conn *c = conns_slot(w->r, slot);
+    struct table_key key = key_of(w, req);
+    uint64_t lease = req->lease_s ? seconds_to_ns(req->lease_s) : w->default_lease;
+    char text[REPLY_MAX];
+    struct token token;
+    struct tx tx;
+    enum verdict v;
+
+    if (w->max_lease && lease > w->max_lease) {
+        session_bad(w, slot, req);
+        return;
+    }
+    if (!token_parse(req->token, req->token_len, &token)) {
+        session_word(w, c, req->consumed, REPLY_ERROR);
+        return;
+    }
+    if (!begin(w, &tx, c, req, &key))
+        return;
+    v = table_renew(&tx, &key, slot, token.fence, token.salt, lease);
+    session_answer(w, &tx.s->journal, c, req->consumed, text,
+                   v == VERDICT_OK ? reply_seconds(text, lease_seconds(lease))
+                                   : reply_word(text, REPLY_ERROR));
+    w->sh.slot->counters.grants_queued += tx.ngrants;
+    shared_end(&w->sh, &tx);
+}
+
+static void serve_evict(struct worker *w, uint32_t slot, const struct request *req)
+{
+    struct conn *c = conns_slot(w->r, slot);
+    struct table_key key = key_of(w, req);
+    char text[REPLY_MAX], peer[64];
+    struct tx tx;
+    enum verdict v;
+
+    if (!(c->flags & CONN_ADMIN)) {
+        log_warn("evict refused, the connection has not authenticated with the admin token",
+                 log_uint("conn", c->id), log_str("peer", conn_peer_text(c, peer, sizeof(peer))));
+        session_word(w, c, req->consumed, REPLY_ERROR);
+        return;
+    }
+    if (!begin(w, &tx, c, req, &key))
+        return;
+    v = table_evict(&tx, &key, req->fence);
+    session_answer(w, &tx.s->journal, c, req->consumed, text,
+                   reply_word(text, (enum reply)reply_of(v)));
+    shared_end(&w->sh, &tx);
+    log_audit("evict", log_bytes("key", req->key, req->key_len),
+              log_str("kind", req->kind == REQUEST_SEM ? "sem" : "lock"),
+              log_uint("fence", req->fence), log_str("result", v == VERDICT_OK ? "ok" : "error"),
+              log_uint("conn", c->id), log_str("peer", conn_peer_text(c, peer, sizeof(peer))));
+}
+
+bool session_must_authenticate(const struct worker *w, const struct conn *c)
+{
+    return w->settings->auth_token.count > 0 && !(c->flags & CONN_AUTHENTICATED);
+}
+
+/* Both sets are always compared, so that the time says nothing about which one matched. */
+static void serve_auth(struct worker *w, uint32_t slot, const struct request *req)
+{
+    struct conn *c = conns_slot(w->r, slot);
+    struct journal *j = &w->sh.slot->journal;
+    char text[REPLY_MAX];
+    bool user = secret_match(&w->settings->auth_token, req->token, req->token_len);
+    bool admin = secret_match(&w->settings->admin_token, req->token, req->token_len);
+
+    if ((c->flags & CONN_AUTHENTICATED) || (!user && !admin)) {
+        session_word(w, c, req->consumed, REPLY_ERROR);
+        return;
+    }
+    JOURNAL_SET(j, region_base(w->r), c->flags,
+                c->flags | CONN_AUTHENTICATED | (admin ? CONN_ADMIN : 0));
+    session_answer(w, j, c, req->consumed, text, reply_word(text, REPLY_OK));
+    journal_commit(j);
+}
+
+/* A secret was in the ring, or a part of one; it must not stay in the region longer than needed.
+   Whatever is not waiting to be served goes. */
+void session_scrub(struct worker *w, uint32_t slot)
+{
+    struct conn *c = conns_slot(w->r, slot);
+    volatile char *ring;
+    uint32_t size;
+
+    /* First, so that what a big buffer left behind in the small one goes too. */
+    if (c->bigbuf && conns_in_used(c) <= IOBUF_IN)
+        conns_shrink(w->r, slot);
+    if (!c->iobuf)
+        return;
+    explicit_bzero(w->scratch, REQUEST_AUTH_BYTES_MAX); /* where a view that wraps was copied to */
+    ring = conns_in(w->r, c);
+    size = conns_in_size(c);
+    for (uint64_t at = c->in_tail; at < c->in_head + size; at++)
+        ring[at & (size - 1)] = 0;
+}
+
+/* The first request decides: the right token, or error_auth and the end. */
+static void authenticate(struct worker *w, uint32_t slot, const struct request *req)
+{
+    bool meant = req->verb == VERB_AUTH && !req->error;
+
+    if (meant && (secret_match(&w->settings->auth_token, req->token, req->token_len) ||
+                  secret_match(&w->settings->admin_token, req->token, req->token_len)))
+        serve_auth(w, slot, req);
+    else
+        conn_fail(w, slot, req->error, req->consumed);
+}
+
+void session_refuse_stranger(struct worker *w)
+{
+    /* Compared even when there was nothing to compare: the time must not tell. */
+    bool right = secret_match(&w->settings->auth_token, "", 0);
+
+    (void)right;
+    w->sh.slot->counters.auth_failures++;
+}
+
+void session_bad(struct worker *w, uint32_t slot, const struct request *req)
+{
+    struct conn *c = conns_slot(w->r, slot);
+
+    /* A client that slips by a line puts its secret where the command belongs: with a token
+       configured only known words are shown. */
+    bool show = req->verb != VERB_NONE || w->settings->auth_token.count == 0;
+
+    w->sh.slot->counters.bad_requests++;
+    log_debug("bad request", log_uint("conn", c->id),
+              log_int("code", req->error ? req->error : REQUEST_ERROR_LEASE),
+              log_str("why", request_error_text(req->error ? req->error : REQUEST_ERROR_LEASE)),
+              log_bytes("command", show ? req->command : "?",
+                        !show ? 1 : req->command_len < 16 ? req->command_len : 16));
+    if (session_must_authenticate(w, c))
+        authenticate(w, slot, req);
+    else
+        session_word(w, c, req->consumed, REPLY_ERROR);
+    if (req->verb == VERB_AUTH)
+        session_scrub(w, slot);
+}
+
+void session_serve(struct worker *w, uint32_t slot, const struct request *req)
+{
+    struct conn *c = conns_slot(w->r, slot);
+
+    w->sh.slot->counters.requests++;
+    if (session_must_authenticate(w, c)) {
+        authenticate(w, slot, req);
+        session_scrub(w, slot);
+        return;
+    }
+    switch (req->verb) {
+    case VERB_ACQUIRE:
+    case VERB_ENQUEUE:
+        serve_acquire(w, slot, req);
+        break;
+    case VERB_RELEASE:
+        serve_release(w, slot, req);
+        break;
+    case VERB_RENEW:
+        serve_renew(w, slot, req);
+        break;
+    case VERB_WAIT:
+        serve_wait(w, slot, req);
+        break;
+    case VERB_PING:
+        session_word(w, c, req->consumed, REPLY_OK);
+        break;
+    case VERB_STATS:
+    case VERB_LIST:
+    case VERB_SHOW:
+        job_request(w, slot);
+        break;
+    case VERB_EVICT:
+        serve_evict(w, slot, req);
+        break;
+    case VERB_AUTH:
+        serve_auth(w, slot, req);
+        session_scrub(w, slot);
+        break;
+    default:
+        __builtin_trap();
+    }
+}
+
+void session_unblock(struct worker *w, uint32_t slot, bool draining)
+{
+    struct conn *c = conns_slot(w->r, slot);
+    char *base = region_base(w->r);
+    char text[REPLY_MAX];
+    struct journal *j;
+    struct grant g;
+    struct tx tx;
+    enum verdict v;
+    size_t n;
+
+    if (!shared_begin(&w->sh, &tx, c->blocked_shard, w->now)) {
+        j = &w->sh.slot->journal;
+        n = reply_word(text, REPLY_ERROR);
+    } else {
+        j = &tx.s->journal;
+        v = table_unblock(&tx, c->blocked, true, &g);
+        n = v == VERDICT_OK ? session_grant_text(text, REPLY_OK, &g)
+            : v == VERDICT_TIMEOUT && draining ? reply_word(text, REPLY_ERROR)
+                                               : reply_word(text, (enum reply)reply_of(v));
+        count(w, v);
+    }
+    JOURNAL_SET(j, base, c->blocked, 0);
+    JOURNAL_SET(j, base, c->phase, PHASE_READY);
+    session_answer(w, j, c, 0, text, n);
+    if (j == &w->sh.slot->journal)
+        journal_commit(j);
+    else
+        shared_end(&w->sh, &tx);
+    c->idle_since = w->now;
+}

@@ -1,0 +1,163 @@
+/*
+ * worker/worker.h - one lock worker: what its files share.
+ *
+ * Everything here is private memory and can be lost at any instruction; what must survive is in
+ * the connection slots and the table, in the region.
+ *
+ *   loop     epoll, the order of a turn           timers   deadlines of connections
+ *   conn     a connection's states                transfer bytes between sockets and rings
+ *   session  request → table → reply              deliver  grants made by others
+ *   expire   leases and idle resources            takeover what a predecessor left
+ *   job      long answers                         report   what they say
+ */
+#ifndef WORKER_WORKER_H
+#define WORKER_WORKER_H
+
+#include "base/num.h"
+#include "config/settings.h"
+#include "net/stream.h"
+#include "proto/request.h"
+#include "shm/conns.h"
+#include "shm/heritage.h"
+#include "shm/shared.h"
+
+/* A connection as this process sees it; by slot. */
+struct peer {
+    const struct stream_ops *ops;
+    int fd; /* 0 = not here: 0 to 2 are never a connection's */
+    uint32_t timer_pos; /* in the heap, + 1; 0 = not in it */
+    uint64_t timer_due;
+    int unacked; /* bytes in the send queue when a write last found it full, or looked again */
+    /* Edge-triggered: what epoll said and no call has refuted since. */
+    bool readable, writable;
+    bool rdhup; /* FIN seen by epoll */
+    bool hup;   /* both ways shut, or reset */
+    bool eof;   /* recv said so */
+    bool dead;  /* reset, or an error */
+    bool queued; /* on the ready queue */
+};
+
+struct timers {
+    uint32_t *heap; /* slots, earliest first */
+    uint32_t n;
+};
+
+struct job;
+
+/* A connection that asked for a long answer; its slot may be somebody else's by now. */
+struct asker {
+    uint32_t slot;
+    uint64_t id;
+};
+
+struct jobs {
+    struct job *active;
+    struct asker *queue; /* those that no job serves yet, first come first */
+    uint32_t n, room;
+    unsigned users[HERITAGE_DOCS]; /* connections being sent each document */
+    uint64_t made[HERITAGE_DOCS];
+};
+
+struct worker {
+    const struct heritage *heritage;
+    const struct settings *settings;
+    struct region *r;
+    struct shared sh;
+    struct iobufs bufs;
+    struct peer *peers; /* by slot */
+    struct timers timers;
+    struct jobs jobs;
+    uint32_t *ready; /* ring of slots to run again */
+    uint32_t ready_head, ready_n;
+    struct channel_message closed; /* not yet told to the master */
+    uint64_t now; /* BOOTTIME ns of this turn, refreshed for each connection */
+    uint64_t read_timeout, write_timeout, default_lease, max_lease; /* ns */
+    uint64_t next_gc;
+    uint64_t next_tick;
+    uint64_t began;     /* this turn: what had come by then is served before its expiry */
+    uint64_t poke;      /* workers to ring: their answer is waited for */
+    uint64_t expire_at; /* nothing to do in expire_turn() before */
+    int epfd, efd;
+    bool draining;
+    bool starved; /* some connection found no buffer */
+    char *scratch; /* REQUEST_AUTH_BYTES_MAX bytes */
+};
+
+/* loop.c: the process's whole life; returns its exit status. */
+int worker_run(const struct heritage *heritage);
+void loop_ready(struct worker *w, uint32_t slot); /* run this connection again in the next turn */
+void loop_tell_closed(struct worker *w, uint32_t slot);
+void loop_flush_closed(struct worker *w);
+
+/* timers.c */
+int timers_init(struct timers *t, uint32_t slots);
+void timers_set(struct worker *w, uint32_t slot, uint64_t due); /* never moves to a later time */
+void timers_remove(struct worker *w, uint32_t slot);
+uint32_t timers_pop(struct worker *w); /* a slot that is due at w->now, or 0 */
+uint64_t timers_next(const struct worker *w);
+
+/* conn.c */
+void conn_adopt(struct worker *w, uint32_t slot, int fd);
+void conn_event(struct worker *w, uint32_t slot, uint32_t events);
+void conn_run(struct worker *w, uint32_t slot);
+void conn_timeout(struct worker *w, uint32_t slot);
+void conn_drop(struct worker *w, uint32_t slot, const char *why);
+/* It ends by the server's fault: what it holds is kept to the end of its leases. */
+void conn_lost(struct worker *w, uint32_t slot, const char *why);
+/* Consumes, answers and ends the connection: `error`, or `error_auth` to who has not
+   authenticated. */
+void conn_fail(struct worker *w, uint32_t slot, int code, uint64_t consumed);
+/* The last reply has been written: send it, then close. */
+void conn_last(struct worker *w, uint32_t slot);
+void conn_drain(struct worker *w); /* the server is ending: blocked waits end with `error` */
+const char *conn_peer_text(const struct conn *c, char *buf, size_t n);
+
+/* session.c: serves one whole request of a connection in PHASE_READY. */
+void session_serve(struct worker *w, uint32_t slot, const struct request *req);
+/* Answers a request that was not understood; `req->consumed` bytes go. */
+void session_bad(struct worker *w, uint32_t slot, const struct request *req);
+/* A blocked request's time is up, or (draining) all waits end. */
+void session_unblock(struct worker *w, uint32_t slot, bool draining);
+void session_refuse_stranger(struct worker *w); /* counts it, and takes a comparison's time */
+/* Overwrites what was read and served: it may have been a secret. */
+void session_scrub(struct worker *w, uint32_t slot);
+bool session_must_authenticate(const struct worker *w, const struct conn *c);
+/* Consumes and answers in one transaction of journal j. */
+void session_answer(struct worker *w, struct journal *j, struct conn *c, uint64_t consumed,
+                    const char *reply, size_t n);
+/* One transaction of the worker's own journal: consumes, answers with a bare word. */
+void session_word(struct worker *w, struct conn *c, uint64_t consumed, int reply);
+/* ok/acquired TOKEN LEASE for a grant; returns the length. */
+size_t session_grant_text(char *buf, int reply, const struct grant *g);
+
+/* deliver.c: grants to connections of this worker, in the shards of `mask`. */
+void deliver_shards(struct worker *w, uint64_t mask);
+
+/*
+ * expire.c. A lease ends only when the worker that serves its connection has answered since: a
+ * renew may lie unread in a socket. A worker that has not begun a turn for EXPIRE_SILENT_NS is
+ * marked in region->down_since, from its last beat on, and rung; the mark goes when it has served
+ * all that had come. Until then, or for 3 s, no lease of its connections ends that had not ended
+ * before the mark. After a silence of EXPIRE_HANG_NS its leases are extended by the gap.
+ */
+#define EXPIRE_SILENT_NS UINT64_C(10000000)
+#define EXPIRE_HANG_NS UINT64_C(1000000000)
+void expire_notice_silence(struct worker *w); /* marks; who was marked is rung by the loop */
+void expire_turn(struct worker *w); /* leases of its shards; call each turn, free until expire_at */
+void expire_tombstones(struct worker *w, uint32_t slot); /* keeps at most TOMBSTONE_MAX */
+
+/* job.c: stats, list, show. */
+int jobs_init(struct jobs *j, uint32_t slots);
+void job_request(struct worker *w, uint32_t slot); /* enters PHASE_JOB */
+bool job_turn(struct worker *w);                   /* one bounded step; true: there is more to do */
+void job_stream_done(struct worker *w, uint32_t slot); /* sent whole: PHASE_READY again */
+void job_release_doc(struct worker *w, uint32_t slot); /* the connection closes meanwhile */
+void job_adopt(struct worker *w, uint32_t slot); /* a successor counts a document's users */
+int job_doc_fd(const struct worker *w, uint32_t doc);
+
+/* takeover.c: adopts what the slot's last worker left. 0 or a negative error. */
+int takeover(struct worker *w);
+/* This worker itself did not run for `gap` ns: its connections' leases are extended by that. */
+void takeover_after_silence(struct worker *w, uint64_t gap);
+
+#endif

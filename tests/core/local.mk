@@ -1,0 +1,46 @@
+# tests/core - bed: a table in private memory; gen: random operations; model: what they should do.
+
+core_bed = \
+	tests/core/bed.c \
+	tests/core/bed.h \
+	tests/core/gen.c \
+	tests/core/gen.h
+core_model = \
+	tests/core/model.c \
+	tests/core/model.h
+
+# The core with a call after each store that another process may see, for tests that stop there;
+# and once more with the mistake that such a test must find.
+check_LIBRARIES += \
+	tests/core/libcorehooked.a \
+	tests/core/libcoremisordered.a
+tests_core_libcorehooked_a_SOURCES = $(src_core_libcore_a_SOURCES)
+tests_core_libcorehooked_a_CPPFLAGS = $(AM_CPPFLAGS) -DJOURNAL_HOOK
+tests_core_libcoremisordered_a_SOURCES = $(src_core_libcore_a_SOURCES)
+tests_core_libcoremisordered_a_CPPFLAGS = $(AM_CPPFLAGS) -DJOURNAL_HOOK -DJOURNAL_MISORDERED
+
+check_PROGRAMS += \
+	tests/core/check_test \
+	tests/core/die_at_store_test \
+	tests/core/die_misordered_test \
+	tests/core/leases_test \
+	tests/core/model_test \
+	tests/core/repair_test
+tests_core_check_test_SOURCES = tests/core/check_test.c $(core_bed)
+tests_core_check_test_LDADD = $(TAP) $(LINK_CORE)
+tests_core_die_at_store_test_SOURCES = tests/core/die_at_store_test.c $(core_bed)
+tests_core_die_at_store_test_CPPFLAGS = $(AM_CPPFLAGS) -DJOURNAL_HOOK
+tests_core_die_at_store_test_LDADD = $(TAP) tests/core/libcorehooked.a
+tests_core_die_misordered_test_SOURCES = tests/core/die_at_store_test.c $(core_bed)
+tests_core_die_misordered_test_CPPFLAGS = $(AM_CPPFLAGS) -DJOURNAL_HOOK -DEXPECT_CAUGHT
+tests_core_die_misordered_test_LDADD = $(TAP) tests/core/libcoremisordered.a
+tests_core_leases_test_SOURCES = tests/core/leases_test.c $(core_bed)
+tests_core_leases_test_LDADD = $(TAP) $(LINK_CORE)
+tests_core_model_test_SOURCES = tests/core/model_test.c $(core_bed) $(core_model)
+tests_core_model_test_LDADD = $(TAP) $(LINK_CORE)
+tests_core_repair_test_SOURCES = tests/core/repair_test.c $(core_bed) $(core_model)
+tests_core_repair_test_CPPFLAGS = $(AM_CPPFLAGS) -DJOURNAL_HOOK
+tests_core_repair_test_LDADD = $(TAP) tests/core/libcorehooked.a
+
+lint_tests += \
+	tests/core/symbols_test.sh

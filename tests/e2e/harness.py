@@ -1,0 +1,585 @@
+"""harness.py - what the tests of the whole server have in common. Python 3.9, nothing to install.
+
+A test file:
+
+    from harness import Client, Server, check, check_eq, eventually, main, test
+
+    @test("a lock is granted to one", rules=["S1", "P36"])
+    def one_holder():
+        with Server(["--max-locks", "10"]) as server:
+            a, b = server.client(), server.client()
+            token = token_of(a.req("l", "key", "0"))
+            check_eq(b.req("l", "key", "0"), "timeout", "the second try")
+            check_eq(a.req("r", "key", token), "ok", "the release")
+
+    if __name__ == "__main__":
+        main()
+
+Each test is one TAP line; what fails raises, and is shown with the end of its server's log. Tests
+of a file run at the same time, up to main(jobs=…) of them, so each has servers of its own. One that
+is not done after `deadline` seconds has its stack dumped and has failed.
+
+    @test(text, rules=[…], deadline=30)   rules: numbers of docs/rules.md that the test proves;
+                                          alone=True: not beside others, for those that measure
+    check(cond, text), check_eq(got, want, text), fail(text), diag(text)
+    eventually(predicate, timeout=5, text=…)  polls until true and returns that; never sleep instead
+    in_threads(function, items)           runs function(item) for all at once; raises what one did
+    token_of("ok TOKEN LEASE"), fence_of(token), json_of("ok {…}")
+    elapsed()                             t = elapsed(); …; t() is the seconds since
+    temp_file(data), temp_dir()           paths that are gone when the tests are over
+
+Server(args=[], env={}, expect_log=[], workers=2): with --port 0 and --workers, on 127.0.0.1. Its
+    environment has no DFLOCKD_* but what `env` says.
+    .port .pid .worker_pids() .client(…) (its clients are closed when it stops)
+    .wait_log(regex, timeout=5, since=0) → match;  .logged(regex, since=0) → lines
+    .mark() → position in the log for `since`;  .kill(signal) to the master
+    .stop(timeout=10): SIGTERM, drain; the exit code must be 0, and no line may have level error or
+    tell of a worker's death, unless a regex of expect_log matches it. The end of `with` calls it.
+    .exited(timeout=5) → exit code, waits for an end that the test caused otherwise.
+
+Client(server or (host, port), source="127.0.0.5", unix="/path", rcvbuf=4096); what does not come
+    within 10 s is a failure:
+    .send(bytes or str)     all of it
+    .ask(cmd, key, arg)     sends a request;  .req(cmd, key, arg) also returns its reply
+    .line(timeout=10)       one reply without its LF as str (bytes that are not UTF-8: surrogates)
+    .lines(n)               the next n
+    .expect(text, what="")  the next line must be exactly this
+    .expect_silence(0.2)    nothing comes. The only place where a test just waits
+    .expect_close(timeout=10, how=None)   → "fin" or "rst", which must be `how`; no byte before it
+    .half_close() .reset() .close() .is_closed()
+    .sock .local (address as the server logs it)
+"""
+
+import atexit
+import json
+import os
+import queue
+import re
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+
+TIMEOUT = 10.0  # seconds for anything that must come
+DEADLINE = 30.0  # seconds for a test
+LOG_TAIL = 25  # lines of the log shown when a test fails
+
+
+class Failure(AssertionError):
+    """What a test found wrong."""
+
+
+def fail(text):
+    raise Failure(text)
+
+
+def check(cond, text):
+    if not cond:
+        raise Failure(text)
+
+
+def shown(value):
+    text = repr(value)
+    return text if len(text) <= 300 else f"{text[:200]} … {text[-80:]} ({len(text)} characters)"
+
+
+def check_eq(got, want, text):
+    if got != want:
+        raise Failure(f"{text}: {shown(got)} instead of {shown(want)}")
+
+
+def eventually(predicate, timeout=5.0, text="it never came about"):
+    end = time.monotonic() + timeout
+    while True:
+        value = predicate()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise Failure(f"{text} (within {timeout} s)")
+        time.sleep(0.005)
+
+
+def elapsed():
+    start = time.monotonic()
+    return lambda: time.monotonic() - start
+
+
+def in_threads(function, items):
+    """function(item) for all at the same time; their results, in order."""
+    items = list(items)
+    results, errors = [None] * len(items), []
+
+    def run(i, item):
+        # Servers started here belong to the test, not to this thread.
+        Run.of_thread[threading.get_ident()] = owner
+        try:
+            results[i] = function(item)
+        except BaseException as e:
+            errors.append(e)
+
+    owner = Run.current()
+    threads = [threading.Thread(target=run, args=x, daemon=True) for x in enumerate(items)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    if errors:
+        raise errors[0]
+    return results
+
+
+def token_of(reply, word="ok"):
+    m = re.fullmatch(word + r" ([0-9a-f]{32}) ([1-9][0-9]*)", reply)
+    check(m, f"'{word} TOKEN LEASE' expected, not {shown(reply)}")
+    return m[1]
+
+
+def fence_of(token):
+    return int(token[:16], 16)
+
+
+def json_of(reply):
+    check(reply.startswith("ok {"), f"'ok JSON' expected, not {shown(reply)}")
+    return json.loads(reply[3:])
+
+
+def temp_dir():
+    with temporary:
+        if not temporary_paths:
+            temporary_paths.append(tempfile.mkdtemp(prefix="dflockd-e2e-"))
+        return tempfile.mkdtemp(dir=temporary_paths[0])
+
+
+def temp_file(data=b""):
+    path = os.path.join(temp_dir(), "file")
+    with open(path, "wb") as f:
+        f.write(as_bytes(data))
+    return path
+
+
+temporary = threading.Lock()
+temporary_paths = []
+
+
+def as_bytes(value):
+    return value if isinstance(value, (bytes, bytearray, memoryview)) else str(value).encode(
+        "utf-8", "surrogateescape")
+
+
+# --- the server
+
+
+class Server:
+    def __init__(self, args=(), env=None, expect_log=(), workers=2, expect_exit=0):
+        self.args, self.extra_env = [str(a) for a in args], dict(env or {})
+        self.expect_log = [re.compile(x) for x in expect_log]
+        self.expect_exit = expect_exit
+        self.workers = workers
+        self.log = []
+        self.clients = []
+        self.proc = None
+        self.port = None
+        self._changed = threading.Condition()
+        self._log_ended = False
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, kind, value, tb):
+        if kind is None:
+            self.stop()
+        else:
+            self.destroy()
+
+    def start(self, timeout=TIMEOUT):
+        argv = [os.environ["DFLOCKD"], "--port", "0"]
+        if "--workers" in self.args:
+            self.workers = int(self.args[self.args.index("--workers") + 1])
+        elif self.workers:
+            argv += ["--workers", str(self.workers)]
+        env = {k: v for k, v in os.environ.items() if not k.startswith("DFLOCKD_")}
+        env.pop("JOURNAL_STREAM", None)
+        env.update({k: str(v) for k, v in self.extra_env.items()})
+        self.proc = subprocess.Popen(argv + self.args, env=env, stdin=subprocess.DEVNULL,
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                     start_new_session=True)
+        self.pid = self.proc.pid
+        running.add(self)
+        if Run.current():
+            Run.current().servers.append(self)
+        threading.Thread(target=self._read_log, daemon=True).start()
+        try:
+            self.port = int(self.wait_log(r" listening .*address=\S*:(\d+)$", timeout)[1])
+            # It listens before its first fork.
+            eventually(lambda: len(self.worker_pids()) >= self.workers, timeout, "too few workers")
+        except Failure:
+            self.destroy()
+            raise
+        return self
+
+    def _read_log(self):
+        for line in self.proc.stderr:
+            with self._changed:
+                self.log.append(line.decode("utf-8", "surrogateescape").rstrip("\n"))
+                self._changed.notify_all()
+        with self._changed:
+            self._log_ended = True
+            self._changed.notify_all()
+
+    def mark(self):
+        with self._changed:
+            return len(self.log)
+
+    def logged(self, regex, since=0):
+        with self._changed:
+            return [x for x in self.log[since:] if re.search(regex, x)]
+
+    def wait_log(self, regex, timeout=5.0, since=0):
+        found, at = [], since
+
+        def look():
+            nonlocal at
+            while at < len(self.log) and not found:
+                m = re.search(regex, self.log[at])
+                at += 1
+                if m:
+                    found.append(m)
+            return found or self._log_ended
+
+        with self._changed:
+            self._changed.wait_for(look, timeout)
+        if not found:
+            fail(f"the log has no line with {regex!r} (within {timeout} s)")
+        return found[0]
+
+    def worker_pids(self):
+        with open(f"/proc/{self.pid}/task/{self.pid}/children") as f:
+            return sorted(int(x) for x in f.read().split())
+
+    def client(self, **options):
+        return Client(self, **options)
+
+    def kill(self, signum):
+        os.kill(self.pid, signum)
+
+    def exited(self, timeout=5.0):
+        try:
+            code = self.proc.wait(timeout)
+        except subprocess.TimeoutExpired:
+            fail(f"the server has not ended after {timeout} s")
+        with self._changed:
+            self._changed.wait_for(lambda: self._log_ended, 5)
+        running.discard(self)
+        return code
+
+    def stop(self, timeout=10.0):
+        """A clean end, and a log without anything that should not be there."""
+        if self not in running:
+            return
+        try:
+            for c in self.clients:
+                c.close()
+            if self.proc.poll() is None:
+                self.kill(signal.SIGTERM)
+            code = self.exited(timeout)
+            if self.expect_exit is not None:
+                check_eq(code, self.expect_exit, "the server's exit status")
+            for line in self.log:
+                if bad_line.search(line) and not any(x.search(line) for x in self.expect_log):
+                    fail(f"the server's log has: {line}")
+        finally:
+            self.destroy()
+
+    def destroy(self):
+        """Whatever state it is in."""
+        running.discard(self)
+        for c in self.clients:
+            c.close()
+        if self.proc and self.proc.poll() is None:
+            try:
+                os.killpg(self.pid, signal.SIGKILL)  # a session of its own: nobody else
+            except ProcessLookupError:
+                pass
+            self.proc.wait()
+
+
+running = set()
+bad_line = re.compile(r"^\S+ error |\"level\":\"error\"|^<3>|worker died|worker hangs|"
+                      r"ERROR: \w+Sanitizer|runtime error:")
+
+
+@atexit.register
+def destroy_all():
+    for server in list(running):
+        server.destroy()
+    for path in temporary_paths:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+# --- a client
+
+
+# Whatever a test is about: each reply that it reads is one of these, in exactly this form.
+reply_form = re.compile(
+    r"(?:ok|acquired) [0-9a-f]{32} [1-9][0-9]*|ok(?: [1-9][0-9]*)?|ok \{[^\r\n]*\}|queued|timeout|"
+    r"error(?:_(?:auth|max_locks|max_waiters|limit_mismatch|not_enqueued|already_enqueued|"
+    r"lease_expired|draining))?", re.A)
+
+
+class Client:
+    def __init__(self, server, source=None, unix=None, timeout=TIMEOUT, rcvbuf=None):
+        self.timeout = timeout
+        self.buffer = bytearray()
+        self.at = 0  # where the next line begins
+        self.ended = None  # "fin" or "rst"
+        if unix:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.settimeout(timeout)
+            self.sock.connect(unix)
+            self.local = "unix"
+        else:
+            address = server if isinstance(server, tuple) else ("127.0.0.1", server.port)
+            family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+            self.sock = socket.socket(family, socket.SOCK_STREAM)
+            self.sock.settimeout(timeout)
+            if rcvbuf:  # before the connection is made, or the window is already large
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+            if source:
+                self.sock.bind((source, 0))
+            self.sock.connect(address)
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            name = self.sock.getsockname()
+            self.local = f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+        if isinstance(server, Server):
+            server.clients.append(self)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *what):
+        self.close()
+
+    def send(self, data):
+        self.sock.settimeout(self.timeout)
+        self.sock.sendall(as_bytes(data))
+
+    def ask(self, cmd, key="", arg=""):
+        self.send(b"%b\n%b\n%b\n" % (as_bytes(cmd), as_bytes(key), as_bytes(arg)))
+
+    def req(self, cmd, key="", arg="", timeout=None):
+        self.ask(cmd, key, arg)
+        return self.line(timeout)
+
+    def _more(self, end):
+        """Reads once. False: the connection has ended, or `end` has come (then .ended is None)."""
+        if self.ended:
+            return False
+        left = end - time.monotonic()
+        ready = poll_in(self.sock, max(left, 0))
+        if not ready:
+            return False
+        try:
+            data = self.sock.recv(1 << 18, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except (ConnectionResetError, BrokenPipeError):
+            self.ended = "rst"
+            return False
+        if not data:
+            self.ended = "fin"
+            return False
+        self.buffer += data
+        return True
+
+    def line(self, timeout=None):
+        timeout = self.timeout if timeout is None else timeout
+        end = time.monotonic() + timeout
+        looked = self.at
+        while True:
+            lf = self.buffer.find(b"\n", looked)
+            if lf >= 0:
+                text = self.buffer[self.at:lf].decode("utf-8", "surrogateescape")
+                check(reply_form.fullmatch(text), f"no reply of the protocol: {shown(text)}")
+                self.at = lf + 1
+                if self.at > 1 << 16 or self.at == len(self.buffer):
+                    del self.buffer[:self.at]
+                    self.at = 0
+                return text
+            looked = len(self.buffer)
+            if not self._more(end):
+                rest = shown(bytes(self.buffer[self.at:]))
+                if self.ended:
+                    fail(f"a reply expected, the connection has ended ({self.ended}) after {rest}")
+                fail(f"no reply within {timeout} s, only {rest}")
+
+    def lines(self, n, timeout=None):
+        return [self.line(timeout) for _ in range(n)]
+
+    def expect(self, text, what="the reply", timeout=None):
+        check_eq(self.line(timeout), text, what)
+
+    def expect_silence(self, seconds=0.2):
+        if self.at == len(self.buffer):
+            self._more(time.monotonic() + seconds)
+        check_eq(bytes(self.buffer[self.at:]), b"", "silence expected")
+        check(not self.ended, f"silence expected, the connection has ended ({self.ended})")
+
+    def expect_close(self, timeout=None, how=None):
+        timeout = self.timeout if timeout is None else timeout
+        end = time.monotonic() + timeout
+        while self.at == len(self.buffer) and self._more(end):
+            pass
+        check_eq(bytes(self.buffer[self.at:]), b"", "nothing expected before the end")
+        check(self.ended, f"the connection has not ended within {timeout} s")
+        check(how in (None, self.ended), f"the connection ended with {self.ended}, not {how}")
+        return self.ended
+
+    def is_closed(self):
+        """True when the server has ended the connection; takes nothing of what it said before."""
+        while self._more(time.monotonic()):
+            pass
+        return self.ended is not None
+
+    def half_close(self):
+        self.sock.shutdown(socket.SHUT_WR)
+
+    def reset(self):
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+    def close(self):
+        self.sock.close()
+
+
+def poll_in(sock, seconds):
+    p = select.poll()  # not select(): descriptors may be above 1024
+    p.register(sock, select.POLLIN)
+    return p.poll(seconds * 1000)
+
+
+# --- running tests
+
+
+class Run:
+    """A test that is being run; found by thread, so that its servers can be told."""
+
+    of_thread = {}
+
+    def __init__(self, function):
+        self.function = function
+        self.servers = []
+        self.notes = []
+
+    @staticmethod
+    def current():
+        return Run.of_thread.get(threading.get_ident())
+
+
+tests = []
+
+
+def test(text, rules=(), deadline=DEADLINE, alone=False):
+    def register(function):
+        function.alone = alone
+        function.text, function.rules, function.deadline = text, list(rules), deadline
+        tests.append(function)
+        return function
+
+    return register
+
+
+output = threading.Lock()
+
+
+def diag(text):
+    """A line of diagnostics, shown with the result of the test."""
+    run = Run.current()
+    if run:
+        run.notes.append(str(text))
+        return
+    with output:
+        for line in str(text).splitlines():
+            print("# " + line.encode("utf-8", "backslashreplace").decode(), flush=True)
+
+
+def run_one(function):
+    """(None or what was wrong, notes, seconds)"""
+    run = Run(function)
+    wrong = []
+
+    def body():
+        Run.of_thread[threading.get_ident()] = run
+        try:
+            function()
+        except Failure as e:
+            where = [f for f in traceback.extract_tb(e.__traceback__) if f.filename != __file__]
+            wrong.append(f"{e}\n" + "".join(f"  line {f.lineno}: {f.line}\n" for f in where))
+        except BaseException:
+            wrong.append(traceback.format_exc())
+
+    thread = threading.Thread(target=body, daemon=True)
+    took = elapsed()
+    thread.start()
+    thread.join(function.deadline)
+    if thread.is_alive():
+        stack = "".join(traceback.format_stack(sys._current_frames()[thread.ident]))
+        wrong.insert(0, f"not done after {function.deadline} s, here:\n{stack}")
+        for server in run.servers:
+            server.destroy()
+        thread.join(2)
+    took = took()
+    if wrong:
+        for server in run.servers:
+            server.destroy()
+            tail = [x[:400] for x in server.log[-LOG_TAIL:]]
+            wrong.append("\n".join([f"log of {server.pid} {' '.join(server.args)}:"] + tail))
+    return "\n".join(wrong) or None, run.notes, took
+
+
+def main(jobs=4):
+    """Runs the file's tests. Environment: DFLOCKD_TEST=part of a name or description, …_JOBS=n."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    wanted = os.environ.get("DFLOCKD_TEST", "")
+    jobs = int(os.environ.get("DFLOCKD_TEST_JOBS", jobs))
+    count = failed = 0
+
+    def work(todo):
+        nonlocal count, failed
+        while True:
+            try:
+                function = todo.get_nowait()
+            except queue.Empty:
+                return
+            wrong, notes, took = run_one(function)
+            with output:
+                count += 1
+                failed += wrong is not None
+                text = re.sub(r"[#\n]", "_", function.text)
+                lines = [f"{'not ok' if wrong else 'ok'} {count} - {text}"]
+                lines += [f"# {function.__name__}: {took:.2f} s"]
+                for note in notes + ([wrong] if wrong else []):
+                    lines += ["# " + x for x in note.splitlines()]
+                print("\n".join(lines).encode("utf-8", "backslashreplace").decode(), flush=True)
+
+    for alone in [False, True]:
+        todo = queue.Queue()
+        for f in tests:
+            if f.alone == alone and (wanted in f.__name__ or wanted in f.text):
+                todo.put(f)
+        workers = [threading.Thread(target=work, args=(todo,), daemon=True)
+                   for _ in range(1 if alone else jobs)]
+        for t in workers:
+            t.start()
+        for t in workers:
+            t.join()
+    print(f"1..{count}", flush=True)
+    destroy_all()
+    sys.stdout.flush()
+    os._exit(1 if failed or not count else 0)  # threads that hang do not matter any more

@@ -1,0 +1,91 @@
+"""e2e/readme_test.py - README.md does what it says: each block of code that is marked with `test`
+(```bash test) is run by bash against a server of its own, and then all of them one after another in
+one shell, as a reader would paste them. A line "#> TEXT" is what the lines above it print, in
+which TOKEN stands for a token, N after a colon for a number, and … for anything."""
+
+import os
+import re
+import subprocess
+
+from harness import Server, check, check_eq, fail, main, test
+
+top = os.environ["top_srcdir"]
+with open(os.path.join(top, "README.md"), encoding="utf-8") as f:
+    readme = f.read()
+blocks = [(readme[:m.start()].count("\n") + 1, m[1])
+          for m in re.finditer(r"^```bash test\n(.*?)^```$", readme, re.M | re.S)]
+
+
+def wanted(block):
+    return [x[3:] for x in block.splitlines() if x.startswith("#> ")]
+
+
+def pattern(text):
+    text = re.escape(text).replace("TOKEN", "[0-9a-f]{32}").replace("…", ".*")
+    return re.sub(r"(?<=:)N\b", "[0-9]+", text)
+
+
+def run(script, server):
+    env = {k: v for k, v in os.environ.items() if not k.startswith("DFLOCKD")}
+    env["MASTER"] = str(server.pid)
+    r = subprocess.run(["bash", "-c", script.replace("6388", str(server.port))], env=env,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                       timeout=20, encoding="utf-8")
+    check_eq(r.stderr, "", "what bash complains about")
+    return r.stdout.splitlines()
+
+
+def compare(got, want):
+    for i, text in enumerate(want):
+        if i >= len(got) or not re.fullmatch(pattern(text), got[i]):
+            fail(f"'{text}' expected, not {got[i:i + 1]}")
+    check_eq(got[len(want):], [], "output behind the last line expected")
+
+
+def server_for(script):
+    return Server(expect_log=["worker died"] if "KILL" in script else [])
+
+
+for line, block in blocks:
+    @test(f"README.md line {line}: the block prints what it says")
+    def one(block=block):
+        with server_for(block) as server:
+            compare(run(block, server), wanted(block))
+
+
+@test("README.md: all blocks one after another in one shell")
+def all_blocks():
+    script = "".join(b for _, b in blocks)
+    with server_for(script) as server:
+        compare(run(script, server), wanted(script))
+
+
+@test("README.md has blocks to run, and each says what it prints")
+def there_are_blocks():
+    check(len(blocks) >= 5, f"only {len(blocks)} blocks")
+    for line, block in blocks:
+        check(wanted(block), f"the block of line {line} says nothing")
+    check_eq(len(re.findall(r"^```\w", readme, re.M)), len(blocks), "blocks that are run")
+
+
+@test("./bootstrap without arguments says what it would do")
+def bootstrap_alone():
+    r = subprocess.run(["./bootstrap"], cwd=top, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                       stderr=subprocess.STDOUT, timeout=25, encoding="utf-8")
+    check_eq(r.returncode, 0, f"its exit status; it said {r.stdout}")
+    for text in ("./bootstrap run", "./bootstrap check", "./bootstrap build"):
+        check(text in r.stdout, f"'{text}' is not in: {r.stdout}")
+    check_eq(r.stdout.splitlines()[-1], "bootstrap: ready", "its last line")
+
+
+@test("./bootstrap with an unknown word refuses and shows the usage")
+def bootstrap_unknown():
+    r = subprocess.run(["./bootstrap", "no-such-word"], cwd=top, stdin=subprocess.DEVNULL,
+                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=25,
+                       encoding="utf-8")
+    check_eq(r.returncode, 2, "its exit status")
+    check("usage: ./bootstrap" in r.stderr, f"usage expected, not {r.stderr}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,348 @@
+#!/usr/bin/env python3
+"""semantics_kill_test.py - workers that die or hang while clients hold, wait and ask."""
+
+import collections
+import os
+import random
+import signal
+import threading
+import time
+
+from harness import (Server, check, check_eq, diag, elapsed, eventually, fence_of, in_threads,
+                     json_of, main, test, token_of)
+
+DEATHS = ["worker died", "worker hangs"]
+
+
+def waiters(client, key):
+    stats = json_of(client.req("stats"))
+    return sum(x["waiters"] for x in stats["locks"] + stats["semaphores"] if x["key"] == key)
+
+
+def replaced(server, pid):
+    """Waits until the worker of this pid has a successor."""
+    eventually(lambda: pid not in server.worker_pids() and
+               len(server.worker_pids()) == server.workers, 5, f"{pid} is replaced")
+
+
+class Killer:
+    """Kills workers of a server at random moments until told to stop, or `times` times."""
+
+    def __init__(self, server, seed, times):
+        self.server, self.chance, self.times = server, random.Random(seed), times
+        self.kills = 0
+
+    def run(self):
+        killed = set()
+        while self.kills < self.times:
+            time.sleep(self.chance.random() * 0.03)
+            pids = self.server.worker_pids()
+            if len(pids) < self.server.workers:
+                continue
+            # In turn: the oldest one; now and then the one that has just been started.
+            pid = pids[0] if self.chance.random() < 0.8 else pids[-1]
+            if pid in killed:  # and not yet buried
+                continue
+            os.kill(pid, signal.SIGKILL)  # a child of this test's own server
+            killed.add(pid)
+            self.kills += 1
+            if self.chance.random() < 0.7:
+                replaced(self.server, pid)
+
+
+class History:
+    """Grants as clients saw them, checked for overlaps."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.grants = collections.defaultdict(list)
+
+    def add(self, key, token, read, given_back):
+        with self.lock:
+            self.grants[key].append((read, given_back, fence_of(token)))
+
+    def check(self):
+        total = 0
+        for key, grants in self.grants.items():
+            grants.sort()
+            for a, b in zip(grants, grants[1:]):
+                check(a[1] <= b[0], f"{key}: two holders, fences {a[2]} and {b[2]}")
+                check(a[2] < b[2], f"{key}: fence {b[2]} after {a[2]}")
+            total += len(grants)
+        return total
+
+
+@test("50 kills under load: no lock is lost, no connection, no reply; each lock has one holder",
+      rules=["S57", "S62", "S65", "S67", "S12"], deadline=90)
+def kill_under_load():
+    seed = random.randrange(1 << 30)
+    diag(f"seed {seed}")
+    history = History()
+    done = threading.Event()
+    with Server(["--max-locks", "200"], workers=4, expect_log=DEATHS) as server:
+        def run(i):
+            if i == 0:
+                try:
+                    killer = Killer(server, seed, 50)
+                    killer.run()
+                finally:
+                    done.set()
+                return 0
+            client, chance, rounds = server.client(), random.Random(seed + i), 0
+            while not done.is_set():
+                key = f"k{chance.randrange(3)}"
+                if chance.random() < 0.3:
+                    reply = client.req("e", key, "60")
+                    if reply == "queued" or chance.random() < 0.5:
+                        reply = client.req("w", key, "20")
+                    reply = reply.replace("acquired", "ok")
+                else:
+                    reply = client.req("l", key, "20 60")
+                read = time.monotonic()
+                token = token_of(reply)
+                if chance.random() < 0.3:
+                    check_eq(client.req("n", key, token + " 60"), "ok 60", "a renew")
+                history.add(key, token, read, time.monotonic())
+                check_eq(client.req("r", key, token), "ok", "a release")
+                rounds += 1
+            check_eq(len(client.buffer), 0, "bytes that nobody asked for")
+            check_eq(client.req("ping"), "ok", "ping")
+            return rounds
+
+        rounds = in_threads(run, range(17))
+        check_eq(history.check(), sum(rounds), "grants seen, one holder at a time")
+        check(all(rounds[1:]), f"everybody was served: {rounds}")
+        diag(f"{sum(rounds)} rounds, {len(server.logged('worker died'))} deaths")
+        eventually(lambda: len(server.logged("worker died")) == 50, text="50 deaths in the log")
+        watch = server.client()
+        check_eq(json_of(watch.req("stats"))["locks"], [], "nothing is held")
+        for k in range(3):
+            token_of(watch.req("l", f"k{k}", "0"))
+
+
+@test("who holds and who waits while every worker is killed: all is as before, FIFO goes on",
+      rules=["S57", "S10", "S13", "S64"], deadline=60)
+def hold_and_wait():
+    with Server(workers=4, expect_log=DEATHS) as server:
+        watch = server.client()
+        holders = [server.client() for _ in range(8)]
+        tokens = {f"k{i}": token_of(c.req("l", f"k{i}", "0")) for i, c in enumerate(holders)}
+        queue = []
+        for n in range(12):
+            c = server.client()
+            c.ask("e" if n % 3 == 1 else "l", "k0", "" if n % 3 == 1 else "60")
+            if n % 3 == 1:
+                c.expect("queued")
+            eventually(lambda: waiters(watch, "k0") == n + 1, text="it waits")
+            queue.append(c)
+        for turn in range(3):
+            for pid in server.worker_pids():
+                os.kill(pid, signal.SIGKILL)
+                if turn == 1:
+                    time.sleep(0.005)
+                elif turn == 0:
+                    replaced(server, pid)
+            eventually(lambda: len(server.logged("took over")) == 4 * (turn + 1), 5, "all are back")
+            for i, c in enumerate(holders):
+                check_eq(c.req("n", f"k{i}", tokens[f"k{i}"] + " 60"), "ok 60", "a holder's renew")
+            check_eq(waiters(watch, "k0"), 12, "the queue")
+        last = tokens["k0"]
+        check_eq(watch.req("r", "k0", last), "ok", "the release")
+        for n, c in enumerate(queue):
+            if n in (4, 8):
+                for pid in server.worker_pids():
+                    os.kill(pid, signal.SIGKILL)
+            token = token_of(c.req("w", "k0", "20") if n % 3 == 1 else c.line())
+            check(token > last, "fences grow")
+            last = token
+            for later in queue[n + 1:]:
+                check(not later.is_closed() and not later.buffer, "nobody is served before")
+            check_eq(watch.req("r", "k0", token), "ok", "the release")
+        for i, c in enumerate(holders[1:], 1):
+            check_eq(c.req("r", f"k{i}", tokens[f"k{i}"]), "ok", "a holder's release")
+
+
+@test("pipelined requests are executed once and answered once, whenever a worker is killed",
+      rules=["S57", "S67", "S64"], deadline=60)
+def pipelined():
+    seed = random.randrange(1 << 30)
+    diag(f"seed {seed}")
+    done = threading.Event()
+    with Server(workers=2, expect_log=DEATHS) as server:
+        def run(i):
+            if i == 0:
+                try:
+                    Killer(server, seed, 50).run()
+                finally:
+                    done.set()
+                return 0
+            client, turn, n = server.client(), 0, 40
+            key = f"s{i}"
+            while not done.is_set():
+                turn += 1
+                client.send(f"sl\n{key}\n0 {n}\n" * (n + 3) + "ping\n\n\n")
+                replies = client.lines(n + 4)
+                tokens = [token_of(x) for x in replies[:n]]
+                check_eq(len(set(tokens)), n, "tokens of a batch")
+                check_eq(tokens, sorted(tokens), "fences grow")
+                check_eq(replies[n:], ["timeout"] * 3 + ["ok"], "those that had no slot")
+                client.send("".join(f"sr\n{key}\n{t}\n" for t in tokens * 2) + "nonsense\n\n\n")
+                check_eq(client.lines(2 * n + 1), ["ok"] * n + ["error"] * (n + 1), "releases")
+            check_eq(len(client.buffer), 0, "bytes that nobody asked for")
+            return turn
+
+        turns = in_threads(run, range(5))
+        stats = json_of(server.client().req("stats"))
+        check_eq((stats["semaphores"], len(stats["idle_semaphores"])), ([], 4), "all are free")
+        diag(f"{sum(turns)} batches")
+
+
+@test("connections that come, leave and are cancelled while workers are killed leave nothing behind",
+      rules=["S57", "S41", "S42", "S66", "S48"], deadline=60)
+def coming_and_going():
+    seed = random.randrange(1 << 30)
+    diag(f"seed {seed}")
+    done = threading.Event()
+    with Server(["--max-locks", "50"], workers=4, expect_log=DEATHS) as server:
+        def run(i):
+            if i == 0:
+                try:
+                    Killer(server, seed, 100).run()
+                finally:
+                    done.set()
+                return 0
+            chance, rounds = random.Random(seed + i), 0
+            while not done.is_set():
+                client = server.client()
+                for _ in range(chance.randrange(3)):
+                    reply = client.req("e", f"k{chance.randrange(5)}", "60").split()[0]
+                    check(reply in ("acquired", "queued", "error_already_enqueued"), reply)
+                if chance.random() < 0.7:
+                    client.ask("l", f"k{chance.randrange(5)}", "1")
+                    if chance.random() < 0.5:
+                        time.sleep(chance.random() * 0.01)
+                if chance.random() < 0.5:
+                    client.reset()
+                else:
+                    client.half_close()  # its blocked request is granted in time, then it ends
+                    if chance.random() < 0.5:
+                        client.close()
+                rounds += 1
+            return rounds
+
+        rounds = in_threads(run, range(13))
+        for c in server.clients:
+            c.close()
+        watch = server.client()
+        eventually(lambda: json_of(watch.req("stats"))["connections"] == 1, 10, "all have left")
+        for k in range(5):
+            token_of(watch.req("l", f"k{k}", "0"))
+        diag(f"{sum(rounds)} connections")
+
+
+@test("SIGSEGV in a worker is survived like SIGKILL, again and again", rules=["S57"], deadline=40)
+def crash():
+    with Server(workers=2, expect_log=DEATHS) as server:
+        clients = [server.client() for _ in range(4)]
+        tokens = [token_of(c.req("l", f"k{i}", "0")) for i, c in enumerate(clients)]
+        clients[1].ask("l", "k0", "20")
+        for turn in range(6):
+            victim = server.worker_pids()[turn % 2]
+            os.kill(victim, signal.SIGSEGV)
+            replaced(server, victim)
+            for i, c in enumerate(clients):
+                if i != 1:
+                    check_eq(c.req("n", f"k{i}", tokens[i]), "ok 33", "a renew")
+        check_eq(clients[0].req("r", "k0", tokens[0]), "ok", "the release")
+        token_of(clients[1].line())
+
+
+def now():
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@test("a worker that hangs is found and replaced within 3 s; who holds, holds; who waits, waits",
+      rules=["S58", "S57", "S15"], deadline=40)
+def hang():
+    with Server(workers=2, expect_log=DEATHS) as server:
+        # The least loaded worker gets a connection: a and c are the first one's.
+        a, b, c, d = (server.client() for _ in range(4))
+        token = token_of(a.req("l", "k", "0 3"))
+        other = token_of(b.req("l", "other", "0 60"))
+        b.ask("l", "k", "20")
+        c.ask("l", "other", "20")
+        eventually(lambda: waiters(d, "k") == waiters(d, "other") == 1, text="both wait")
+        victim = server.worker_pids()[0]
+        os.kill(victim, signal.SIGSTOP)
+        took = elapsed()
+        check_eq(d.req("ping"), "ok", "the other worker serves")
+        a.ask("n", "k", token + " 60")
+        replaced(server, victim)
+        check(took() < 3, f"it was replaced after {took():.2f} s")
+        diag(f"replaced after {took():.2f} s")
+        eventually(lambda: server.logged("worker hangs"), text="the log says so")
+        a.expect("ok 60", "the renew that lay unread")
+        check_eq(d.req("r", "other", other), "ok", "the release")
+        token_of(c.line())
+        check_eq(a.req("r", "k", token), "ok", "the release")
+        token_of(b.line())
+
+
+@test("a lease does not end while its worker hangs, however short: a renew may lie unread",
+      rules=["S15"], deadline=40)
+def short_lease_hang():
+    with Server(workers=2, expect_log=DEATHS) as server:
+        a, b = server.client(), server.client()
+        keys = [f"k{i}" for i in range(8)]  # of both workers' shards
+        tokens = [token_of(a.req("l", k, "0 1")) for k in keys]
+        for k in keys:
+            check_eq(b.req("e", k), "queued", "a waiter")
+        victim = server.worker_pids()[0]
+        os.kill(victim, signal.SIGSTOP)
+        for k, t in zip(keys, tokens):
+            a.ask("n", k, t + " 60")
+        replaced(server, victim)
+        for k in keys:
+            a.expect("ok 60", f"the renew of {k} that lay unread")
+
+
+def first_worker(server):
+    """The pid of worker 0, if no other one has died."""
+    pids = eventually(lambda: len(server.worker_pids()) == 2 and server.worker_pids())
+    return pids[-1] if server.logged("worker died.* worker=0 ") else pids[0]
+
+
+@test("a lease does not end while its worker is dead, and then as late as that was long",
+      rules=["S15", "S17"], deadline=40)
+def gap():
+    with Server(workers=2, expect_log=DEATHS) as server:
+        a, b, c, d = (server.client() for _ in range(4))
+        for client in (a, b, c, d):  # accepted, one after the other: a and c by the first worker
+            check_eq(client.req("ping"), "ok", "served")
+        for _ in range(3):  # crashes in a row: the fourth successor comes after a second
+            victim = first_worker(server)
+            os.kill(victim, signal.SIGSEGV)
+            replaced(server, victim)
+            check_eq(a.req("ping"), "ok", "it is back")
+        renewed = token_of(a.req("l", "renewed", "0 1"))
+        since = now()
+        token_of(c.req("l", "left", "0 1"))
+        b.ask("l", "renewed", "20")
+        d.ask("l", "left", "20")
+        os.kill(first_worker(server), signal.SIGSEGV)
+        died = now()
+        a.ask("n", "renewed", renewed + " 2")
+        a.expect("ok 2", "the renew that lay unread")
+        back = now()
+        check(back - since > 1, f"it was away for {back - died:.2f} s, beyond the lease's end")
+        token_of(d.line())
+        took = now() - since
+        gap_seen = back - died
+        check(took > 1 + gap_seen - 0.1, f"gap {gap_seen:.2f} s, ended after {took:.2f} s")
+        check(took < 1 + gap_seen + 1, f"gap {gap_seen:.2f} s, ended after {took:.2f} s")
+        token_of(b.line())
+        check(now() - died >= 2 and now() - back < 3, "the renewed lease ends in its time")
+
+
+if __name__ == "__main__":
+    main(jobs=5)

@@ -1,0 +1,106 @@
+# tests - mirrors src/; all speak TAP.
+#
+# A C test of core/table is tests/core/table_test.c, includes "tests/tap.h", and needs two lines:
+# its name in the list of its layer, and what it links: $(TAP) and its layer's LINK_ variable,
+# nothing above. More sources than the one of that name: name them all in tests_..._SOURCES.
+# A test of the whole server is tests/e2e/NAME_test.py: its name in e2e_tests is enough; a module
+# that tests import goes into e2e_modules. Scripts that look at the source are in tests/lint.
+
+TAP = tests/libtap.a
+check_LIBRARIES += tests/libtap.a
+tests_libtap_a_SOURCES = \
+	tests/tap.c \
+	tests/tap.h
+
+# The harness itself
+check_PROGRAMS += \
+	tests/tap_test
+tests_tap_test_LDADD = $(TAP)
+
+# tests/core: tests_core_NAME_test_LDADD = $(TAP) $(LINK_CORE)
+include tests/core/local.mk
+
+# tests/shm: tests_shm_NAME_test_LDADD = $(TAP) $(LINK_SHM)
+include tests/shm/local.mk
+
+# tests/proto: tests_proto_NAME_test_LDADD = $(TAP) $(LINK_PROTO)
+check_PROGRAMS += \
+	tests/proto/fuzz_test \
+	tests/proto/reply_test \
+	tests/proto/request_test \
+	tests/proto/token_test
+tests_proto_fuzz_test_SOURCES = \
+	tests/proto/fuzz_test.c \
+	tests/proto/same.h
+tests_proto_fuzz_test_LDADD = $(TAP) $(LINK_PROTO)
+tests_proto_reply_test_LDADD = $(TAP) $(LINK_PROTO)
+tests_proto_request_test_SOURCES = \
+	tests/proto/request_test.c \
+	tests/proto/same.h
+tests_proto_request_test_LDADD = $(TAP) $(LINK_PROTO)
+tests_proto_token_test_LDADD = $(TAP) $(LINK_PROTO)
+
+# tests/net: tests_net_NAME_test_LDADD = $(TAP) $(LINK_NET)
+include tests/net/local.mk
+
+# tests/worker: tests_worker_NAME_test_LDADD = $(TAP) $(LINK_WORKER)
+include tests/worker/local.mk
+
+# tests/supervisor: tests_supervisor_NAME_test_LDADD = $(TAP) $(LINK_SUPERVISOR)
+include tests/supervisor/local.mk
+
+# tests/e2e
+e2e_modules = \
+	tests/e2e/harness.py
+e2e_tests = \
+	tests/e2e/config_test.py \
+	tests/e2e/protocol_admin_test.py \
+	tests/e2e/protocol_auth_test.py \
+	tests/e2e/protocol_commands_test.py \
+	tests/e2e/protocol_deadlines_test.py \
+	tests/e2e/protocol_errors_test.py \
+	tests/e2e/protocol_framing_test.py \
+	tests/e2e/protocol_stats_test.py \
+	tests/e2e/protocol_storm_test.py \
+	tests/e2e/readme_test.py \
+	tests/e2e/seeds_test.py \
+	tests/e2e/semantics_disconnect_test.py \
+	tests/e2e/semantics_drain_test.py \
+	tests/e2e/semantics_fifo_test.py \
+	tests/e2e/semantics_kill_test.py \
+	tests/e2e/semantics_lease_test.py \
+	tests/e2e/semantics_limits_test.py \
+	tests/e2e/semantics_twophase_test.py
+
+# tests/lint
+lint_tests += \
+	tests/lint/docs_test.py \
+	tests/lint/layers_test.py \
+	tests/lint/rules_test.py
+
+TESTS = \
+	$(check_PROGRAMS) \
+	$(lint_tests) \
+	$(e2e_tests)
+EXTRA_DIST += \
+	$(e2e_modules) \
+	$(e2e_tests) \
+	$(lint_tests) \
+	tests/tally
+
+TEST_EXTENSIONS = .py .sh
+tap_driver = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
+LOG_DRIVER = $(tap_driver)
+PY_LOG_COMPILER = $(PYTHON)
+PY_LOG_DRIVER = $(tap_driver)
+SH_LOG_COMPILER = $(SHELL)
+SH_LOG_DRIVER = $(tap_driver)
+
+# Absolute, so that a test may change its directory.
+AM_TESTS_ENVIRONMENT = \
+	DFLOCKD='$(abs_top_builddir)/src/dflockd/dflockd'; export DFLOCKD; \
+	top_srcdir='$(abs_top_srcdir)'; export top_srcdir; \
+	top_builddir='$(abs_top_builddir)'; export top_builddir; \
+	PYTHONPATH='$(abs_top_srcdir)/tests/e2e'; export PYTHONPATH; \
+	PYTHONDONTWRITEBYTECODE=1; export PYTHONDONTWRITEBYTECODE; \
+	PYTHONUNBUFFERED=1; export PYTHONUNBUFFERED;

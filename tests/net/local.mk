@@ -1,0 +1,13 @@
+# tests/net
+
+check_PROGRAMS += \
+	tests/net/listen_test \
+	tests/net/pass_test \
+	tests/net/stream_test
+tests_net_listen_test_LDADD = $(TAP) $(LINK_NET)
+tests_net_pass_test_LDADD = $(TAP) $(LINK_NET)
+tests_net_stream_test_SOURCES = \
+	tests/net/stream_test.c \
+	tests/shm/proc.c \
+	tests/shm/proc.h
+tests_net_stream_test_LDADD = $(TAP) $(LINK_NET)

@@ -1,0 +1,39 @@
+# tests/shm - proc: processes that are started, killed and stepped; other layers' tests use it too.
+
+check_PROGRAMS += \
+	tests/shm/bell_test \
+	tests/shm/caps_test \
+	tests/shm/conns_test \
+	tests/shm/lock_test \
+	tests/shm/region_test \
+	tests/shm/shared_test
+tests_shm_bell_test_SOURCES = \
+	tests/shm/bell_test.c \
+	tests/shm/proc.c \
+	tests/shm/proc.h
+tests_shm_bell_test_LDADD = $(TAP) $(LINK_SHM)
+tests_shm_caps_test_SOURCES = \
+	tests/shm/caps_test.c \
+	tests/shm/proc.c \
+	tests/shm/proc.h
+tests_shm_caps_test_LDADD = $(TAP) $(LINK_SHM)
+tests_shm_conns_test_SOURCES = \
+	tests/shm/conns_test.c \
+	tests/shm/proc.c \
+	tests/shm/proc.h
+tests_shm_conns_test_LDADD = $(TAP) $(LINK_SHM)
+tests_shm_lock_test_SOURCES = \
+	tests/shm/lock_test.c \
+	tests/shm/proc.c \
+	tests/shm/proc.h
+tests_shm_lock_test_LDADD = $(TAP) $(LINK_SHM)
+tests_shm_region_test_SOURCES = \
+	tests/shm/proc.c \
+	tests/shm/proc.h \
+	tests/shm/region_test.c
+tests_shm_region_test_LDADD = $(TAP) $(LINK_SHM)
+tests_shm_shared_test_SOURCES = \
+	tests/shm/proc.c \
+	tests/shm/proc.h \
+	tests/shm/shared_test.c
+tests_shm_shared_test_LDADD = $(TAP) $(LINK_SHM)
