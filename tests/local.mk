@@ -51,9 +51,14 @@ include tests/supervisor/local.mk
 
 # tests/e2e
 e2e_modules = \
-	tests/e2e/harness.py
+	tests/e2e/harness.py \
+	tests/e2e/load.py \
+	tests/e2e/points.py
 e2e_tests = \
 	tests/e2e/config_test.py \
+	tests/e2e/crash_failures_test.py \
+	tests/e2e/crash_master_test.py \
+	tests/e2e/crash_workers_test.py \
 	tests/e2e/protocol_admin_test.py \
 	tests/e2e/protocol_auth_test.py \
 	tests/e2e/protocol_commands_test.py \
@@ -76,6 +81,7 @@ e2e_tests = \
 lint_tests += \
 	tests/lint/docs_test.py \
 	tests/lint/layers_test.py \
+	tests/lint/points_test.py \
 	tests/lint/rules_test.py
 
 TESTS = \

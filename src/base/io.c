@@ -4,6 +4,7 @@
 #include "base/io.h"
 
 #include "base/num.h"
+#include "base/point.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -126,7 +127,7 @@ static int close_listed(unsigned first, unsigned last)
 static int close_gap(unsigned first, unsigned last)
 {
 #ifdef SYS_close_range
-    if (syscall(SYS_close_range, first, last, 0) == 0)
+    if (SYS(CHILD_CLOSE, syscall(SYS_close_range, first, last, 0)) == 0)
         return 0;
     if (errno != ENOSYS && errno != EPERM)
         return -errno;

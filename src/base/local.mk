@@ -14,6 +14,9 @@ src_base_libbase_a_SOURCES = \
 	src/base/logline.h \
 	src/base/num.c \
 	src/base/num.h \
+	src/base/point.c \
+	src/base/point.h \
+	src/base/points.def \
 	src/base/random.c \
 	src/base/random.h \
 	src/base/siphash.c \

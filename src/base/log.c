@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/logline.h"
 #include "base/num.h"
+#include "base/point.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -77,7 +78,7 @@ void log_write(struct log_site *site, enum log_level level, const char *msg,
     for (size_t i = 0; i < n; i++)
         logline_field(&l, &field[i]);
     logline_end(&l);
-    while (write(STDERR_FILENO, l.text, l.used) < 0 && errno == EINTR)
+    while (SYS(LOG_LINE, write(STDERR_FILENO, l.text, l.used)) < 0 && errno == EINTR)
         ;
     errno = saved;
 }

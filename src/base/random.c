@@ -3,6 +3,8 @@
  */
 #include "base/random.h"
 
+#include "base/point.h"
+
 #include <errno.h>
 #include <sys/random.h>
 #include <sys/types.h>
@@ -12,7 +14,7 @@ int random_bytes(void *out, size_t n)
     unsigned char *p = out;
 
     while (n > 0) {
-        ssize_t got = getrandom(p, n, 0);
+        ssize_t got = SYS(RANDOM, getrandom(p, n, 0));
 
         if (got < 0) {
             if (errno == EINTR)

@@ -3,12 +3,12 @@
  */
 #include "core/journal.h"
 
-static bool undo_entry(const struct journal_entry *e, char *base, uint64_t limit)
+static bool undo_entry(const struct journal_entry *e, char *base, uint64_t from, uint64_t limit)
 {
     uint64_t offset = e->where >> 4;
     unsigned size = (unsigned)(e->where & 15);
 
-    if (offset > limit || limit - offset < size || offset % (size ? size : 1) != 0)
+    if (offset < from || offset > limit || limit - offset < size || offset % (size ? size : 1) != 0)
         return false;
     switch (size) {
     case 1:
@@ -28,7 +28,7 @@ static bool undo_entry(const struct journal_entry *e, char *base, uint64_t limit
     }
 }
 
-bool journal_rollback(struct journal *j, char *base, uint64_t limit)
+bool journal_rollback(struct journal *j, char *base, uint64_t from, uint64_t limit)
 {
     bool whole = j->count <= JOURNAL_MAX;
 
@@ -37,7 +37,7 @@ bool journal_rollback(struct journal *j, char *base, uint64_t limit)
     while (j->count > 0) {
         uint32_t last = j->count - 1;
 
-        if (!undo_entry(&j->entry[last], base, limit))
+        if (!undo_entry(&j->entry[last], base, from, limit))
             whole = false;
         JOURNAL_BARRIER();
         journal_hook();

@@ -76,11 +76,11 @@ static inline void journal_commit(struct journal *j)
 }
 
 /*
- * Undoes what is logged. Idempotent: may be stopped anywhere and run again. `limit` bounds the
- * offsets, for a log that may have been scribbled over; false when an entry is out of bounds (the
- * rest is undone all the same).
+ * Undoes what is logged. Idempotent: may be stopped anywhere and run again. Only bytes `from` …
+ * `limit` - 1 from the base are written, for a log that may have been scribbled over; false when an
+ * entry is out of bounds (the rest is undone all the same).
  */
-bool journal_rollback(struct journal *j, char *base, uint64_t limit);
+bool journal_rollback(struct journal *j, char *base, uint64_t from, uint64_t limit);
 
 /* SET() is JOURNAL_SET() within a shard's transaction. */
 #define SET(tx, lvalue, value) JOURNAL_SET(&(tx)->s->journal, (tx)->t->base, lvalue, value)

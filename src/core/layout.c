@@ -55,6 +55,7 @@ int layout_compute(const struct layout_limits *limits, uint64_t start, struct ge
     if (nodes > UINT32_MAX / 2)
         return -ERANGE;
 
+    g->from = 0; /* who has something before the table that must not be touched sets it */
     g->max_locks = limits->max_locks;
     g->nowners = limits->max_owners;
     g->nchunks = (uint32_t)((nodes + CHUNK_NODES - 1) / CHUNK_NODES);

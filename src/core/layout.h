@@ -187,7 +187,8 @@ struct shard {
 
 /* Sizes and places of everything above, fixed when the region is made. */
 struct geometry {
-    uint64_t size;         /* bytes from the base to the end of the table */
+    uint64_t from;         /* a transaction changes nothing before this offset … */
+    uint64_t size;         /* … nor from here on: the end of the table */
     uint64_t shards;       /* offsets from the base */
     uint64_t next_due;     /* u64 a shard: no lease ends before it; read without the mutex. Apart
                               from the shards, so that looking at all of them is cheap */

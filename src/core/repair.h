@@ -15,8 +15,8 @@ bool repair_rollback(struct table *t, uint32_t shard);
 
 /*
  * Makes everything derived anew from the ground truth, for memory that may have been scribbled
- * over. Nodes that name no possible resource or owner are dropped; holders whose owner is gone
- * stay until their lease ends. Returns 0 when the shard is whole again, else the invariant that
+ * over. Waiters that name no possible resource or owner are dropped; holders whose owner is gone
+ * stay until their lease ends; a shard that would lose a holder is not rebuilt. Returns 0 when the shard is whole again, else the invariant that
  * cannot be restored (`report` says where): quarantine it.
  */
 int repair_rebuild(struct table *t, uint32_t shard, struct check_report *report);

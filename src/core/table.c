@@ -62,7 +62,7 @@ void tx_commit(struct tx *tx)
 
 void tx_abort(struct tx *tx)
 {
-    journal_rollback(&tx->s->journal, tx->t->base, tx->t->geo->size);
+    journal_rollback(&tx->s->journal, tx->t->base, tx->t->geo->from, tx->t->geo->size);
     pool_settle(tx->t, tx->shard);
 }
 

@@ -4,6 +4,7 @@
  */
 #include "base/err.h"
 #include "base/log.h"
+#include "base/point.h"
 #include "config/dump.h"
 #include "config/exitcode.h"
 #include "config/load.h"
@@ -192,6 +193,7 @@ int main(int argc, char **argv)
     int status;
 
     open_standard();
+    point_init(getenv("CRASH_POINTS_FILE"));
     config_load(&settings, argc, argv, environ, &report);
     wipe_environment();
     status = config_act(&settings, &report, stdout, stderr);

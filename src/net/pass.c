@@ -3,6 +3,8 @@
  */
 #include "net/pass.h"
 
+#include "base/point.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,8 +12,9 @@
 
 int pass_pair(int fds[2])
 {
-    return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) < 0 ? -errno
-                                                                                         : 0;
+    int type = SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC;
+
+    return SYS(PASS_PAIR, socketpair(AF_UNIX, type, 0, fds)) < 0 ? -errno : 0;
 }
 
 union control {
@@ -39,7 +42,7 @@ int pass_send(int sock, const void *bytes, size_t n, int fd)
         memcpy(CMSG_DATA(c), &fd, sizeof(fd));
     }
     do
-        sent = sendmsg(sock, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+        sent = SYS(PASS_SEND, sendmsg(sock, &m, MSG_NOSIGNAL | MSG_DONTWAIT));
     while (sent < 0 && errno == EINTR);
     return sent < 0 ? -errno : 0;
 }
@@ -57,7 +60,7 @@ ssize_t pass_recv(int sock, void *bytes, size_t n, int *fd)
 
     *fd = -1;
     do
-        got = recvmsg(sock, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+        got = SYS(PASS_RECV, recvmsg(sock, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT));
     while (got < 0 && errno == EINTR);
     if (got < 0)
         return -errno;

@@ -3,6 +3,8 @@
  */
 #include "net/stream.h"
 
+#include "base/point.h"
+
 #include <errno.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
@@ -27,7 +29,7 @@ static ssize_t plain_recv(int fd, void *buf, size_t n)
     ssize_t got;
 
     do
-        got = recv(fd, buf, n, MSG_DONTWAIT);
+        got = SYS(STREAM_RECV, recv(fd, buf, n, MSG_DONTWAIT));
     while (got < 0 && errno == EINTR);
     return result(got);
 }
@@ -37,7 +39,7 @@ static ssize_t plain_send(int fd, const void *buf, size_t n)
     ssize_t sent;
 
     do
-        sent = send(fd, buf, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+        sent = SYS(STREAM_SEND, send(fd, buf, n, MSG_DONTWAIT | MSG_NOSIGNAL));
     while (sent < 0 && errno == EINTR);
     return result(sent);
 }
@@ -46,7 +48,7 @@ const struct stream_ops stream_plain = {.recv = plain_recv, .send = plain_send};
 
 static void set(int fd, int level, int name, int value)
 {
-    setsockopt(fd, level, name, &value, sizeof(value));
+    SYS(STREAM_OPTION, setsockopt(fd, level, name, &value, sizeof(value)));
 }
 
 void stream_tune(int fd)
@@ -64,7 +66,7 @@ int stream_unacked(int fd)
 {
     int n = 0;
 
-    return ioctl(fd, SIOCOUTQ, &n) < 0 ? 0 : n;
+    return SYS(STREAM_OUTQ, ioctl(fd, SIOCOUTQ, &n)) < 0 ? 0 : n;
 }
 
 static int read_once(int fd, uint64_t *rd, uint64_t *wr)
@@ -75,9 +77,10 @@ static int read_once(int fd, uint64_t *rd, uint64_t *wr)
     bool fin;
 
     memset(&info, 0, sizeof(info));
-    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+    if (SYS(STREAM_INFO, getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len)) < 0)
         return -errno;
-    if (ioctl(fd, SIOCINQ, &unread) < 0 || ioctl(fd, SIOCOUTQ, &unacked) < 0)
+    if (SYS(STREAM_INQ, ioctl(fd, SIOCINQ, &unread)) < 0 ||
+        SYS(STREAM_OUTQ, ioctl(fd, SIOCOUTQ, &unacked)) < 0)
         return -errno;
     /* The FIN counts as one byte received. */
     fin = info.tcpi_state == TCP_STATE_CLOSE_WAIT || info.tcpi_state == TCP_STATE_LAST_ACK ||

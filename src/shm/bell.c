@@ -3,6 +3,7 @@
  */
 #include "shm/bell.h"
 
+#include "base/point.h"
 #include "shm/futex.h"
 
 #include <errno.h>
@@ -24,6 +25,7 @@ void bell_tell(struct region *r, uint32_t worker, uint32_t shard)
     struct worker_slot *w = region_worker(r, worker);
 
     __atomic_fetch_or(&w->mask, UINT64_C(1) << shard, __ATOMIC_SEQ_CST);
+    POINT(BELL_MASKED);
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* partner: bell_park() */
     if (__atomic_load_n(&w->parked, __ATOMIC_SEQ_CST))
         bell_ring(r, worker);
@@ -76,7 +78,7 @@ static void *listen_for_bell(void *arg)
             continue;
         }
         l.seen = now;
-        if (write(l.efd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+        if (SYS(BELL_WRITE, write(l.efd, &one, sizeof(one))) < 0 && errno != EAGAIN)
             return NULL;
     }
 }
@@ -99,9 +101,9 @@ int bell_start_thread(struct region *r, uint32_t worker, int efd)
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     /* Signals are the main thread's. */
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    err = pthread_create(&thread, &attr, listen_for_bell, &l);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    SYS(BELL_SIGMASK, pthread_sigmask(SIG_SETMASK, &all, &old));
+    err = SYS(BELL_THREAD, pthread_create(&thread, &attr, listen_for_bell, &l));
+    SYS(BELL_UNMASK, pthread_sigmask(SIG_SETMASK, &old, NULL));
     pthread_attr_destroy(&attr);
     return -err;
 }

@@ -3,6 +3,8 @@
  */
 #include "shm/caps.h"
 
+#include "base/point.h"
+
 /* The shared word: free units (27 bits), worker (6 bits), sequence number (31 bits). */
 #define FREE_SHIFT 37
 #define WORKER_SHIFT 31
@@ -76,6 +78,7 @@ static bool transfer(struct region *r, uint32_t worker, bool give)
     } while (!__atomic_compare_exchange_n(&r->units, &word,
                                           pack(give ? nfree + 1 : nfree - 1, worker, seq), false,
                                           __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
+    POINT(UNITS_MOVED);
     store_hand(w, give ? w->units.reserved - 1 : w->units.reserved + 1, seq);
     return true;
 }

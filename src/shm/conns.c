@@ -102,7 +102,8 @@ int iobufs_init(struct iobufs *b, struct region *r, uint32_t worker)
     for (uint32_t slot = 1; slot <= r->max_conns; slot++) {
         const struct conn *c = conns_slot(r, slot);
 
-        if (c->state == CONN_OPEN && c->worker == worker && c->iobuf)
+        if ((c->state == CONN_OPEN || c->state == CONN_RETURNED) && c->worker == worker &&
+            c->iobuf)
             used[c->iobuf - 1] = true;
     }
     for (uint32_t i = 0; i < total; i++)

@@ -19,6 +19,7 @@ enum conn_state {
     CONN_FREE = 0,
     CONN_OPEN = 1,   /* a worker's */
     CONN_CLOSED = 2, /* the worker is done; the master frees the slot */
+    CONN_RETURNED = 3, /* the worker could not take the socket; the master hands it over again */
 };
 
 /* What the connection is doing; worker/conn.c has the table of what may follow what. */
@@ -68,8 +69,10 @@ struct conn {
     uint16_t enqueues; /* `e` and `se` served, saturating: how many tombstones there may be */
     uint8_t addr[16];
     uint32_t in_call; /* a Unix socket's recv or send is between the call and its record */
-    uint32_t reserved0;
-    uint64_t reserved1;
+    uint8_t deaths;   /* of workers while they executed the request at blamed_at, */
+    uint8_t crashes;  /* and how many of them were crashes; see worker/inquest.c */
+    uint16_t reserved0;
+    uint64_t blamed_at; /* in_head of that request + 1; 0 = none */
 };
 
 static inline struct conn *conns_slot(struct region *r, uint32_t slot)

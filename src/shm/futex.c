@@ -4,6 +4,7 @@
 #include "shm/futex.h"
 
 #include "base/clock.h"
+#include "base/point.h"
 
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -15,10 +16,11 @@ void futex_wait(const uint32_t *word, uint32_t seen, uint64_t timeout_ns)
     struct timespec ts = {.tv_sec = (time_t)(timeout_ns / NS_PER_SEC),
                           .tv_nsec = (long)(timeout_ns % NS_PER_SEC)};
 
-    syscall(SYS_futex, word, FUTEX_WAIT, seen, timeout_ns ? &ts : NULL, NULL, 0);
+    SYS(FUTEX_WAIT,
+        syscall(SYS_futex, word, FUTEX_WAIT, seen, timeout_ns ? &ts : NULL, NULL, 0));
 }
 
 void futex_wake(uint32_t *word, int n)
 {
-    syscall(SYS_futex, word, FUTEX_WAKE, n, NULL, NULL, 0);
+    SYS(FUTEX_WAKE, syscall(SYS_futex, word, FUTEX_WAKE, n, NULL, NULL, 0));
 }

@@ -3,7 +3,7 @@
  */
 #include "shm/lock.h"
 
-#include "core/check.h"
+#include "base/point.h"
 #include "core/repair.h"
 #include "shm/futex.h"
 
@@ -43,50 +43,87 @@ static int sleep_lock(pthread_mutex_t *m)
             until.tv_nsec -= 1000000000;
             until.tv_sec++;
         }
-        err = pthread_mutex_clocklock(m, CLOCK_MONOTONIC, &until);
+        err = SYS(LOCK_SLEEP, pthread_mutex_clocklock(m, CLOCK_MONOTONIC, &until));
     } while (err == ETIMEDOUT);
     return err;
 }
 
-/* The mutex is held and its last owner is dead, or a rebuild was never finished. */
-static enum lock_result repair(struct region *r, struct table *t, uint32_t i)
+bool lock_keys_whole(const struct region *r, const struct table *t, uint32_t i,
+                     struct check_report *found)
 {
-    struct check_report report;
-    struct shard *s = table_shard(t, i);
-    bool whole = repair_rollback(t, i);
+    const struct shard *s = table_shard(t, i);
 
-    (void)r;
-    if (s->state == SHARD_QUARANTINED)
-        return LOCK_QUARANTINED;
-    if (s->state == SHARD_OK && whole && check_shard(t, i, &report) == 0)
-        return LOCK_REPAIRED;
-    return repair_rebuild(t, i, &report) == 0 ? LOCK_REPAIRED : LOCK_QUARANTINED;
+    for (uint32_t k = 1; k <= s->res_bump && k <= t->geo->res_per_shard; k++) {
+        const struct resource *res = table_resource(t, i, k);
+
+        if (res->state == RES_FREE || res->key_len > KEY_MAX)
+            continue;
+        if (region_key_hash(r, res->kind, table_key_bytes(t, i, k), res->key_len) != res->hash) {
+            *found = (struct check_report){6, k, "a key does not match its hash"};
+            return false;
+        }
+    }
+    return true;
 }
 
-enum lock_result lock_shard(struct region *r, struct table *t, uint32_t i)
+/*
+ * The mutex is held and its last owner is dead, or a rebuild was never finished, or a crash may
+ * have scribbled over the shard. Whoever dies in here leaves it to the next one to do it all again.
+ */
+static enum lock_result repair(struct region *r, struct table *t, uint32_t i, bool dead,
+                               struct check_report *found)
+{
+    uint64_t bit = UINT64_C(1) << i;
+    struct shard *s = table_shard(t, i);
+    bool suspect = __atomic_load_n(&r->suspect, __ATOMIC_SEQ_CST) & bit;
+    bool whole = !dead || repair_rollback(t, i);
+    enum lock_result result = dead ? LOCK_REPAIRED : LOCK_OK;
+    struct check_report report;
+
+    if (s->state == SHARD_QUARANTINED)
+        return LOCK_QUARANTINED;
+    if (suspect && !lock_keys_whole(r, t, i, found)) {
+        *(volatile uint32_t *)&s->state = SHARD_QUARANTINED;
+        result = LOCK_QUARANTINED;
+    } else if (s->state != SHARD_OK || check_shard(t, i, found) != 0 || !whole) {
+        if (found->invariant == 0)
+            *found = (struct check_report){9, i, "its journal was damaged"};
+        result = repair_rebuild(t, i, &report) == 0 ? LOCK_REBUILT : LOCK_QUARANTINED;
+        if (result == LOCK_QUARANTINED)
+            *found = report;
+    }
+    if (suspect)
+        __atomic_fetch_and(&r->suspect, ~bit, __ATOMIC_SEQ_CST);
+    return result;
+}
+
+enum lock_result lock_shard(struct region *r, struct table *t, uint32_t i,
+                            struct check_report *found)
 {
     pthread_mutex_t *m = &r->mutex[i].mutex;
     enum lock_result result = LOCK_OK;
-    int err = pthread_mutex_trylock(m);
+    int err = SYS(LOCK_TRY, pthread_mutex_trylock(m));
 
+    found->invariant = 0;
     if (err == EBUSY)
         err = sleep_lock(m);
     if (err == EOWNERDEAD) {
-        result = repair(r, t, i);
-        pthread_mutex_consistent(m);
+        result = repair(r, t, i, true, found);
+        SYS(LOCK_CONSISTENT, pthread_mutex_consistent(m));
     } else if (err) {
         __builtin_trap(); /* EDEADLK, EINVAL, ENOTRECOVERABLE: a bug, die and be replaced */
-    } else if (table_shard(t, i)->state != SHARD_OK) {
-        result = table_shard(t, i)->state == SHARD_REBUILDING ? repair(r, t, i) : LOCK_QUARANTINED;
+    } else if (table_shard(t, i)->state != SHARD_OK ||
+               (__atomic_load_n(&r->suspect, __ATOMIC_RELAXED) >> i & 1)) {
+        result = repair(r, t, i, false, found);
     }
     if (result == LOCK_QUARANTINED)
-        pthread_mutex_unlock(m);
+        lock_release(r, i);
     return result;
 }
 
 void lock_release(struct region *r, uint32_t i)
 {
-    if (pthread_mutex_unlock(&r->mutex[i].mutex))
+    if (SYS(LOCK_RELEASE, pthread_mutex_unlock(&r->mutex[i].mutex)))
         __builtin_trap();
 }
 
@@ -110,4 +147,39 @@ unsigned lock_sweep(struct region *r, uint32_t pid)
         futex_wake(word, INT_MAX);
     }
     return found;
+}
+
+static bool alive(uint32_t tid, const uint32_t *pids, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (pids[i] == tid)
+            return true;
+    return false;
+}
+
+unsigned lock_mend(struct region *r, const uint32_t *pids, unsigned n)
+{
+    pthread_mutex_t model;
+    unsigned mended = 0;
+
+    if (lock_init(&model) != 0)
+        return 0;
+    for (uint32_t i = 0; i < SHARD_COUNT; i++) {
+        pthread_mutex_t *m = &r->mutex[i].mutex;
+        uint32_t *word = (uint32_t *)&m->__data.__lock;
+        uint32_t seen = __atomic_load_n(word, __ATOMIC_SEQ_CST);
+        uint32_t tid = seen & FUTEX_TID_MASK;
+        bool bad = m->__data.__kind != model.__data.__kind;
+
+        if (bad)
+            m->__data.__kind = model.__data.__kind;
+        if (tid && !alive(tid, pids, n) &&
+            __atomic_compare_exchange_n(word, &seen, (seen & FUTEX_WAITERS) | FUTEX_OWNER_DIED,
+                                        false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+            futex_wake(word, INT_MAX);
+            bad = true;
+        }
+        mended += bad;
+    }
+    return mended;
 }

@@ -10,19 +10,29 @@
 #ifndef SHM_LOCK_H
 #define SHM_LOCK_H
 
+#include "core/check.h"
 #include "shm/region.h"
 
 int lock_init(pthread_mutex_t *m); /* 0 or a negative error */
 
 enum lock_result {
     LOCK_OK = 0,
-    LOCK_REPAIRED,    /* the last owner died: rolled back (or rebuilt) and valid again */
+    LOCK_REPAIRED,    /* the last owner died: rolled back and valid again */
+    LOCK_REBUILT,     /* it was damaged, and could be made anew from its ground truth */
     LOCK_QUARANTINED, /* not locked: this shard is beyond repair */
 };
 
-/* Locks shard `i`, repairing it first if its owner died. */
-enum lock_result lock_shard(struct region *r, struct table *t, uint32_t i);
+/*
+ * Locks shard `i`, repairing it first if its owner died, and validating it first if it is suspect.
+ * `found` says what was broken when it is REBUILT, or QUARANTINED just now (else invariant 0).
+ */
+enum lock_result lock_shard(struct region *r, struct table *t, uint32_t i,
+                            struct check_report *found);
 void lock_release(struct region *r, uint32_t i);
+
+/* Whether every key of the shard still is what its hash says; the shard's mutex is held. */
+bool lock_keys_whole(const struct region *r, const struct table *t, uint32_t i,
+                     struct check_report *found);
 
 /*
  * After `pid` was reaped, by the master: does the kernel's work on words that still name the dead
@@ -30,5 +40,12 @@ void lock_release(struct region *r, uint32_t i);
  * been robbed of its wake-up. Returns the number of words that named the dead.
  */
 unsigned lock_sweep(struct region *r, uint32_t pid);
+
+/*
+ * After a crash, by the master: mutexes may have been written over. What never changes in them is
+ * restored, and words that name none of the living `pids` (n of them) get what the kernel would
+ * have stored for a dead owner. Returns the number of mutexes that were mended.
+ */
+unsigned lock_mend(struct region *r, const uint32_t *pids, unsigned n);
 
 #endif

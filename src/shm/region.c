@@ -14,7 +14,13 @@
 #include <gnu/libc-version.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+/* Fences that a worker may have taken and not yet written down: none in flight is above. */
+#define FENCE_MARGIN (UINT64_C(1) << 20)
+
+_Static_assert(offsetof(struct region, fence_next) == REGION_SEALED, "sealed part");
 
 static uint64_t page_up(uint64_t n)
 {
@@ -54,6 +60,7 @@ static int place(const struct region_limits *limits, struct region *r)
     int err;
 
     r->max_conns = limits->max_conns;
+    r->max_nodes = limits->max_nodes;
     /* A worker keeps a partly used chunk, so there are more buffers than connections. */
     r->niobuf_chunks = limits->max_conns / IOBUF_CHUNK + 1 + WORKER_MAX;
     r->workers = at;
@@ -65,6 +72,7 @@ static int place(const struct region_limits *limits, struct region *r)
     err = layout_compute(&layout, at, &r->geo);
     if (err)
         return err;
+    r->geo.from = r->workers;
     r->iobufs = page_up(r->geo.size);
     r->bigbufs = r->iobufs + (uint64_t)r->niobuf_chunks * IOBUF_CHUNK * (IOBUF_IN + IOBUF_OUT);
     r->size = r->bigbufs + (uint64_t)BIGBUF_COUNT * BIGBUF_SIZE;
@@ -121,31 +129,19 @@ static int format(struct region *r)
     return 0;
 }
 
-struct region *region_create(const struct region_limits *limits, int *err)
+static struct region *map_new(int fd, const struct region *head, int *err)
 {
-    struct region head = {0};
     struct region *r;
-    int fd;
 
-    *err = place(limits, &head);
+    *err = ftruncate(fd, (off_t)head->size) < 0 ? -errno : 0;
     if (*err)
         return NULL;
-    fd = memfd_create("dflockd-region", MFD_CLOEXEC);
-    if (fd < 0) {
+    r = mmap(NULL, head->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    if (r == MAP_FAILED) {
         *err = -errno;
         return NULL;
     }
-    if (ftruncate(fd, (off_t)head.size) < 0) {
-        *err = -errno;
-        close(fd);
-        return NULL;
-    }
-    r = mmap(NULL, head.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    *err = r == MAP_FAILED ? -errno : 0;
-    close(fd);
-    if (*err)
-        return NULL;
-    memcpy(r, &head, sizeof(head));
+    memcpy(r, head, REGION_SEALED);
     *err = format(r);
     if (*err) {
         region_destroy(r);
@@ -153,7 +149,99 @@ struct region *region_create(const struct region_limits *limits, int *err)
     }
     /* Secrets pass through the buffers, and a dump of a sparse region would be huge. */
     madvise(region_base(r) + r->iobufs, r->size - r->iobufs, MADV_DONTDUMP);
+    mprotect(r, REGION_SEALED, PROT_READ); /* a stray store kills its worker, not the server */
     return r;
+}
+
+struct region *region_create_fd(const struct region_limits *limits, int *fd, int *err)
+{
+    struct region head = {0};
+    struct region *r;
+
+    *err = place(limits, &head);
+    if (*err)
+        return NULL;
+    *fd = memfd_create("dflockd-region", MFD_CLOEXEC);
+    if (*fd < 0) {
+        *err = -errno;
+        return NULL;
+    }
+    r = map_new(*fd, &head, err);
+    if (!r)
+        close(*fd);
+    return r;
+}
+
+struct region *region_create(const struct region_limits *limits, int *err)
+{
+    int fd;
+    struct region *r = region_create_fd(limits, &fd, err);
+
+    if (r)
+        close(fd);
+    return r;
+}
+
+/* The sealed part of a file, and whether a server of this build could have made it. */
+static int read_head(int fd, struct region *head)
+{
+    struct region_limits limits;
+    struct region made = {0};
+    struct stat st;
+    ssize_t got = pread(fd, head, REGION_SEALED, 0);
+
+    if (got < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    if (got < REGION_SEALED || memcmp(head->magic, REGION_MAGIC, sizeof(head->magic)) != 0)
+        return -EINVAL;
+    if (head->version != REGION_VERSION || head->fingerprint != fingerprint())
+        return -ENOEXEC;
+    limits = (struct region_limits){head->geo.max_locks, head->max_conns, head->max_nodes};
+    if (place(&limits, &made) != 0 || made.size != head->size || made.conns != head->conns ||
+        made.workers != head->workers || made.iobuf_owner != head->iobuf_owner ||
+        made.iobufs != head->iobufs || made.bigbufs != head->bigbufs ||
+        made.niobuf_chunks != head->niobuf_chunks ||
+        memcmp(&made.geo, &head->geo, sizeof(made.geo)) != 0)
+        return -EUCLEAN;
+    return !head->ready || (uint64_t)st.st_size < head->size ? -ENODATA : 0;
+}
+
+struct region *region_load(int fd, int *err)
+{
+    static struct region head;
+    struct region *r;
+
+    *err = read_head(fd, &head);
+    if (*err)
+        return NULL;
+    r = mmap(NULL, head.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
+    *err = r == MAP_FAILED ? -errno : 0;
+    return *err ? NULL : r;
+}
+
+uint64_t region_key_hash(const struct region *r, enum kind kind, const char *key, uint32_t len)
+{
+    uint64_t hash = siphash24(&r->hash_key, key, len);
+
+    /* Lock and semaphore of one name are different keys: the kind turns the hash. */
+    return kind == KIND_SEM ? hash * 0x9e3779b97f4a7c15u + 0x632be59bd9b4e019u : hash;
+}
+
+bool region_mend_fences(struct region *r)
+{
+    uint64_t next = __atomic_load_n(&r->fence_next, __ATOMIC_SEQ_CST);
+    uint64_t least = r->created;
+
+    for (uint32_t i = 0; i < WORKER_MAX; i++) {
+        uint64_t seen = __atomic_load_n(&region_worker(r, i)->fence_seen, __ATOMIC_RELAXED);
+
+        least = seen > least ? seen : least;
+    }
+    while (next < least)
+        if (__atomic_compare_exchange_n(&r->fence_next, &next, least + FENCE_MARGIN, false,
+                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+            return true;
+    return false;
 }
 
 void region_destroy(struct region *r)

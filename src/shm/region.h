@@ -24,7 +24,8 @@
 #include <stdint.h>
 
 enum {
-    REGION_VERSION = 1,
+    REGION_VERSION = 2,
+    REGION_SEALED = 4096, /* a page */
     IOBUF_IN = 4096,  /* input ring, bytes; a power of two, > REQUEST_BYTES_MAX */
     IOBUF_OUT = 4096, /* output ring */
     IOBUF_CHUNK = 16, /* buffers a worker claims at a time */
@@ -50,8 +51,14 @@ struct counters {
     uint64_t auth_failures;
     uint64_t rejected_max_locks;
     uint64_t rejected_max_waiters;
-    uint64_t repairs;
+    uint64_t repairs;     /* shards rolled back after a death */
+    uint64_t rebuilt;     /* shards made anew from their ground truth */
+    uint64_t quarantined; /* shards found beyond repair */
+    uint64_t poisoned;    /* connections cut off because their request killed workers */
 };
+
+/* How the slot's last worker ended, for its heir; see takeover.c. */
+enum verdict_of_death { DIED_COUNTED = 0, DIED_KILLED = 1, DIED_CRASHED = 2 };
 
 /* A worker as the others see it: by slot, not by pid. A replacement inherits the slot. */
 struct __attribute__((aligned(CACHE_LINE))) worker_slot {
@@ -70,6 +77,14 @@ struct __attribute__((aligned(CACHE_LINE))) worker_slot {
     uint32_t generation; /* counts its lives */
     uint32_t settled;    /* generation whose takeover is complete */
     uint64_t started;    /* BOOTTIME ns */
+    uint64_t deaths;     /* of workers in this slot; the master's */
+    /* Poison: the connection it is running (0 = none), how the one that ran it died (the master
+       says), and the last generation that has dealt with both. */
+    uint32_t serving;
+    uint32_t died;
+    uint32_t counted;
+    uint32_t suspect; /* the master's: it crashed, what it wrote to may be damaged */
+    uint64_t fence_seen; /* its highest fence and one more: see region_mend_fences() */
     struct journal journal; /* of changes that touch no shard */
 
     /* Wake-ups: see bell.h. All atomic. */
@@ -96,13 +111,16 @@ struct region {
     uint32_t max_conns;
     uint32_t niobuf_chunks;
     struct siphash_key hash_key;
+    uint64_t max_nodes; /* as region_create() was told; with the two above all places follow */
     uint64_t created; /* Unix ns */
     char boot_id[40];
 
-    __attribute__((aligned(CACHE_LINE))) uint64_t fence_next; /* atomic */
+    /* What is above never changes and is read-only for all: REGION_SEALED bytes. */
+    __attribute__((aligned(REGION_SEALED))) uint64_t fence_next; /* atomic */
     __attribute__((aligned(CACHE_LINE))) uint64_t fence_limit; /* atomic */
     uint32_t draining; /* atomic; set once by the master */
     uint32_t nworkers; /* serving now; the master's */
+    uint64_t suspect;  /* atomic; shards to be validated before they are used: a worker crashed */
     uint64_t nconns; /* atomic: open connections */
     uint64_t conn_id_next; /* atomic: one counter for connections and sessions, from 1 */
     uint64_t units;    /* atomic: see caps.h */
@@ -126,7 +144,24 @@ uint64_t region_size(const struct region_limits *limits);
  * life of the process and is inherited by fork(2).
  */
 struct region *region_create(const struct region_limits *limits, int *err);
+/* The same, and its memfd stays open: by it the region can be saved, see docs/internals/table.md. */
+struct region *region_create_fd(const struct region_limits *limits, int *fd, int *err);
 void region_destroy(struct region *r); /* for tests, and a start that failed */
+
+/*
+ * Maps a copy of a region that was saved to a file: what is done to it stays private. NULL with a
+ * negative error in *err: -errno, -EINVAL (no region at all), -ENOEXEC (another version's or another
+ * build's), -ENODATA (cut off, or never finished), -EUCLEAN (its places contradict its limits).
+ */
+struct region *region_load(int fd, int *err);
+
+uint64_t region_key_hash(const struct region *r, enum kind kind, const char *key, uint32_t len);
+
+/*
+ * After a crash, by the master: the next fence must be above all that were issued, whatever was
+ * written over it. True when it had to be raised.
+ */
+bool region_mend_fences(struct region *r);
 
 static inline char *region_base(struct region *r)
 {

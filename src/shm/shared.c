@@ -3,8 +3,8 @@
  */
 #include "shm/shared.h"
 
+#include "base/point.h"
 #include "base/random.h"
-#include "base/siphash.h"
 #include "shm/bell.h"
 #include "shm/caps.h"
 #include "shm/lock.h"
@@ -45,29 +45,39 @@ static bool refill(struct shared *sh)
 
 struct table_key shared_key(const struct shared *sh, enum kind kind, const char *key, uint32_t len)
 {
-    struct table_key k = {.bytes = key, .len = len, .kind = kind};
+    return (struct table_key){.bytes = key, .len = len, .kind = kind,
+                              .hash = region_key_hash(sh->r, kind, key, len)};
+}
 
-    /* Lock and semaphore of one name are different keys: the kind turns the hash. */
-    k.hash = siphash24(&sh->r->hash_key, key, len);
-    if (kind == KIND_SEM)
-        k.hash = k.hash * 0x9e3779b97f4a7c15u + 0x632be59bd9b4e019u;
-    return k;
+static void remember(struct shared *sh, uint32_t shard, enum lock_result result,
+                     const struct check_report *found)
+{
+    uint64_t bit = UINT64_C(1) << shard;
+
+    if (result == LOCK_REPAIRED)
+        sh->repaired |= bit;
+    if (found->invariant == 0)
+        return; /* rolled back, or in quarantine since long */
+    sh->found = *found;
+    if (result == LOCK_REBUILT)
+        sh->rebuilt |= bit;
+    else
+        sh->quarantined |= bit;
 }
 
 bool shared_begin(struct shared *sh, struct tx *tx, uint32_t shard, uint64_t now)
 {
+    struct check_report found;
+    enum lock_result result;
+
     if (!refill(sh))
         return false;
-    switch (lock_shard(sh->r, &sh->table, shard)) {
-    case LOCK_QUARANTINED:
-        sh->quarantined |= UINT64_C(1) << shard;
+    result = lock_shard(sh->r, &sh->table, shard, &found);
+    if (result != LOCK_OK)
+        remember(sh, shard, result, &found);
+    if (result == LOCK_QUARANTINED)
         return false;
-    case LOCK_REPAIRED:
-        sh->repaired |= UINT64_C(1) << shard;
-        break;
-    default:
-        break;
-    }
+    POINT(SHARED_LOCKED);
     tx_begin(tx, &sh->table, shard, now);
     tx->reserved = &sh->slot->units.reserved;
     tx->salt = next_salt;
@@ -80,12 +90,26 @@ void shared_step(struct tx *tx)
     tx_commit(tx);
 }
 
+/* What region_mend_fences() has to go by: never lowered. */
+static void witness_fences(struct shared *sh)
+{
+    uint64_t next = __atomic_load_n(&sh->r->fence_next, __ATOMIC_RELAXED);
+
+    if (next > sh->slot->fence_seen)
+        __atomic_store_n(&sh->slot->fence_seen, next, __ATOMIC_RELAXED);
+}
+
 void shared_end(struct shared *sh, struct tx *tx)
 {
     uint64_t tell = tx->tell;
 
+    POINT(SHARED_COMMIT);
     tx_commit(tx);
+    if (tx->ngrants)
+        witness_fences(sh);
+    POINT(SHARED_COMMITTED);
     lock_release(sh->r, tx->shard);
+    POINT(SHARED_UNLOCKED);
     sh->slot->counters.expirations += tx->expired;
     while (tell) {
         bell_tell(sh->r, (uint32_t)__builtin_ctzll(tell), tx->shard);
@@ -145,7 +169,8 @@ void shared_recover(struct shared *sh)
 {
     struct tx tx;
 
-    journal_rollback(&sh->slot->journal, region_base(sh->r), sh->r->size);
+    /* It names connections and the worker's own slot, never the table. */
+    journal_rollback(&sh->slot->journal, region_base(sh->r), sh->r->workers, sh->r->iobuf_owner);
     /* A transaction that the dead worker left open names its units and its connections: all must
        be rolled back before either is looked at. */
     for (uint32_t i = 0; i < SHARD_COUNT; i++)

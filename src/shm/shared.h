@@ -11,6 +11,7 @@
 #ifndef SHM_SHARED_H
 #define SHM_SHARED_H
 
+#include "core/check.h"
 #include "shm/region.h"
 
 enum {
@@ -24,8 +25,11 @@ struct shared {
     struct table table;
     struct worker_slot *slot; /* its own; NULL in a process that only reads */
     uint32_t worker;
-    uint64_t repaired; /* shards this process had to repair since it last logged them */
-    uint64_t quarantined; /* shards it met that are beyond repair, ditto */
+    /* Shards this process had to repair since it last logged them: */
+    uint64_t repaired;
+    uint64_t rebuilt;
+    uint64_t quarantined;
+    struct check_report found; /* what was broken in the last of `rebuilt` and `quarantined` */
     uint64_t salt[SHARED_SALTS];
     unsigned nsalt;
 };

@@ -7,6 +7,7 @@
  */
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/point.h"
 #include "net/pass.h"
 #include "supervisor/master_state.h"
 
@@ -30,7 +31,7 @@ static void listeners(struct master *m, int op)
     for (unsigned i = 0; i < set->n; i++) {
         struct epoll_event ev = {.events = EPOLLIN, .data.ptr = &set->l[i]};
 
-        epoll_ctl(m->epfd, op, set->l[i].fd, &ev);
+        SYS(ACCEPT_WATCH, epoll_ctl(m->epfd, op, set->l[i].fd, &ev));
     }
 }
 
@@ -119,7 +120,10 @@ static int send_conn(struct master *m, uint32_t slot)
 
 static void hand_over(struct master *m, uint32_t slot)
 {
-    int err = send_conn(m, slot);
+    int err;
+
+    POINT(ACCEPT_ADDED);
+    err = send_conn(m, slot);
 
     /* Any other error: the worker is dead and not yet reaped; its successor adopts. */
     if (err != -EAGAIN && err != -ETOOMANYREFS && err != -ENOBUFS && err != -ENOMEM)
@@ -140,7 +144,7 @@ static void refuse(struct master *m, int fd, const struct caller *from, enum kee
              log_str("limit", why == KEEPER_FULL ? "max-connections" : "max-connections-per-ip"),
              log_uint("max", why == KEEPER_FULL ? m->keeper.max : m->keeper.max_per_ip),
              log_str("addr", caller_text(from, text, sizeof(text))));
-    close(fd);
+    SYS(ACCEPT_REFUSE, close(fd));
 }
 
 static void no_descriptors(struct master *m, const struct listener *l, int err)
@@ -150,11 +154,11 @@ static void no_descriptors(struct master *m, const struct listener *l, int err)
     log_error("cannot accept connections, will try again", log_err("error", -err),
               log_uint("open", m->keeper.open));
     if ((err == EMFILE || err == ENFILE) && m->spare >= 0) {
-        close(m->spare);
-        fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
+        SYS(SPARE_CLOSE, close(m->spare));
+        fd = SYS(SPARE_ACCEPT, accept4(l->fd, NULL, NULL, SOCK_CLOEXEC));
         if (fd >= 0)
-            close(fd);
-        m->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+            SYS(SPARE_REFUSE, close(fd));
+        m->spare = SYS(SPARE_OPEN, open("/dev/null", O_RDONLY | O_CLOEXEC));
     }
     pause_accepting(m);
 }
@@ -166,7 +170,8 @@ static bool accept_one(struct master *m, const struct listener *l)
     socklen_t len = sizeof(ss);
     struct caller from;
     enum keeper_refusal why;
-    int fd = accept4(l->fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = SYS(ACCEPT, accept4(l->fd, (struct sockaddr *)&ss, &len,
+                                 SOCK_NONBLOCK | SOCK_CLOEXEC));
 
     if (fd < 0) {
         switch (errno) {
@@ -210,6 +215,13 @@ void accept_resend(struct master *m, uint32_t worker)
         if (conns_slot(m->r, slot)->worker != worker)
             m->unsent[(m->unsent_head + m->unsent_n++) % (m->r->max_conns + 1)] = slot;
     }
+}
+
+void accept_returned(struct master *m)
+{
+    for (uint32_t slot = 1; slot <= m->r->max_conns; slot++)
+        if (keeper_returned(&m->keeper, slot))
+            hand_over(m, slot);
 }
 
 void accept_turn(struct master *m)

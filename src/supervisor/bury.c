@@ -1,12 +1,13 @@
 /*
  * supervisor/bury.c - a worker is dead: what the master does before anybody takes over.
  *
- * In this order: its leases stop ending (down_since), the mutexes it held are released if the
+ * In this order: its leases stop ending (down_since), after a crash everything becomes suspect, the mutexes it held are released if the
  * kernel could not, everybody it may have robbed of a wake-up or not told of a grant is woken to
  * look at all shards, its finished connections are closed, and the log gets its obituary.
  */
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/point.h"
 #include "shm/bell.h"
 #include "shm/lock.h"
 #include "supervisor/master_state.h"
@@ -49,6 +50,38 @@ static void obituary(const struct child *c, const siginfo_t *si, enum death deat
                   log_uint("mutexes_released", swept), log_ms("restart_in", wait));
 }
 
+/* Memory may be scribbled over: what only the master can mend is mended now, all else is validated
+   by whoever touches it first. */
+static void suspect_everything(struct master *m, const struct child *dead)
+{
+    uint32_t pids[WORKER_MAX];
+    unsigned n = 0, mended;
+
+    for (uint32_t i = 0; i < WORKER_MAX; i++) {
+        enum child_state s = m->child[i].state;
+
+        if (i != dead->slot && (s == CHILD_SERVING || s == CHILD_DYING || s == CHILD_DISMISSED))
+            pids[n++] = (uint32_t)m->child[i].pid;
+    }
+    mended = lock_mend(m->r, pids, n);
+    if (mended)
+        log_error("mutexes were damaged and have been mended", log_uint("mutexes", mended));
+    if (region_mend_fences(m->r))
+        log_error("the next fence was damaged and has been raised above all that were issued");
+    region_worker(m->r, dead->slot)->suspect = 1;
+    __atomic_store_n(&m->r->suspect, UINT64_MAX, __ATOMIC_SEQ_CST); /* last: needs both above */
+}
+
+/* For the heir's inquest, unless the dead one had not yet dealt with the death before its own. */
+static void note_death(const struct master *m, const struct child *c, enum death death)
+{
+    struct worker_slot *slot = region_worker(m->r, c->slot);
+
+    slot->deaths++;
+    if (slot->counted == c->generation)
+        slot->died = death == DEATH_CRASH ? DIED_CRASHED : DIED_KILLED;
+}
+
 static void bury(struct master *m, struct child *c, const siginfo_t *si)
 {
     enum death death = policy_death(si->si_code, si->si_status);
@@ -60,12 +93,19 @@ static void bury(struct master *m, struct child *c, const siginfo_t *si)
     /* Unless it was silent before, and is marked since then. */
     __atomic_compare_exchange_n(&m->r->down_since[c->slot], &up, m->now, false, __ATOMIC_ACQ_REL,
                                 __ATOMIC_RELAXED);
+    POINT(BURY_MARKED);
+    m->deaths[death]++;
+    note_death(m, c, death);
+    if (death == DEATH_CRASH)
+        suspect_everything(m, c);
     swept = lock_sweep(m->r, (uint32_t)c->pid);
+    POINT(BURY_SWEPT);
     for (uint32_t i = 0; i < m->nworkers; i++)
         if (i != c->slot)
             bell_alarm(m->r, i);
+    POINT(BURY_ALARMED);
     if (c->channel >= 0) {
-        close(c->channel); /* closing takes it out of the epoll set: nobody else has it */
+        SYS(BURY_CLOSE, close(c->channel)); /* closing takes it out of the epoll set: nobody else has it */
         c->channel = -1;
     }
     accept_resend(m, c->slot);
@@ -87,7 +127,7 @@ void bury_dead(struct master *m)
         struct child *c;
 
         memset(&si, 0, sizeof(si));
-        if (waitid(P_ALL, 0, &si, WEXITED | WNOHANG) < 0 || si.si_pid == 0)
+        if (SYS(BURY_WAIT, waitid(P_ALL, 0, &si, WEXITED | WNOHANG)) < 0 || si.si_pid == 0)
             return;
         m->now = clock_boottime_ns();
         c = by_pid(m, si.si_pid);

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/point.h"
 #include "net/pass.h"
 #include "shm/conns.h"
 
@@ -105,7 +106,7 @@ static int be_child(const struct child *c, struct region *r, const struct settin
         h.docs[i] = c->docs[i];
     /* The master blocks its signals and reads them from a descriptor. */
     sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    SYS(CHILD_SIGNALS, sigprocmask(SIG_SETMASK, &none, NULL));
     if (close_others(c, r, conn_fd, channel) != 0)
         return 1;
     return run(&h);
@@ -117,7 +118,7 @@ static int make_docs(struct child *c)
     for (unsigned i = 0; i < HERITAGE_DOCS; i++) {
         if (c->docs[i] > 0)
             continue;
-        c->docs[i] = memfd_create("dflockd-document", MFD_CLOEXEC);
+        c->docs[i] = SYS(CHILD_DOCUMENT, memfd_create("dflockd-document", MFD_CLOEXEC));
         if (c->docs[i] < 0) {
             int err = -errno;
 
@@ -126,6 +127,11 @@ static int make_docs(struct child *c)
         }
     }
     return 0;
+}
+
+static void close_theirs(int fd)
+{
+    SYS(CHILD_PAIR_THEIRS, close(fd));
 }
 
 int child_spawn(struct child *c, struct region *r, const struct settings *settings,
@@ -146,17 +152,17 @@ int child_spawn(struct child *c, struct region *r, const struct settings *settin
     slot->generation = c->generation + 1;
     slot->started = clock_boottime_ns();
     __atomic_store_n(&slot->beat, slot->started, __ATOMIC_RELAXED);
-    pid = fork();
+    pid = SYS(CHILD_FORK, fork());
     if (pid == 0)
         _exit(be_child(c, r, settings, mine, pair[1], run));
     err = pid < 0 ? -errno : 0;
     free(mine);
     if (err) {
-        close(pair[0]);
-        close(pair[1]);
+        SYS(CHILD_PAIR_OURS, close(pair[0]));
+        close_theirs(pair[1]);
         return err;
     }
-    close(pair[1]);
+    close_theirs(pair[1]);
     c->pid = pid;
     c->channel = pair[0];
     c->generation++;

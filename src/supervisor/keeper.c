@@ -3,6 +3,8 @@
  */
 #include "supervisor/keeper.h"
 
+#include "base/point.h"
+
 #include <errno.h>
 #include <search.h>
 #include <stdlib.h>
@@ -127,12 +129,13 @@ void keeper_reap(struct keeper *k, uint32_t slot)
     c = conns_slot(k->r, slot);
     if (__atomic_load_n(&c->state, __ATOMIC_ACQUIRE) != CONN_CLOSED)
         return;
-    close(k->fd[slot]);
+    SYS(KEEPER_CLOSE, close(k->fd[slot]));
     k->fd[slot] = 0;
     k->open--;
     k->load[c->worker]--;
     __atomic_store_n(&k->r->nconns, k->open, __ATOMIC_RELAXED);
     count_down(k, c->family, c->addr);
+    POINT(KEEPER_FREE);
     conns_free(k->r, slot);
     k->free[k->nfree++] = slot;
 }
@@ -142,4 +145,14 @@ void keeper_reap_all(struct keeper *k)
     for (uint32_t slot = 1; slot <= k->r->max_conns; slot++)
         if (k->fd[slot])
             keeper_reap(k, slot);
+}
+
+bool keeper_returned(struct keeper *k, uint32_t slot)
+{
+    struct conn *c = conns_slot(k->r, slot);
+
+    if (!k->fd[slot] || __atomic_load_n(&c->state, __ATOMIC_ACQUIRE) != CONN_RETURNED)
+        return false;
+    __atomic_store_n(&c->state, CONN_OPEN, __ATOMIC_RELEASE);
+    return true;
 }

@@ -42,5 +42,7 @@ uint32_t keeper_add(struct keeper *k, int fd, const struct caller *from, uint32_
 void keeper_reap(struct keeper *k, uint32_t slot);
 /* All such slots: what messages told of, and what a lost message did not. */
 void keeper_reap_all(struct keeper *k);
+/* True when the slot's worker could not take its socket; the slot is open again, hand it over. */
+bool keeper_returned(struct keeper *k, uint32_t slot);
 
 #endif

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/num.h"
+#include "base/point.h"
 #include "config/exitcode.h"
 #include "net/pass.h"
 #include "shm/bell.h"
@@ -24,7 +25,7 @@
 enum { EVENTS = 64, MESSAGES_A_TURN = 256 };
 
 #define TICK_NS (250 * NS_PER_MS)
-#define FORK_AGAIN_NS NS_PER_SEC
+#define FORK_AGAIN_NS (100 * NS_PER_MS)
 #define DISMISS_NS NS_PER_SEC /* workers that were told to go are killed after this */
 
 static void signals_set(sigset_t *set)
@@ -41,8 +42,8 @@ void master_block_signals(void)
     sigset_t set;
 
     signals_set(&set);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    signal(SIGPIPE, SIG_IGN);
+    SYS(MASTER_SIGMASK, sigprocmask(SIG_BLOCK, &set, NULL));
+    SYS(MASTER_SIGPIPE, signal(SIGPIPE, SIG_IGN));
 }
 
 static void start_child(struct master *m, struct child *c)
@@ -57,7 +58,7 @@ static void start_child(struct master *m, struct child *c)
         c->due = m->now + FORK_AGAIN_NS;
         return;
     }
-    epoll_ctl(m->epfd, EPOLL_CTL_ADD, c->channel, &ev);
+    SYS(MASTER_WATCH, epoll_ctl(m->epfd, EPOLL_CTL_ADD, c->channel, &ev));
     log_debug("worker started", log_uint("worker", c->slot), log_int("pid", c->pid),
               log_uint("generation", c->generation));
 }
@@ -66,7 +67,7 @@ static void dismiss(struct master *m, struct child *c)
 {
     /* A worker whose channel ends ends itself. */
     if (c->channel >= 0)
-        close(c->channel);
+        SYS(MASTER_DISMISS, close(c->channel));
     c->channel = -1;
     c->state = CHILD_DISMISSED;
     m->deadline = m->now + DISMISS_NS;
@@ -79,7 +80,7 @@ static void child_happens(struct master *m, struct child *c, enum child_event ev
         start_child(m, c);
         break;
     case ACT_KILL:
-        kill(c->pid, SIGKILL);
+        SYS(MASTER_KILL, kill(c->pid, SIGKILL));
         if (c->state == CHILD_SERVING)
             c->state = CHILD_DYING;
         break;
@@ -102,10 +103,10 @@ static void read_channel(struct master *m, struct child *c)
         ssize_t n = pass_recv(c->channel, &msg, sizeof(msg), &fd);
 
         if (fd >= 0)
-            close(fd);
+            SYS(MASTER_STRAY, close(fd));
         if (n == 0) {
             /* It closed its end: it is dying, and SIGCHLD says the rest. */
-            epoll_ctl(m->epfd, EPOLL_CTL_DEL, c->channel, NULL);
+            SYS(MASTER_UNWATCH, epoll_ctl(m->epfd, EPOLL_CTL_DEL, c->channel, NULL));
             return;
         }
         if (n < (ssize_t)offsetof(struct channel_message, slot))
@@ -146,7 +147,7 @@ static void read_signals(struct master *m)
 {
     struct signalfd_siginfo si;
 
-    while (read(m->sigfd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
+    while (SYS(MASTER_SIGNAL, read(m->sigfd, &si, sizeof(si))) == (ssize_t)sizeof(si)) {
         switch (si.ssi_signo) {
         case SIGCHLD:
             bury_dead(m);
@@ -190,6 +191,7 @@ static void tick(struct master *m)
 
     watchdog(m, m->next_tick ? late : 0);
     keeper_reap_all(&m->keeper);
+    accept_returned(m);
     m->next_tick = m->now + TICK_NS;
 }
 
@@ -247,19 +249,39 @@ static void handle(struct master *m, void *source)
         accept_ready(m, source);
 }
 
+/* What happened while it served: who reads only the end of the log sees it. */
+static void summary(const struct master *m)
+{
+    uint64_t repairs = 0, rebuilt = 0, quarantined = 0, poisoned = 0;
+
+    for (uint32_t i = 0; i < WORKER_MAX; i++) {
+        const struct counters *n = &region_worker(m->r, i)->counters;
+
+        repairs += n->repairs;
+        rebuilt += n->rebuilt;
+        quarantined += n->quarantined;
+        poisoned += n->poisoned;
+    }
+    log_info("stopped", log_uint("workers_killed", m->deaths[DEATH_KILLED]),
+             log_uint("workers_crashed", m->deaths[DEATH_CRASH]),
+             log_uint("workers_failed", m->deaths[DEATH_FAIL]), log_uint("repairs", repairs),
+             log_uint("rebuilt", rebuilt), log_uint("quarantined", quarantined),
+             log_uint("poisoned", poisoned));
+}
+
 static int loop(struct master *m)
 {
     struct epoll_event ev[EVENTS];
 
     while (m->stage != STAGE_STOPPING || !all_gone(m)) {
-        int n = epoll_wait(m->epfd, ev, EVENTS, sleep_ms(m));
+        int n = SYS(MASTER_WAIT, epoll_wait(m->epfd, ev, EVENTS, sleep_ms(m)));
 
         m->now = clock_boottime_ns();
         for (int i = 0; i < n; i++)
             handle(m, ev[i].data.ptr);
         turn(m);
     }
-    log_info("stopped");
+    summary(m);
     return m->status;
 }
 
@@ -276,11 +298,11 @@ static int prepare(struct master *m)
     if (!m->unsent)
         return -ENOMEM;
     signals_set(&set);
-    m->sigfd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-    m->epfd = epoll_create1(EPOLL_CLOEXEC);
-    m->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    m->sigfd = SYS(MASTER_SIGNALFD, signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
+    m->epfd = SYS(MASTER_EPOLL, epoll_create1(EPOLL_CLOEXEC));
+    m->spare = SYS(MASTER_SPARE, open("/dev/null", O_RDONLY | O_CLOEXEC));
     if (m->sigfd < 0 || m->epfd < 0 || m->spare < 0 ||
-        epoll_ctl(m->epfd, EPOLL_CTL_ADD, m->sigfd, &ev) < 0)
+        SYS(MASTER_WATCH_SIGNALS, epoll_ctl(m->epfd, EPOLL_CTL_ADD, m->sigfd, &ev)) < 0)
         return -errno;
     return 0;
 }

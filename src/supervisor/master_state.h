@@ -9,6 +9,7 @@
 #include "supervisor/child.h"
 #include "supervisor/keeper.h"
 #include "supervisor/master.h"
+#include "supervisor/policy.h"
 
 enum stage { STAGE_SERVING, STAGE_DRAINING, STAGE_STOPPING };
 
@@ -31,6 +32,7 @@ struct master {
     int epfd, sigfd;
     int spare; /* a descriptor in reserve: see accept.c */
     int status;
+    uint64_t deaths[DEATH_KINDS];
 };
 
 /* accept.c */
@@ -38,6 +40,7 @@ void accept_start(struct master *m);  /* listeners into the epoll set */
 void accept_stop(struct master *m);
 void accept_ready(struct master *m, const struct listener *l);
 void accept_turn(struct master *m); /* what was put off */
+void accept_returned(struct master *m); /* what workers had no room for; each tick */
 void accept_resend(struct master *m, uint32_t worker); /* its successor adopts them: forget them */
 
 /* bury.c */

@@ -12,6 +12,7 @@ enum death {
     DEATH_FAIL,   /* it ended itself with another status */
     DEATH_KILLED, /* SIGKILL, SIGTERM: somebody outside, the OOM killer, our watchdog */
     DEATH_CRASH,  /* any other signal: a bug, and memory may be scribbled over */
+    DEATH_KINDS
 };
 
 /* From waitid(2): si_code and si_status. */

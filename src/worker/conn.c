@@ -15,6 +15,7 @@
  */
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/point.h"
 #include "proto/reply.h"
 #include "worker/transfer.h"
 #include "worker/worker.h"
@@ -81,8 +82,10 @@ void conn_adopt(struct worker *w, uint32_t slot, int fd)
     p->fd = fd;
     p->ops = &stream_plain;
     p->readable = p->writable = true;
-    if (epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev) < 0) {
-        conn_lost(w, slot, "no event watch");
+    if (SYS(CONN_WATCH, epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev)) < 0) {
+        p->fd = 0;
+        SYS(CONN_GIVE_UP, close(fd));
+        loop_return(w, slot);
         return;
     }
     conn_run(w, slot);
@@ -108,9 +111,9 @@ static void close_now(struct worker *w, uint32_t slot)
 
     /* In this order: a description that the master still holds would stay in the epoll set, and
        the peer would hear nothing until the master closes its duplicate. */
-    epoll_ctl(w->epfd, EPOLL_CTL_DEL, p->fd, NULL);
-    shutdown(p->fd, SHUT_RDWR);
-    close(p->fd);
+    SYS(CONN_UNWATCH, epoll_ctl(w->epfd, EPOLL_CTL_DEL, p->fd, NULL));
+    SYS(CONN_SHUTDOWN, shutdown(p->fd, SHUT_RDWR));
+    SYS(CONN_CLOSE, close(p->fd));
     p->fd = 0;
     timers_remove(w, slot);
     if (c->doc)
@@ -118,7 +121,9 @@ static void close_now(struct worker *w, uint32_t slot)
     c->in_head = c->in_tail;
     conns_shrink(w->r, slot);
     detach(w, slot);
+    POINT(CONN_DONE);
     __atomic_store_n(&c->state, CONN_CLOSED, __ATOMIC_RELEASE);
+    POINT(CONN_GIVEN);
     loop_tell_closed(w, slot);
 }
 
@@ -145,6 +150,7 @@ static bool leave_table(struct worker *w, uint32_t slot)
             if (!shared_begin(&w->sh, &tx, shard, w->now))
                 break; /* quarantined: nothing in it can be given to anybody */
             while (n < DROP_HOLD && n < budget && table_drop_owner(&tx, slot, release, kept)) {
+                POINT(CONN_LEAVE);
                 shared_step(&tx);
                 n++;
             }
@@ -379,7 +385,7 @@ static void finish(struct worker *w, uint32_t slot)
         c->close_at = w->now + PENALTY_NS;
     } else {
         c->close_at = w->now + LINGER_NS;
-        shutdown(p->fd, SHUT_WR);
+        SYS(CONN_FIN, shutdown(p->fd, SHUT_WR));
     }
     enter(c, PHASE_PENALTY);
 }
@@ -434,6 +440,7 @@ void conn_run(struct worker *w, uint32_t slot)
 
     if (p->fd <= 0)
         return;
+    *(volatile uint32_t *)&w->sh.slot->serving = slot; /* see inquest.c */
     w->now = clock_boottime_ns(); /* not before what is read now was sent */
     while (moved && !p->dead) {
         moved = false;
@@ -475,6 +482,7 @@ void conn_run(struct worker *w, uint32_t slot)
         else
             loop_ready(w, slot);
     }
+    *(volatile uint32_t *)&w->sh.slot->serving = 0;
 }
 
 void conn_event(struct worker *w, uint32_t slot, uint32_t events)

@@ -4,6 +4,7 @@
  * A transaction each: the lease starts, the node is told, the reply is written, the connection is
  * unblocked. So a grant is either still pending for an heir to deliver, or its reply is in the ring.
  */
+#include "base/point.h"
 #include "proto/reply.h"
 #include "shm/bell.h"
 #include "worker/worker.h"
@@ -38,6 +39,7 @@ static bool deliver(struct worker *w, struct tx *tx, uint32_t node, uint32_t *sl
     JOURNAL_SET(j, base, c->phase, PHASE_READY);
     session_answer(w, j, c, 0, text, n);
     shared_step(tx);
+    POINT(DELIVER_TOLD);
     c->idle_since = w->now;
     return true;
 }

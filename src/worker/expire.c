@@ -6,6 +6,7 @@
  * shard's next due time, without a lock, before it sleeps. A shard that its worker neglects (dead,
  * or stopped) is looked after by whoever notices that it is overdue.
  */
+#include "base/point.h"
 #include "worker/worker.h"
 
 #include <stdlib.h>
@@ -54,6 +55,7 @@ static void expire_shard(struct worker *w, uint32_t shard)
             return;
         for (unsigned i = 0; more && i < STEPS; i++) {
             more = table_expire(&tx);
+            POINT(EXPIRE_STEP);
             shared_step(&tx);
         }
         w->sh.slot->counters.grants_queued += tx.ngrants;

@@ -10,6 +10,7 @@
  * connection remembers how much of it was sent.
  */
 #include "base/log.h"
+#include "base/point.h"
 #include "proto/reply.h"
 #include "worker/report.h"
 #include "worker/worker.h"
@@ -136,7 +137,7 @@ void job_adopt(struct worker *w, uint32_t slot)
 
 static void empty_doc(const struct worker *w, uint32_t doc)
 {
-    if (ftruncate(job_doc_fd(w, doc), 0) < 0)
+    if (SYS(JOB_TRUNCATE, ftruncate(job_doc_fd(w, doc), 0)) < 0)
         log_warn("a document's memory cannot be returned", log_err("error", -errno));
 }
 
@@ -203,7 +204,8 @@ static bool write_doc(struct worker *w, struct job *j)
 
     for (unsigned i = 0; i < WRITES_A_TURN && j->written < size_of(j); i++) {
         size_t n = report_read(j->report, j->written, chunk, sizeof(chunk));
-        ssize_t done = pwrite(job_doc_fd(w, j->doc), chunk, n, (off_t)j->written);
+        ssize_t done =
+            SYS(JOB_WRITE, pwrite(job_doc_fd(w, j->doc), chunk, n, (off_t)j->written));
 
         if (done < 0 && errno == EINTR)
             continue;
@@ -245,6 +247,7 @@ static void answer(struct worker *w, struct job *j, uint32_t slot)
         w->jobs.users[j->doc - 1]++;
         c->write_since = w->now;
     }
+    POINT(JOB_ANSWER);
     journal_commit(journal);
     c->idle_since = w->now;
     loop_ready(w, slot);
@@ -281,15 +284,13 @@ static int answer_all(struct worker *w, struct job *j)
     return 1;
 }
 
-bool job_turn(struct worker *w)
+static bool work(struct worker *w)
 {
     struct job *j = w->jobs.active;
     bool whole;
     int done;
 
     if (!j) {
-        if (w->jobs.n == 0)
-            return false;
         j = w->jobs.active = start(w);
         if (!j)
             return w->jobs.n > 0;
@@ -305,4 +306,18 @@ bool job_turn(struct worker *w)
     free_job(j);
     w->jobs.active = NULL;
     return w->jobs.n > 0;
+}
+
+bool job_turn(struct worker *w)
+{
+    bool more;
+
+    if (!w->jobs.active && w->jobs.n == 0)
+        return false;
+    /* See inquest.c. Before the job begins the first in the queue is as good a guess as any. */
+    *(volatile uint32_t *)&w->sh.slot->serving = w->jobs.active ? w->jobs.active->askers[0].slot
+                                                                : w->jobs.queue[0].slot;
+    more = work(w);
+    *(volatile uint32_t *)&w->sh.slot->serving = 0;
+    return more;
 }

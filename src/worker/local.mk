@@ -6,6 +6,7 @@ src_worker_libworker_a_SOURCES = \
 	src/worker/conn.c \
 	src/worker/deliver.c \
 	src/worker/expire.c \
+	src/worker/inquest.c \
 	src/worker/job.c \
 	src/worker/loop.c \
 	src/worker/report.c \

@@ -7,6 +7,7 @@
  */
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/point.h"
 #include "config/exitcode.h"
 #include "net/pass.h"
 #include "shm/bell.h"
@@ -65,11 +66,20 @@ void loop_tell_closed(struct worker *w, uint32_t slot)
         loop_flush_closed(w);
 }
 
+void loop_return(struct worker *w, uint32_t slot)
+{
+    struct conn *c = conns_slot(w->r, slot);
+
+    log_error("no resources for a connection, the master will hand it over again",
+              log_uint("conn", c->id));
+    __atomic_store_n(&c->state, CONN_RETURNED, __ATOMIC_RELEASE);
+}
+
 static bool watch(struct worker *w, int fd, uint32_t source)
 {
     struct epoll_event ev = {.events = EPOLLIN, .data.u64 = source};
 
-    return epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev) == 0;
+    return SYS(LOOP_WATCH, epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev)) == 0;
 }
 
 /* The socket that came for slot `m->slot[0]`, unless that connection was dealt with already. */
@@ -84,18 +94,16 @@ static void accept_conn(struct worker *w, const struct channel_message *m, int f
     if (c->id != m->id || c->state != CONN_OPEN || c->worker != w->sh.worker ||
         w->peers[slot].fd > 0) {
         if (fd >= 0)
-            close(fd);
+            SYS(LOOP_DUPLICATE, close(fd));
         return;
     }
     if (fd < 0) {
-        log_error("no descriptor left for a connection handed over by the master",
-                  log_uint("conn", c->id));
-        __atomic_store_n(&c->state, CONN_CLOSED, __ATOMIC_RELEASE);
-        loop_tell_closed(w, slot);
+        loop_return(w, slot);
         return;
     }
     if (c->family != AF_UNIX)
         stream_tune(fd);
+    POINT(LOOP_ADOPT);
     conn_adopt(w, slot, fd);
 }
 
@@ -120,8 +128,20 @@ static void ring_heard(struct worker *w)
 {
     uint64_t rings;
 
-    if (read(w->efd, &rings, sizeof(rings)) < 0 && errno != EAGAIN)
+    if (SYS(BELL_READ, read(w->efd, &rings, sizeof(rings))) < 0 && errno != EAGAIN)
         log_error("bell cannot be read", log_err("error", -errno));
+}
+
+static void log_damage(const struct worker *w, uint64_t shards, const char *result)
+{
+    const struct check_report *found = &w->sh.found;
+
+    /* Never rate-limited. */
+    LOG_WRITE(NULL, LVL_ERROR, "the lock table was damaged", log_str("result", result),
+              log_int("shards", __builtin_popcountll(shards)),
+              log_int("shard", 63 - __builtin_clzll(shards)),
+              log_int("invariant", found->invariant), log_uint("at", found->index),
+              log_str("found", found->what));
 }
 
 static void log_repairs(struct worker *w)
@@ -131,10 +151,15 @@ static void log_repairs(struct worker *w)
         log_warn("shards repaired after a death",
                  log_int("shards", __builtin_popcountll(w->sh.repaired)));
     }
-    if (w->sh.quarantined)
-        log_error("shards are beyond repair, their keys answer error",
-                  log_int("shards", __builtin_popcountll(w->sh.quarantined)));
-    w->sh.repaired = w->sh.quarantined = 0;
+    if (w->sh.rebuilt) {
+        w->sh.slot->counters.rebuilt += (uint64_t)__builtin_popcountll(w->sh.rebuilt);
+        log_damage(w, w->sh.rebuilt, "rebuilt, nothing is lost");
+    }
+    if (w->sh.quarantined) {
+        w->sh.slot->counters.quarantined += (uint64_t)__builtin_popcountll(w->sh.quarantined);
+        log_damage(w, w->sh.quarantined, "beyond repair, keys there answer error");
+    }
+    w->sh.repaired = w->sh.rebuilt = w->sh.quarantined = 0;
 }
 
 /* How long the turn may sleep, ns. */
@@ -198,7 +223,7 @@ static int wait_for_events(struct worker *w, struct epoll_event *ev, bool busy)
     /* Round up, or the last microseconds before a deadline would be a busy loop. */
     ts.tv_sec = (time_t)(ns / NS_PER_SEC);
     ts.tv_nsec = (long)(ns % NS_PER_SEC);
-    n = epoll_pwait2(w->epfd, ev, EVENTS, &ts, NULL);
+    n = SYS(LOOP_WAIT, epoll_pwait2(w->epfd, ev, EVENTS, &ts, NULL));
     if (parked)
         bell_unpark(w->r, w->sh.worker);
     w->now = clock_boottime_ns();
@@ -252,6 +277,7 @@ static int turns(struct worker *w)
         uint64_t mask = bell_drain(w->r, w->sh.worker);
         uint32_t slot;
 
+        POINT(LOOP_TURN);
         if (mask)
             deliver_shards(w, mask);
         notice_drain(w); /* before requests are served that came after it began */
@@ -273,7 +299,7 @@ static int turns(struct worker *w)
         loop_flush_closed(w);
         if (w->poke)
             ring_silent(w); /* last: whatever this turn did may have marked somebody */
-        if (w->sh.repaired | w->sh.quarantined)
+        if (w->sh.repaired | w->sh.rebuilt | w->sh.quarantined)
             log_repairs(w);
     }
 }
@@ -304,8 +330,8 @@ static int prepare(struct worker *w, const struct heritage *heritage)
         err = jobs_init(&w->jobs, slots);
     if (err)
         return err;
-    w->epfd = epoll_create1(EPOLL_CLOEXEC);
-    w->efd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    w->epfd = SYS(LOOP_EPOLL, epoll_create1(EPOLL_CLOEXEC));
+    w->efd = SYS(LOOP_EVENTFD, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
     if (w->epfd < 0 || w->efd < 0 || !watch(w, w->efd, SOURCE_BELL) ||
         !watch(w, heritage->channel, SOURCE_CHANNEL))
         return -errno;
@@ -314,15 +340,14 @@ static int prepare(struct worker *w, const struct heritage *heritage)
 
 int worker_run(const struct heritage *heritage)
 {
+    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
     static struct worker worker;
     struct worker *w = &worker;
     int err = prepare(w, heritage);
 
     /* Ctrl-C and a signal to the group are for the master, who ends us when the drain is over. */
-    signal(SIGINT, SIG_IGN);
-    signal(SIGTERM, SIG_IGN);
-    signal(SIGHUP, SIG_IGN);
-    signal(SIGPIPE, SIG_IGN);
+    for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+        SYS(LOOP_SIGNALS, signal(ignored[i], SIG_IGN));
     if (!err) {
         /* A successor serves nothing as if there were no drain; nobody is adopted yet. */
         notice_drain(w);

@@ -7,6 +7,7 @@
  */
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/point.h"
 #include "core/leases.h"
 #include "proto/reply.h"
 #include "shm/caps.h"
@@ -50,6 +51,7 @@ void session_word(struct worker *w, struct conn *c, uint64_t consumed, int reply
     char text[REPLY_MAX];
 
     session_answer(w, j, c, consumed, text, reply_word(text, (enum reply)reply));
+    POINT(SESSION_WORD);
     journal_commit(j);
 }
 
@@ -114,6 +116,7 @@ static void block(struct worker *w, struct tx *tx, struct conn *c, uint64_t cons
     JOURNAL_SET(j, base, c->blocked_until,
                 leases_add(w->now, (uint64_t)timeout_s * UINT64_C(1000000000)));
     JOURNAL_SET(j, base, c->phase, PHASE_BLOCKED);
+    POINT(SESSION_BLOCK);
 }
 
 /* Locks the key's shard. False: it is quarantined, and the request has been answered. */
@@ -178,7 +181,7 @@ static bool make_room(struct worker *w)
             return true;
         if (!unit_on_its_way(w))
             return false;
-        sched_yield();
+        SYS(ROOM_YIELD, sched_yield());
     }
     return false;
 }
@@ -457,6 +460,7 @@ void session_serve(struct worker *w, uint32_t slot, const struct request *req)
     struct conn *c = conns_slot(w->r, slot);
 
     w->sh.slot->counters.requests++;
+    POINT_KEY(req->key, req->key_len);
     if (session_must_authenticate(w, c)) {
         authenticate(w, slot, req);
         session_scrub(w, slot);

@@ -4,13 +4,15 @@
  * It runs in every worker; the first in a slot finds nothing. The predecessor was reaped, so
  * nobody else touches its connections, its buffers and its units. Steps, each of which may be
  * interrupted by a death and is then simply done again by the next heir:
- *   1. every shard is locked once: what the dead left open is rolled back (also in its slot)
+ *   1. every shard is locked once: what the dead left open is rolled back (also in its slot), and
+ *      after a crash everything is validated; what the dead worker died of is noted
  *   2. its connections: how far each stream really got is asked of the kernel
  *   3. its holders' leases are extended by the gap
  *   4. every connection is run; all 64 shards are looked through for grants to deliver
  */
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/point.h"
 #include "core/leases.h"
 #include "shm/bell.h"
 #include "worker/worker.h"
@@ -134,9 +136,10 @@ static uint32_t adopt_all(struct worker *w, uint64_t gap)
             c->phase = PHASE_READY; /* its request is still in the ring and runs again */
         if (c->family != AF_UNIX)
             stream_tune(fd);
+        POINT(TAKEOVER_EXTEND);
         if (gap)
             extend_leases(w, slot, gap);
-        if (!restore_position(w, slot, fd)) {
+        if (!inquest_cut_off(w, slot) && !restore_position(w, slot, fd)) {
             log_error("a connection's stream position is lost, closing it, its slots are kept",
                       log_uint("conn", c->id));
             c->flags |= CONN_LOST;
@@ -147,6 +150,7 @@ static uint32_t adopt_all(struct worker *w, uint64_t gap)
         /* A FIN that is already there cannot be dated: it counts as a half-close. */
         if (c->phase == PHASE_BLOCKED)
             c->blocked_since = w->now;
+        POINT(TAKEOVER_ADOPT);
         conn_adopt(w, slot, fd);
     }
     return n;
@@ -161,18 +165,29 @@ int takeover(struct worker *w)
     int err;
 
     shared_recover(&w->sh);
+    POINT(TAKEOVER_RECOVERED);
+    inquest_count(w);
+    POINT(TAKEOVER_COUNTED);
+    if (w->sh.slot->suspect)
+        for (uint32_t slot = 1; slot <= w->r->max_conns; slot++)
+            if (inherited(w, slot))
+                inquest_mend(w, slot);
     err = iobufs_init(&w->bufs, w->r, w->sh.worker);
     if (err)
         return err;
     free_stray_bigbufs(w);
+    POINT(TAKEOVER_BUFFERS);
     bell_unpark(w->r, w->sh.worker);
     w->now = clock_boottime_ns();
     if (down && w->now > down)
         gap = w->now - down < LEASES_GRACE_NS ? w->now - down : LEASES_GRACE_NS;
     n = adopt_all(w, gap);
+    POINT(TAKEOVER_ADOPTED);
     __atomic_store_n(&w->r->down_since[w->sh.worker], 0, __ATOMIC_RELEASE);
     deliver_shards(w, UINT64_MAX);
+    w->sh.slot->suspect = 0;
     w->sh.slot->settled = w->sh.slot->generation;
+    POINT(TAKEOVER_SETTLED);
     if (down && log_on(LVL_INFO))
         LOG_WRITE(NULL, LVL_INFO, "took over", log_uint("conns", n),
                   log_int("shards_repaired", __builtin_popcountll(w->sh.repaired)),

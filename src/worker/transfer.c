@@ -6,6 +6,8 @@
  */
 #include "worker/transfer.h"
 
+#include "base/point.h"
+
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -60,6 +62,7 @@ void transfer_flush(struct worker *w, uint32_t slot)
         sent = p->ops->send(p->fd, conns_out(w->r, c) + pos, n);
         if (sent > 0) {
             *(volatile uint64_t *)&c->out_head = c->out_head + (uint64_t)sent;
+            POINT(TRANSFER_SENT);
             c->write_since = 0;
             if ((uint32_t)sent < n)
                 cannot_write(p);
@@ -99,6 +102,7 @@ bool transfer_read(struct worker *w, uint32_t slot)
     got = p->ops->recv(p->fd, conns_in(w->r, c) + pos, n);
     if (got > 0)
         *(volatile uint64_t *)&c->in_tail = c->in_tail + (uint64_t)got;
+    POINT(TRANSFER_RECEIVED);
     call_recorded(c);
     if (got > 0) {
         /* A short read has emptied the socket; only a FIN that epoll has already told of may
@@ -134,8 +138,8 @@ bool transfer_document(struct worker *w, uint32_t slot)
     transfer_flush(w, slot);
     if (conns_out_used(c) > 0 || !p->writable || p->dead)
         return false;
-    n = pread(job_doc_fd(w, c->doc), chunk, left < sizeof(chunk) ? left : sizeof(chunk),
-              (off_t)c->doc_pos);
+    n = SYS(DOC_READ, pread(job_doc_fd(w, c->doc), chunk, left < sizeof(chunk) ? left : sizeof(chunk),
+                            (off_t)c->doc_pos));
     if (n <= 0) {
         conn_lost(w, slot, "a long answer cannot be read back");
         return true;

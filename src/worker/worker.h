@@ -8,6 +8,7 @@
  *   conn     a connection's states                transfer bytes between sockets and rings
  *   session  request → table → reply              deliver  grants made by others
  *   expire   leases and idle resources            takeover what a predecessor left
+ *   inquest  what it died of
  *   job      long answers                         report   what they say
  */
 #ifndef WORKER_WORKER_H
@@ -88,6 +89,8 @@ int worker_run(const struct heritage *heritage);
 void loop_ready(struct worker *w, uint32_t slot); /* run this connection again in the next turn */
 void loop_tell_closed(struct worker *w, uint32_t slot);
 void loop_flush_closed(struct worker *w);
+/* The socket cannot be had now: the master, which has a duplicate, hands it over again. */
+void loop_return(struct worker *w, uint32_t slot);
 
 /* timers.c */
 int timers_init(struct timers *t, uint32_t slots);
@@ -154,6 +157,11 @@ void job_stream_done(struct worker *w, uint32_t slot); /* sent whole: PHASE_READ
 void job_release_doc(struct worker *w, uint32_t slot); /* the connection closes meanwhile */
 void job_adopt(struct worker *w, uint32_t slot); /* a successor counts a document's users */
 int job_doc_fd(const struct worker *w, uint32_t doc);
+
+/* inquest.c, the heir's: who the slot's last worker died of, and what it may have damaged. */
+void inquest_count(struct worker *w);
+bool inquest_cut_off(struct worker *w, uint32_t slot); /* true: it was poison, and is PHASE_DROP */
+void inquest_mend(struct worker *w, uint32_t slot); /* after a crash, before its rings are used */
 
 /* takeover.c: adopts what the slot's last worker left. 0 or a negative error. */
 int takeover(struct worker *w);

@@ -1,6 +1,6 @@
 # tests/bench - how far from the limit: `make bench-echo`, not part of `make check`.
 
-EXTRA_PROGRAMS = \
+EXTRA_PROGRAMS += \
 	tests/bench/echo \
 	tests/bench/load
 EXTRA_DIST += \

@@ -28,7 +28,7 @@ is not done after `deadline` seconds has its stack dumped and has failed.
     elapsed()                             t = elapsed(); …; t() is the seconds since
     temp_file(data), temp_dir()           paths that are gone when the tests are over
 
-Server(args=[], env={}, expect_log=[], workers=2): with --port 0 and --workers, on 127.0.0.1. Its
+Server(args=[], env={}, expect_log=[], workers=2, program=DFLOCKD): with --port 0 and --workers, on 127.0.0.1. Its
     environment has no DFLOCKD_* but what `env` says.
     .port .pid .worker_pids() .client(…) (its clients are closed when it stops)
     .wait_log(regex, timeout=5, since=0) → match;  .logged(regex, since=0) → lines
@@ -177,7 +177,8 @@ def as_bytes(value):
 
 
 class Server:
-    def __init__(self, args=(), env=None, expect_log=(), workers=2, expect_exit=0):
+    def __init__(self, args=(), env=None, expect_log=(), workers=2, expect_exit=0, program=None):
+        self.program = program or os.environ["DFLOCKD"]
         self.args, self.extra_env = [str(a) for a in args], dict(env or {})
         self.expect_log = [re.compile(x) for x in expect_log]
         self.expect_exit = expect_exit
@@ -199,7 +200,7 @@ class Server:
             self.destroy()
 
     def start(self, timeout=TIMEOUT):
-        argv = [os.environ["DFLOCKD"], "--port", "0"]
+        argv = [self.program, "--port", "0"]
         if "--workers" in self.args:
             self.workers = int(self.args[self.args.index("--workers") + 1])
         elif self.workers:
@@ -218,7 +219,9 @@ class Server:
         try:
             self.port = int(self.wait_log(r" listening .*address=\S*:(\d+)$", timeout)[1])
             # It listens before its first fork.
-            eventually(lambda: len(self.worker_pids()) >= self.workers, timeout, "too few workers")
+            eventually(lambda: self.proc.poll() is not None or
+                       len(self.worker_pids()) >= self.workers, timeout, "too few workers")
+            check(self.proc.poll() is None, "the server ended as soon as it had started")
         except Failure:
             self.destroy()
             raise

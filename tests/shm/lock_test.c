@@ -70,6 +70,13 @@ static void begin(void)
     memset(board, 0, sizeof(*board));
 }
 
+static enum lock_result take(uint32_t shard)
+{
+    struct check_report found;
+
+    return lock_shard(r, &sh.table, shard, &found);
+}
+
 /* ---- operations, a pure function of their number ---- */
 
 struct salts {
@@ -262,7 +269,7 @@ static void work(void *arg)
     for (uint64_t op = board->done;; op++) {
         struct tx tx;
 
-        lock_shard(r, &sh.table, SHARD);
+        take(SHARD);
         run(&sh, &tx, op);
         tx_commit(&tx);
         __atomic_store_n(&board->done, op + 1, __ATOMIC_SEQ_CST);
@@ -292,7 +299,7 @@ static bool one_kill(struct shared *twin, uint64_t *at, unsigned *repaired, unsi
         __asm__ volatile("" ::: "memory");
     proc_kill(pid);
     was_torn = table_shard(&sh.table, SHARD)->journal.count > 0;
-    if (lock_shard(r, &sh.table, SHARD) == LOCK_REPAIRED)
+    if (take(SHARD) == LOCK_REPAIRED)
         ++*repaired;
     else if (was_torn)
         return ok(false, "an open transaction, and the lock was not said to be repaired");
@@ -344,7 +351,7 @@ static void half_done(void)
 {
     struct tx tx;
 
-    board->result = (uint32_t)lock_shard(r, &sh.table, SHARD);
+    board->result = (uint32_t)take(SHARD);
     board->seed = 7;
     run(&sh, &tx, 40);
     acquire(&tx, &(struct table_key){.hash = (uint64_t)SHARD << 58 | 77,
@@ -373,7 +380,7 @@ static void waiter(void *arg)
 
     (void)arg;
     __atomic_fetch_add(&board->ready, 1, __ATOMIC_SEQ_CST);
-    result = lock_shard(r, &sh.table, SHARD);
+    result = take(SHARD);
     if (result == LOCK_REPAIRED)
         board->repaired++;
     board->sum += table_shard(&sh.table, SHARD)->journal.count;
@@ -435,17 +442,17 @@ static void test_repairer_dies(void)
         proc_reap(proc_start(lock_raw_and_die, NULL));
         is_u64(board->result, EOWNERDEAD, "an heir learns of the death and dies itself");
     }
-    is_int(lock_shard(r, &sh.table, SHARD), LOCK_REPAIRED, "the next heir still has to repair");
+    is_int(take(SHARD), LOCK_REPAIRED, "the next heir still has to repair");
     ok(valid() && state_of(&sh) == before, "and the transaction never happened");
     lock_release(r, SHARD);
-    is_int(lock_shard(r, &sh.table, SHARD), LOCK_OK, "after it nobody has to");
+    is_int(take(SHARD), LOCK_OK, "after it nobody has to");
     lock_release(r, SHARD);
 }
 
 static void lock_only(void *arg)
 {
     (void)arg;
-    lock_shard(r, &sh.table, SHARD);
+    take(SHARD);
 }
 
 static void test_repair_stepped(void)
@@ -466,7 +473,7 @@ static void test_repair_stepped(void)
         while (k-- > 0 && proc_step(pid) == PROC_STOPPED)
             ;
         proc_kill(pid);
-        good += lock_shard(r, &sh.table, SHARD) == LOCK_REPAIRED && valid() &&
+        good += take(SHARD) == LOCK_REPAIRED && valid() &&
                 state_of(&sh) == before;
         lock_release(r, SHARD);
     }
@@ -592,7 +599,7 @@ static void test_scribbled_list(void)
                i ? "a wild" : "an empty");
         is_u64(lock_sweep(r, (uint32_t)pid + 1), 0, "lock_sweep() leaves others' mutexes alone");
         is_u64(lock_sweep(r, (uint32_t)pid), 1, "lock_sweep() does");
-        is_int(lock_shard(r, &sh.table, SHARD), LOCK_REPAIRED, "the next one repairs");
+        is_int(take(SHARD), LOCK_REPAIRED, "the next one repairs");
         ok(valid() && state_of(&sh) == before, "and the transaction never happened");
         lock_release(r, SHARD);
         is_u64(lock_sweep(r, (uint32_t)pid), 0, "a second sweep finds nothing");
@@ -620,24 +627,24 @@ static void test_states(void)
 
     begin();
     s = table_shard(&sh.table, SHARD);
-    is_int(lock_shard(r, &sh.table, SHARD), LOCK_OK, "a free shard");
+    is_int(take(SHARD), LOCK_OK, "a free shard");
     lock_release(r, SHARD);
     s->state = SHARD_REBUILDING;
-    is_int(lock_shard(r, &sh.table, SHARD), LOCK_REPAIRED, "a rebuild is finished by the next one");
+    is_int(take(SHARD), LOCK_REBUILT, "a rebuild is finished by the next one");
     is_int(s->state, SHARD_OK, "and then is over");
     lock_release(r, SHARD);
     s->state = SHARD_QUARANTINED;
-    is_int(lock_shard(r, &sh.table, SHARD), LOCK_QUARANTINED, "a shard beyond repair");
+    is_int(take(SHARD), LOCK_QUARANTINED, "a shard beyond repair");
     is_int(pthread_mutex_trylock(&r->mutex[SHARD].mutex), 0, "is not kept locked");
     pthread_mutex_unlock(&r->mutex[SHARD].mutex);
-    is_int(lock_shard(r, &sh.table, SHARD + 1), LOCK_OK, "the others serve on");
+    is_int(take(SHARD + 1), LOCK_OK, "the others serve on");
     lock_release(r, SHARD + 1);
 
     begin();
     s = table_shard(&sh.table, SHARD);
     s->state = SHARD_QUARANTINED;
     proc_reap(proc_start(lock_raw_and_die, NULL));
-    is_int(lock_shard(r, &sh.table, SHARD), LOCK_QUARANTINED, "its owner's death heals nothing");
+    is_int(take(SHARD), LOCK_QUARANTINED, "its owner's death heals nothing");
     is_int(pthread_mutex_trylock(&r->mutex[SHARD].mutex), 0, "nor leaves its mutex useless");
     pthread_mutex_unlock(&r->mutex[SHARD].mutex);
 }

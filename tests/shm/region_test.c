@@ -64,6 +64,7 @@ static bool apart(const uint64_t *start, const uint64_t *size, unsigned n, uint6
 
 static void test_places(void)
 {
+    struct check_report found;
     int err;
     struct region *r = region_create(&small, &err);
     uint64_t buffers = (uint64_t)r->niobuf_chunks * IOBUF_CHUNK;
@@ -105,7 +106,7 @@ static void test_places(void)
     t.fence_limit = &r->fence_limit;
     for (uint32_t i = 0; i < SHARD_COUNT; i++) {
         bad += check_shard(&t, i, &report) != 0;
-        bad += lock_shard(r, &t, i) != LOCK_OK;
+        bad += lock_shard(r, &t, i, &found) != LOCK_OK;
         lock_release(r, i);
         bad += (uintptr_t)&r->mutex[i] % CACHE_LINE != 0;
     }

@@ -1,0 +1,85 @@
+/*
+ * base/point.h - numbered places where a test may end the process, or make a call fail.
+ *
+ * Every system call that master and workers make while they serve is written
+ *     SYS(NAME, call(…))          a place before the call and one after it
+ * and a step between two calls that another process could see half done is marked
+ *     POINT(NAME)
+ * with the names of points.def. In the program that is installed SYS() is the call and POINT() is
+ * nothing. The tests' program is compiled with CRASH_POINTS: there each place counts its passes in
+ * a file that a test has mapped, and at the pass that the test asks for the process kills itself,
+ * or the call fails. tests/lint/points_test.py finds a call without a place.
+ */
+#ifndef BASE_POINT_H
+#define BASE_POINT_H
+
+#include <stdint.h>
+
+enum point {
+#define CALL(name, who, what) POINT_##name,
+#define STEP(name, who, what) POINT_##name,
+#include "base/points.def"
+#undef CALL
+#undef STEP
+    POINT_COUNT
+};
+
+/* Place 2n is before point n, place 2n + 1 after it; a step has only the first. */
+#define POINT_PLACES (2 * POINT_COUNT)
+
+#ifdef CRASH_POINTS
+
+enum point_action { POINT_KILL = 1, POINT_SEGV = 2, POINT_FAIL = 3, POINT_HANG = 4 };
+enum point_role { POINT_ANY = 0, POINT_WORKER = 1, POINT_MASTER = 2 };
+
+struct point_order {
+    uint32_t armed; /* place + 1; 0 = none. Stored last by the test, cleared when it fires */
+    uint32_t pass;  /* fires at this pass from now on: 1 is the next one */
+    uint32_t action;
+    int32_t error; /* POINT_FAIL: errno */
+    uint32_t role;  /* whose passes count */
+    uint32_t again; /* this often again, at the passes that follow */
+};
+
+/* The file. tests/e2e/points.py has the same. */
+struct point_board {
+    uint32_t places; /* POINT_PLACES: tells a test of another version */
+    uint32_t master; /* pid */
+    uint32_t fired;  /* how often anything has */
+    uint32_t pid;    /* of the process where it did last */
+    struct point_order order;
+    struct point_order next; /* becomes `order` when that has fired */
+    uint32_t poison_action;
+    uint32_t poisoned; /* how often a worker died of the key below */
+    char poison[64];   /* a request for this key kills its worker; "" = none */
+    uint64_t passes[POINT_PLACES]; /* from byte 136 on */
+};
+
+/* Maps the file; without one (NULL) nothing ever fires. The master's. */
+void point_init(const char *path);
+
+/* Counts, and does what was asked for; true: the call is to fail with errno as set. */
+int point_pass(unsigned place);
+void point_key(const char *key, uint32_t len);
+
+#define POINT(name) ((void)point_pass(2 * POINT_##name))
+#define SYS(name, call)                                                                            \
+    __extension__({                                                                                \
+        __typeof__(call) sys_ = (__typeof__(call))-1;                                              \
+        if (!point_pass(2 * POINT_##name))                                                         \
+            sys_ = (call);                                                                         \
+        point_pass(2 * POINT_##name + 1);                                                          \
+        sys_;                                                                                      \
+    })
+#define POINT_KEY(key, len) point_key(key, len)
+
+#else
+
+#define point_init(path) ((void)0)
+#define POINT(name) ((void)POINT_##name)
+#define SYS(name, call) ((void)POINT_##name, (call))
+#define POINT_KEY(key, len) ((void)0)
+
+#endif
+
+#endif

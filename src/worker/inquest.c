@@ -1,0 +1,128 @@
+/*
+ * worker/inquest.c - what the slot's last worker died of, and what it may have damaged in its
+ * connections. The heir's, before it adopts anything.
+ *
+ * Poison: the connection that a worker is running is named in its slot, and a request is known by
+ * its place in the stream. A request that was being executed at two crashes, or at three deaths of
+ * any kind, loses its connection. Its bytes are shown, not parsed: the parser may be what they kill.
+ */
+#include "base/log.h"
+#include "worker/worker.h"
+
+#include <string.h>
+
+enum { CRASHES_MAX = 2, DEATHS_MAX = 3, SHOWN_BYTES = 128 };
+
+static bool executes(const struct conn *c)
+{
+    return (c->phase == PHASE_READY || c->phase == PHASE_SKIP || c->phase == PHASE_JOB) &&
+           conns_in_used(c) > 0;
+}
+
+static uint8_t one_more(uint8_t n)
+{
+    return n < UINT8_MAX ? (uint8_t)(n + 1) : n;
+}
+
+static void blame(struct worker *w, struct conn *c, bool crash)
+{
+    struct journal *j = &w->sh.slot->journal;
+    char *base = region_base(w->r);
+    bool again = c->blamed_at == c->in_head + 1;
+    uint8_t deaths = again ? c->deaths : 0, crashes = again ? c->crashes : 0;
+
+    JOURNAL_SET(j, base, c->blamed_at, c->in_head + 1);
+    JOURNAL_SET(j, base, c->deaths, one_more(deaths));
+    JOURNAL_SET(j, base, c->crashes, crash ? one_more(crashes) : crashes);
+}
+
+void inquest_count(struct worker *w)
+{
+    struct worker_slot *s = w->sh.slot;
+    struct journal *j = &s->journal;
+    char *base = region_base(w->r);
+
+    if (s->died != DIED_COUNTED && s->serving >= 1 && s->serving <= w->r->max_conns) {
+        struct conn *c = conns_slot(w->r, s->serving);
+
+        if (c->state == CONN_OPEN && c->worker == w->sh.worker && executes(c))
+            blame(w, c, s->died == DIED_CRASHED);
+    }
+    /* One transaction: a death is counted once, however often its heirs die. */
+    JOURNAL_SET(j, base, s->died, DIED_COUNTED);
+    JOURNAL_SET(j, base, s->serving, 0);
+    JOURNAL_SET(j, base, s->counted, s->generation);
+    journal_commit(j);
+}
+
+/* The first two lines: command and key. The third may be a token, or a secret. */
+static size_t shown(const char *bytes, size_t n)
+{
+    const char *command_end = memchr(bytes, '\n', n), *key_end;
+
+    if (!command_end || (n >= 4 && memcmp(bytes, "auth", 4) == 0))
+        return command_end ? (size_t)(command_end - bytes) : n < 16 ? n : 16;
+    n -= (size_t)(command_end + 1 - bytes);
+    key_end = memchr(command_end + 1, '\n', n);
+    return (size_t)((key_end ? key_end : command_end + 1 + n) - bytes);
+}
+
+bool inquest_cut_off(struct worker *w, uint32_t slot)
+{
+    struct conn *c = conns_slot(w->r, slot);
+    const char *view = "?";
+    size_t n = 1;
+    char peer[64];
+
+    if (c->blamed_at == 0 || (c->crashes < CRASHES_MAX && c->deaths < DEATHS_MAX))
+        return false;
+    /* Who has not authenticated may have sent a secret in any place. */
+    if (c->iobuf && !session_must_authenticate(w, c))
+        n = shown(view, conns_view(w->r, c, w->scratch, SHOWN_BYTES, &view));
+    /* Never rate-limited. */
+    LOG_WRITE(NULL, LVL_ERROR,
+              "poison: this request was being served when its workers died, its connection is "
+              "closed, its slots are kept",
+              log_uint("conn", c->id), log_str("peer", conn_peer_text(c, peer, sizeof(peer))),
+              log_uint("crashes", c->crashes), log_uint("deaths", c->deaths),
+              log_bytes("request", view, n));
+    w->sh.slot->counters.poisoned++;
+    c->flags |= CONN_LOST;
+    c->blamed_at = 0;
+    c->in_head = c->in_tail;
+    c->phase = PHASE_DROP;
+    return true;
+}
+
+static bool possible(const struct worker *w, const struct conn *c)
+{
+    uint32_t buffers = w->r->niobuf_chunks * IOBUF_CHUNK;
+
+    return c->phase <= PHASE_DROP && c->iobuf <= buffers && c->bigbuf <= BIGBUF_COUNT &&
+           c->doc <= HERITAGE_DOCS && c->in_tail - c->in_head <= conns_in_size(c) &&
+           c->out_tail - c->out_head <= IOBUF_OUT && c->doc_pos <= c->doc_len &&
+           (c->iobuf || c->phase == PHASE_DROP ||
+            (c->in_tail == c->in_head && c->out_tail == c->out_head && !c->bigbuf)) &&
+           (c->phase != PHASE_STREAM || c->doc) &&
+           (!c->iobuf || __atomic_load_n((uint32_t *)(region_base(w->r) + w->r->iobuf_owner) +
+                                             (c->iobuf - 1) / IOBUF_CHUNK,
+                                         __ATOMIC_RELAXED) == w->sh.worker + 1);
+}
+
+/* A slot that cannot be true was written over: nothing is known of the stream any more. */
+void inquest_mend(struct worker *w, uint32_t slot)
+{
+    struct conn *c = conns_slot(w->r, slot);
+    struct owner *o = &w->sh.table.owners[slot];
+
+    if (possible(w, c) && o->id == c->id && o->worker == c->worker)
+        return;
+    LOG_WRITE(NULL, LVL_ERROR,
+              "a connection's record was damaged, it is closed, its slots are kept",
+              log_uint("conn", c->id), log_uint("slot", slot));
+    c->iobuf = c->bigbuf = c->doc = 0;
+    c->in_head = c->in_tail;
+    c->out_head = c->out_tail;
+    c->flags |= CONN_LOST;
+    c->phase = PHASE_DROP;
+}

@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""crash_workers_test.py - a worker dies at each numbered place that workers pass, before and after
+each of its system calls and between the steps of each hand-over, at the first, second and third pass
+from some moment on, while clients of all sorts are served. None of them may notice."""
+
+import os
+import signal
+import time
+
+from harness import check, check_eq, diag, elapsed, eventually, main, test
+from load import Load
+from points import FAIL, HANG, ROWS, WORKER, CrashServer, errors
+
+EXPECTED = ["worker died", "worker hangs", "no resources for a connection"]
+SCRIPTS = ["pairs", "two_phase", "semaphores", "churn", "half_closes", "errors", "bytewise",
+           "expiry", "timeouts"]
+LONG_SCRIPTS = ["long_answers", "slow_readers"]
+LONG = {"JOB_TRUNCATE", "JOB_WRITE", "JOB_ANSWER", "DOC_READ", "STREAM_OUTQ"}
+
+# Places that need something to happen first: it is ordered, and the death is what follows it.
+FIRST = {
+    "LOCK_CONSISTENT": dict(name="SHARED_COMMIT"),
+    "LOCK_SLEEP": dict(name="SHARED_LOCKED", action=HANG),
+    "CONN_GIVE_UP": dict(name="CONN_WATCH", action=FAIL, error=errors("ENOMEM")),
+}
+# Places that no load reaches at will; what they do is proven elsewhere.
+RARE = {
+    "ROOM_YIELD": "two workers must race for the last unit of max-locks (caps_test steps through it)",
+    "LOOP_DUPLICATE": "a socket must come to a worker that has it (transferred twice)",
+}
+
+
+def poke(server, turn):
+    """What happens only in a worker's first moments, or its last: somebody has to die for it."""
+    pids = server.worker_pids()
+    if pids:
+        os.kill(pids[turn % len(pids)], signal.SIGKILL)
+
+
+def wait_fired(server, times, patience, may_poke):
+    waiting, turn = elapsed(), 0
+    while server.board.fired < times:
+        if may_poke and waiting() > 0.4 * (turn + 1):
+            turn += 1
+            poke(server, turn)
+        if waiting() > patience:
+            return False
+        time.sleep(0.002)
+    return True
+
+
+def die_at(server, row, side, nth):
+    """Arms the place and waits for the death, and for the next worker to be at work."""
+    board = server.board
+    first = FIRST.get(row.name)
+    if row.name in LONG:
+        # Or the third death might be that of the same long answer, which is poison then.
+        answered = board.passes("JOB_ANSWER")
+        eventually(lambda: board.passes("JOB_ANSWER") > answered + 1, 20, "a long answer is given")
+    if first:
+        for _ in range(nth - 1):
+            fired = board.fired
+            board.arm(role=WORKER, **first)
+            check(wait_fired(server, fired + 1, 20, False), f"{first['name']} is passed")
+        fired, settled = board.fired + 2, board.passes("TAKEOVER_SETTLED")
+        board.then(row.name, side, role=WORKER)
+        board.arm(role=WORKER, **first)
+    else:
+        fired, settled = board.fired + 1, board.passes("TAKEOVER_SETTLED")
+        board.arm(row.name, side, nth, role=WORKER)
+    if not wait_fired(server, fired, 3 if row.name in RARE else 20, not first):
+        board.disarm()
+        return False
+    eventually(lambda: board.passes("TAKEOVER_SETTLED") > settled, 15, "an heir is at work")
+    return True
+
+
+def place_test(row):
+    def body():
+        reached = 0
+        args = ["--max-locks", "5000", "--gc-interval", "1", "--gc-max-idle", "1"]
+        with CrashServer(args, expect_log=EXPECTED) as server:
+            load = Load(server, SCRIPTS + (LONG_SCRIPTS if row.name in LONG else []))
+            for side in row.sides:
+                for nth in (1, 2, 3):
+                    reached += die_at(server, row, side, nth)
+                    load.check()
+            server.whole()
+            load.stop()
+            check(not server.logged("poison"), "no request was taken for poison")
+            check(not server.logged("was damaged"), "nothing was damaged")
+        if row.name in RARE:
+            diag(f"reached {reached} times: {RARE[row.name]}")
+        else:
+            check_eq(reached, 3 * len(row.sides), "deaths")
+
+    return body
+
+
+for row in ROWS:
+    if row.who in ("WORKER", "BOTH"):
+        where = "before, after" if len(row.sides) == 2 else "at"
+        function = place_test(row)
+        function.__name__ = row.name
+        test(f"a worker dies {where} {row.name}: {row.what}", deadline=120)(function)
+
+if __name__ == "__main__":
+    main(jobs=3)

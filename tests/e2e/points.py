@@ -1,0 +1,116 @@
+"""points.py - the numbered places of src/base/points.def: a server that dies, or whose calls fail,
+where a test says. The program is tests/crash/dflockd."""
+
+import errno
+import mmap
+import os
+import re
+import struct
+
+from harness import Server, check, eventually, temp_dir
+
+KILL, SEGV, FAIL, HANG = 1, 2, 3, 4
+ANY, WORKER, MASTER = 0, 1, 2
+BEFORE, AFTER = 0, 1
+
+POISON_AT, PASSES_AT = 72, 136
+ORDER_AT, NEXT_AT = 16, 40
+
+
+class Row:
+    def __init__(self, number, kind, name, who, what):
+        self.number, self.name, self.who, self.what = number, name, who, what
+        self.sides = [BEFORE, AFTER] if kind == "CALL" else [BEFORE]
+
+    def place(self, side):
+        return 2 * self.number + side
+
+
+def read_rows():
+    path = os.path.join(os.environ["top_srcdir"], "src/base/points.def")
+    with open(path, encoding="utf-8") as f:
+        text = re.sub(r"/\*.*?\*/", "", f.read(), flags=re.S)
+    found = re.findall(r'^(CALL|STEP)\((\w+), (\w+), "([^"]+)"\)$', text, re.M)
+    return [Row(i, *x) for i, x in enumerate(found)]
+
+
+ROWS = read_rows()
+BY_NAME = {row.name: row for row in ROWS}
+
+
+class Board:
+    """The file by which a server is told. See struct point_board in src/base/point.h."""
+
+    def __init__(self):
+        self.path = os.path.join(temp_dir(), "points")
+        with open(self.path, "wb") as f:
+            f.truncate(PASSES_AT + 16 * len(ROWS))
+        with open(self.path, "r+b") as f:
+            self.map = mmap.mmap(f.fileno(), 0)
+
+    def _word(self, at):
+        return struct.unpack_from("<I", self.map, at)[0]
+
+    def _order(self, at, name, side, nth, action, error, role, again):
+        place = BY_NAME[name].place(side)
+        struct.pack_into("<IIiII", self.map, at + 4, nth, action, error, role, again)
+        struct.pack_into("<I", self.map, at, place + 1)
+
+    def arm(self, name, side=BEFORE, nth=1, action=KILL, error=0, role=ANY, again=0):
+        self._order(ORDER_AT, name, side, nth, action, error, role, again)
+
+    def then(self, name, side=BEFORE, nth=1, action=KILL, error=0, role=ANY, again=0):
+        """What follows when the order given by the next arm() has been carried out."""
+        self._order(NEXT_AT, name, side, nth, action, error, role, again)
+
+    def disarm(self):
+        struct.pack_into("<I", self.map, NEXT_AT, 0)
+        struct.pack_into("<I", self.map, ORDER_AT, 0)
+
+    def poison(self, key, action):
+        struct.pack_into("<I", self.map, 64, action)
+        struct.pack_into("64s", self.map, POISON_AT, key)
+
+    @property
+    def armed(self):
+        return self._word(ORDER_AT) != 0
+
+    @property
+    def fired(self):
+        return self._word(8)
+
+    @property
+    def pid(self):
+        return self._word(12)
+
+    @property
+    def poisoned(self):
+        return self._word(68)
+
+    def passes(self, name, side=BEFORE):
+        at = PASSES_AT + 8 * BY_NAME[name].place(side)
+        return struct.unpack_from("<Q", self.map, at)[0]
+
+
+class CrashServer(Server):
+    """A server with places, told by .board."""
+
+    def __init__(self, args=(), **options):
+        self.board = Board()
+        env = dict(options.pop("env", {}), CRASH_POINTS_FILE=self.board.path)
+        options.setdefault("expect_log", ["worker died", "worker hangs"])
+        super().__init__(args, env=env, **options, program=os.path.join(
+            os.environ["top_builddir"], "tests/crash/dflockd"))
+
+    def start(self, timeout=10.0):
+        super().start(timeout)
+        check(self.board._word(0) == 2 * len(ROWS), "the program has other places than points.def")
+        return self
+
+    def whole(self, timeout=10.0):
+        """Waits until every worker slot has somebody who serves."""
+        eventually(lambda: len(self.worker_pids()) == self.workers, timeout, "all workers are back")
+
+
+def errors(name):
+    return getattr(errno, name)
