@@ -56,8 +56,10 @@ e2e_modules = \
 	tests/e2e/points.py
 e2e_tests = \
 	tests/e2e/config_test.py \
+	tests/e2e/crash_damage_test.py \
 	tests/e2e/crash_failures_test.py \
 	tests/e2e/crash_master_test.py \
+	tests/e2e/crash_poison_test.py \
 	tests/e2e/crash_workers_test.py \
 	tests/e2e/protocol_admin_test.py \
 	tests/e2e/protocol_auth_test.py \

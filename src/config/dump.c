@@ -55,7 +55,7 @@ void config_dump(const struct settings *s, FILE *out)
     for (unsigned i = 0; i < OPTION_COUNT; i++) {
         const struct option *option = &option_table[i];
 
-        if (!option_built(i) || option->type == TYPE_ACTION)
+        if (!option_built(i) || option->type == TYPE_ACTION || option->type == TYPE_ACTION_PATH)
             continue;
         for (const char *p = option->name; *p != '\0'; p++)
             fputc(*p == '-' ? '_' : *p, out);

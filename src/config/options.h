@@ -34,6 +34,7 @@ enum option_type {
     TYPE_LOG_FORMAT, /* enum log_format */
     TYPE_SECRET,     /* struct secret_set */
     TYPE_ACTION,     /* bool, always a flag without a value */
+    TYPE_ACTION_PATH, /* char[], always a flag */
 };
 
 /* What an option belongs to. A feature that this version lacks refuses its options; to switch one

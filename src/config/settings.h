@@ -110,6 +110,7 @@ struct settings {
      * it. */
     bool check_config;
     bool dump_config;
+    char fsck[SETTINGS_PATH_LEN]; /* main() does it */
     bool version;
     bool help;
 

@@ -204,6 +204,7 @@ bool value_parse(const struct option *option, const char *text, union value *out
         return parse_bool(text, &out->yes, why);
     case TYPE_STRING:
     case TYPE_PATH:
+    case TYPE_ACTION_PATH:
         return parse_text(option, text, out->text, why);
     case TYPE_HOSTS:
         return parse_hosts(text, &out->hosts, why);
@@ -266,6 +267,7 @@ void value_print(const struct option *option, const void *field, FILE *to)
         break;
     case TYPE_STRING:
     case TYPE_PATH:
+    case TYPE_ACTION_PATH:
         print_text(value.text, to);
         break;
     case TYPE_HOSTS:

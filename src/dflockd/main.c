@@ -8,6 +8,7 @@
 #include "config/dump.h"
 #include "config/exitcode.h"
 #include "config/load.h"
+#include "dflockd/fsck.h"
 #include "net/listen.h"
 #include "shm/region.h"
 #include "supervisor/master.h"
@@ -106,14 +107,14 @@ static int decide_connections(const struct settings *s, uint32_t *out)
     return 0;
 }
 
-static struct region *make_region(const struct settings *s, uint32_t max_conns)
+static struct region *make_region(const struct settings *s, uint32_t max_conns, int *fd)
 {
     struct region_limits limits = {.max_conns = max_conns};
     struct region *r;
     int err;
 
     limits.max_locks = (uint32_t)s->max_locks;
-    r = region_create(&limits, &err);
+    r = region_create_fd(&limits, fd, &err);
     if (!r)
         fprintf(stderr,
                 "dflockd: no memory for the lock table: %llu bytes of address space for "
@@ -158,7 +159,7 @@ static int drop_privileges(const struct settings *s, const struct listen_set *se
 }
 
 static void say_hello(const struct settings *s, const struct listen_set *set, uint32_t max_conns,
-                      const struct region *r)
+                      const struct region *r, int region_fd)
 {
     log_info("dflockd starts", log_str("version", PACKAGE_VERSION),
              log_int("workers", s->workers), log_str("tls", "off"),
@@ -166,7 +167,8 @@ static void say_hello(const struct settings *s, const struct listen_set *set, ui
              log_int("max_locks", s->max_locks), log_uint("max_connections", max_conns),
              log_int("max_connections_per_ip", s->max_connections_per_ip),
              log_int("max_waiters", s->max_waiters),
-             log_int("default_lease_s", s->default_lease_ttl), log_uint("region_bytes", r->size));
+             log_int("default_lease_s", s->default_lease_ttl), log_uint("region_bytes", r->size),
+             log_int("region_fd", region_fd));
     log_warn("fences are seeded from the clock: if it steps back while the server is down, fences "
              "could repeat");
     for (unsigned i = 0; i < set->n; i++) {
@@ -190,7 +192,7 @@ int main(int argc, char **argv)
     static struct config_report report;
     static struct listen_set listeners;
     struct master_args args = {.settings = &settings, .listeners = &listeners, .run = worker_run};
-    int status;
+    int status, region_fd;
 
     open_standard();
     point_init(getenv("CRASH_POINTS_FILE"));
@@ -199,6 +201,8 @@ int main(int argc, char **argv)
     status = config_act(&settings, &report, stdout, stderr);
     if (status != CONFIG_SERVE)
         return status;
+    if (settings.fsck[0])
+        return fsck_run(settings.fsck, stdout, stderr);
     log_init(settings.log_format, settings.log_level);
     log_set_process("master");
     for (unsigned i = 0; i < report.warnings.count && i < REPORT_KEPT; i++)
@@ -208,7 +212,8 @@ int main(int argc, char **argv)
     prctl(PR_SET_DUMPABLE, 0); /* secrets pass through our memory */
     if (decide_connections(&settings, &args.max_connections) != 0)
         return EXITCODE_FAIL;
-    args.region = make_region(&settings, args.max_connections);
+    /* The memfd stays open: by it root can save the table, for --fsck. */
+    args.region = make_region(&settings, args.max_connections, &region_fd);
     if (!args.region || listen_all(&settings, &listeners) != 0)
         return EXITCODE_FAIL;
     status = drop_privileges(&settings, &listeners);
@@ -216,7 +221,7 @@ int main(int argc, char **argv)
         listen_close(&listeners);
         return status;
     }
-    say_hello(&settings, &listeners, args.max_connections, args.region);
+    say_hello(&settings, &listeners, args.max_connections, args.region, region_fd);
     status = master_run(&args);
     listen_close(&listeners);
     return status;

@@ -97,7 +97,7 @@ static void test_dump(void)
         snprintf(start, sizeof(start), "%s = ", o->name);
         for (char *p = start; *p != '\0'; p++)
             *p = *p == '-' ? '_' : *p;
-        if (option_built(i) && o->type != TYPE_ACTION) {
+        if (option_built(i) && o->type != TYPE_ACTION && o->type != TYPE_ACTION_PATH) {
             char line[128];
 
             wanted++;

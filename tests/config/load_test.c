@@ -74,6 +74,7 @@ static const struct {
     {"config", "DFLOCKD_CONFIG", "", false},
     {"check-config", NULL, "", false},
     {"dump-config", NULL, "", false},
+    {"fsck", NULL, "", false},
     {"version", NULL, "", false},
     {"help", NULL, "", false},
 };
@@ -100,6 +101,7 @@ static size_t size_of(enum option_type type)
         return sizeof(struct secret_set);
     case TYPE_STRING:
     case TYPE_PATH:
+    case TYPE_ACTION_PATH:
         break;
     }
     return 0;

@@ -20,3 +20,11 @@ tests_crash_dflockd_SOURCES = \
 	$(src_supervisor_libsupervisor_a_SOURCES) \
 	$(src_dflockd_dflockd_SOURCES)
 tests_crash_dflockd_LDADD = $(CRYPTO_LIBS) $(JANSSON_LIBS)
+
+EXTRA_PROGRAMS += \
+	tests/crash/scribble
+check_DATA += \
+	tests/crash/scribble
+CLEANFILES += \
+	tests/crash/scribble
+tests_crash_scribble_LDADD = $(LINK_SHM)

@@ -18,7 +18,7 @@ MAY_INCLUDE = {
     "net": {"base"},
     "worker": {"base", "core", "proto", "config", "shm", "net"},
     "supervisor": {"base", "config", "shm", "net"},
-    "dflockd": {"base", "config", "shm", "net", "worker", "supervisor"},
+    "dflockd": {"base", "core", "config", "shm", "net", "worker", "supervisor"},
 }
 
 ALLOC = r"\b(?:malloc|calloc|realloc|reallocarray|strdup|strndup|asprintf|free)\s*\("
