@@ -50,17 +50,23 @@ void bed_make(struct bed *b, const struct bed_size *size)
     if (!b->block)
         bail_out("no memory");
     memset(b->block, 0, b->size);
-    b->words = (struct words *)b->block;
+    bed_attach(b, b->block);
     b->words->fence_next = 1000;
     b->words->fence_limit = UINT64_MAX;
     b->words->units = size->max_locks;
-    table_attach(&b->t, b->block, &b->geo);
-    b->t.fence_next = &b->words->fence_next;
-    b->t.fence_limit = &b->words->fence_limit;
-    b->t.down_since = b->words->down_since;
     table_format(&b->t);
     b->conn_next = 1;
     b->salt_next = 1;
+}
+
+void bed_attach(struct bed *b, char *block)
+{
+    b->block = block;
+    b->words = (struct words *)block;
+    table_attach(&b->t, block, &b->geo);
+    b->t.fence_next = &b->words->fence_next;
+    b->t.fence_limit = &b->words->fence_limit;
+    b->t.down_since = b->words->down_since;
 }
 
 void bed_free(struct bed *b)

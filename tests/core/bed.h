@@ -59,6 +59,10 @@ struct bed {
 void bed_make(struct bed *b, const struct bed_size *size);
 void bed_free(struct bed *b);
 
+/* From here on the bed uses this block, a copy of the one it had. A copy of a bed, with a copy of
+   the block, is a bed too. */
+void bed_attach(struct bed *b, char *block);
+
 /* Adds a key of `len` bytes that differs from all others; its hash's top bits name the shard. */
 uint32_t bed_add_key(struct bed *b, enum kind kind, uint32_t len, uint64_t hash);
 

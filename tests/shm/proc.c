@@ -221,7 +221,18 @@ static enum proc_stop go_on(pid_t pid, int how)
         bail_out("ptrace: %s", strerror(errno));
     if (waitpid(pid, &status, 0) != pid)
         bail_out("waitpid: %s", strerror(errno));
-    return WIFSTOPPED(status) ? PROC_STOPPED : PROC_ENDED;
+    if (!WIFSTOPPED(status))
+        return PROC_ENDED;
+    switch (WSTOPSIG(status)) {
+    case SIGILL:
+    case SIGSEGV:
+    case SIGBUS:
+    case SIGFPE:
+    case SIGABRT:
+        return PROC_FAULT;
+    default:
+        return PROC_STOPPED;
+    }
 }
 
 void proc_seize(pid_t pid)

@@ -48,7 +48,11 @@ char proc_state(pid_t pid);
 /* Until it sleeps in the kernel. */
 bool proc_wait_asleep(pid_t pid);
 
-enum proc_stop { PROC_STOPPED, PROC_ENDED };
+enum proc_stop {
+    PROC_STOPPED,
+    PROC_ENDED,
+    PROC_FAULT, /* stopped by a trap or a bad access: it would go on doing that for ever */
+};
 
 /* Stops a running child and traces it from here on: for proc_step(). */
 void proc_seize(pid_t pid);
