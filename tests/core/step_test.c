@@ -153,15 +153,13 @@ static bool to_rebuild(void)
     return false;
 }
 
-/* What else can be wrong when a shard is rebuilt: owners that are gone, a resource that cannot
-   be, lists that lead nowhere. */
+/* What else can be wrong when a shard is rebuilt: owners that are gone, lists that lead nowhere. */
 static void scribble(void)
 {
     struct shard *s = table_shard(&bed.t, SHARD);
 
     bed.t.owners[1].id = 0;
     bed.t.owners[2].id += 1000;
-    table_resource(&bed.t, SHARD, 2)->limit = 0;
     s->partial = s->res_free = s->idle_head = s->pending[1] = UINT32_MAX;
     s->journal.count = 77;
     memset(s->wheel.slot, 0xa5, 256);
