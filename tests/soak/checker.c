@@ -2,7 +2,10 @@
  * tests/soak/checker.c - says whether a history of clients (history.h) is one that the protocol
  * allows. check.h says what is taken for certain, docs/internals/testing.md what the rules are.
  *
- *   checker [--excuse N] FILE    N: connections that the server may have ended
+ *   checker [--excuse N] [--late-fin] FILE
+ *
+ * N: connections that the server may have ended. --late-fin: a half-close that it may have seen
+ * after more than 250 ms may have ended a blocked request, and is counted.
  *
  * Prints a line for each violation, 20 of a rule at most, and then what it saw. Exit status: 0 none
  * found, 1 some, 2 the history cannot be read.
@@ -13,15 +16,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define HALF_CLOSE (240 * NS_PER_MS) /* 250 ms, and the clocks are read a moment apart */
+
 enum { ASKS = 64, BUCKETS = 64 * 8 };
 
 struct conn {
     enum { UNKNOWN, OPENING, OPEN, ENDED } state;
-    bool half, apart; /* apart: its FIN did not come with the last request */
-    uint32_t wants;   /* a list */
+    bool half, late_half; /* later than what the server must wait for */
+    uint32_t wants;       /* a list */
     unsigned at, n;
     struct pending *pending;  /* a ring of ASKS */
     uint64_t answered, asked; /* times of the last */
+};
+
+/* An answer that came more than SOON after its time. */
+struct slow {
+    uint64_t line, t, from;
+    uint32_t conn;
+    struct pending asked;
 };
 
 struct want *wants;
@@ -31,8 +43,11 @@ unsigned long violations;
 
 static uint32_t wants_room, conns_n;
 static struct conn *conns;
+static struct slow *slow;
+static size_t slow_n;
 static uint64_t clock_now, excused, last_kill;
-static uint64_t counts[CMD_COUNT], replies, kills, ends;
+static uint64_t counts[CMD_COUNT], replies, kills, ends, late_fins;
+static bool late_fin;
 static uint64_t latency[2][BUCKETS], latency_n[2], latency_min[2], latency_max[2];
 
 static struct conn *conn_of(uint64_t id)
@@ -190,10 +205,27 @@ static void received(const struct event *ev)
     }
     if (p.timeout == 0)
         count_latency(from, ev->t);
-    if (ev->t > late(from + p.timeout * NS_PER_SEC))
-        object("late", line_n, ev->t, (uint32_t)ev->conn, key_name(p.want),
-               "%s to %s of line %llu after %.3f s", ev->text, cmd_name[p.cmd],
-               (unsigned long long)p.line, (double)(ev->t - from) * 1e-9);
+    if (ev->t > from + p.timeout * NS_PER_SEC + SOON) {
+        slow = grow(slow, slow_n + 1, sizeof(*slow));
+        slow[slow_n++] = (struct slow){.line = line_n,
+                                       .t = ev->t,
+                                       .from = from + p.timeout * NS_PER_SEC,
+                                       .conn = (uint32_t)ev->conn,
+                                       .asked = p};
+    }
+}
+
+/* When all is known that may have slowed them down. */
+static void check_late(void)
+{
+    for (size_t i = 0; i < slow_n; i++) {
+        const struct slow *s = &slow[i];
+
+        if (s->t > late(s->from))
+            object("late", s->line, s->t, s->conn, key_name(s->asked.want),
+                   "the answer to %s of line %llu came after %.3f s", cmd_name[s->asked.cmd],
+                   (unsigned long long)s->asked.line, (double)(s->t - s->asked.sent) * 1e-9);
+    }
 }
 
 /* Its wants end; of a half-close those that are granted are held until the server ends it. */
@@ -216,13 +248,15 @@ static void conn_ended(const struct event *ev)
     struct conn *c = conn_of(ev->conn);
     bool ours = ev->what == 'X';
     uint32_t first = c->n ? c->pending[c->at].want : 0;
-    /* A FIN that the server sees more than 250 ms after the request is the end of the client. */
-    bool late_fin = c->apart && ev->t - c->asked > 240 * NS_PER_MS;
+    bool unanswered = c->half && c->n > 0 && strcmp(ev->text, "eof") == 0;
 
     if (c->state == UNKNOWN || c->state == ENDED)
         broken("an end of what is not open");
     ends++;
-    if (!ours && !(c->half && strcmp(ev->text, "eof") == 0 && (c->n == 0 || late_fin))) {
+    if (unanswered && !c->late_half && late_fin && ev->t - c->asked > HALF_CLOSE) {
+        late_fins++;
+        end_wants(c, ev->t, GONE);
+    } else if (!ours && (unanswered ? !c->late_half : !c->half || strcmp(ev->text, "eof") != 0)) {
         if (excused) {
             excused--;
             printf("excused: conn %llu, line %llu\n", (unsigned long long)ev->conn,
@@ -247,7 +281,8 @@ static void half_closed(const struct event *ev)
     if (c->state != OPEN || c->half)
         broken("a half-close of what is not open");
     c->half = true;
-    c->apart = ev->extra > 0;
+    /* Later, the server may take it for the end of the client. */
+    c->late_half = ev->extra && ev->t + ev->extra - c->asked > HALF_CLOSE;
     for (uint32_t i = c->wants; i; i = wants[i].next)
         wants[i].half = true;
 }
@@ -290,7 +325,7 @@ static void take(struct event *ev)
             away(ev->t, HANG);
         break;
     case 'P':
-        away(ev->t, ev->conn);
+        away(ev->t > ev->conn ? ev->t - ev->conn : 0, ev->conn);
         break;
     default:
         break;
@@ -323,10 +358,11 @@ static void summary(void)
 
     for (int i = 0; i < CMD_COUNT; i++)
         requests += counts[i];
-    printf("requests %llu replies %llu grants %llu keys %u ends %llu kills %llu highest %llu\n",
+    printf("requests %llu replies %llu grants %llu keys %u ends %llu kills %llu late-fins "
+           "%llu highest %llu\n",
            (unsigned long long)requests, (unsigned long long)replies, (unsigned long long)grants,
            keys_n, (unsigned long long)ends, (unsigned long long)kills,
-           (unsigned long long)highest);
+           (unsigned long long)late_fins, (unsigned long long)highest);
     for (int d = 0; d < 2; d++) {
         uint64_t sum = 0, at[2] = {0, 0}, part[2] = {latency_n[d] / 2, latency_n[d] * 99 / 100};
 
@@ -350,13 +386,22 @@ int main(int argc, char **argv)
     struct event ev = {.what = 0};
     char *line = NULL;
     size_t room = 0;
+    int at = 1;
     FILE *f;
 
-    if (argc == 4 && strcmp(argv[1], "--excuse") == 0)
-        excused = strtoull(argv[2], NULL, 10);
-    f = argc == 2 || argc == 4 ? fopen(argv[argc - 1], "r") : NULL;
+    while (at < argc - 1) {
+        if (strcmp(argv[at], "--late-fin") == 0) {
+            late_fin = true;
+        } else if (strcmp(argv[at], "--excuse") == 0 && at < argc - 2) {
+            excused = strtoull(argv[++at], NULL, 10);
+        } else {
+            break;
+        }
+        at++;
+    }
+    f = at == argc - 1 ? fopen(argv[at], "r") : NULL;
     if (!f) {
-        fprintf(stderr, "usage: checker [--excuse N] FILE\n");
+        fprintf(stderr, "usage: checker [--excuse N] [--late-fin] FILE\n");
         return 2;
     }
     while (getline(&line, &room, f) > 0) {
@@ -368,6 +413,7 @@ int main(int argc, char **argv)
     if (ev.what != 'Z')
         broken("the history has no end");
     check_end();
+    check_late();
     check_keys();
     summary();
     fclose(f);

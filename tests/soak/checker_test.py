@@ -31,12 +31,12 @@ def history(*lines, conns=3, floor=5):
     return out + [f"Z {end + 1}\n"]
 
 
-def verdict(lines, excuse=0):
+def verdict(lines, *options):
     """(rules that are violated, all that is printed)"""
     path = os.path.join(temp_dir(), "history")
     with open(path, "w", encoding="utf-8") as f:
         f.writelines(lines)
-    text, good = check_history(path, excuse)
+    text, good = check_history(path, *options)
     rules = {x.split()[1] for x in text.splitlines() if x.startswith("violation ")}
     check("violations " in text, f"it is read: {text}")
     check_eq(good, not rules, "the exit status")
@@ -118,6 +118,8 @@ CASES = [
     ("a half-close, ended without an answer, though its FIN came with the request",
      "connection-lost", "1 S 2 l k 0", "1.1 R 2 ok <7> 33", "2 S 1 l k 40", "2 H 1 0",
      "4 E 1 eof"),
+    ("a half-close that came in time, ended late without an answer", "connection-lost",
+     "1 S 2 l k 0", "1.1 R 2 ok <7> 33", "2 S 1 l k 40", "2.2 H 1 1000", "4 E 1 eof"),
     ("a half-close that came late", None, "1 S 2 l k 0", "1.1 R 2 ok <7> 33", "2 S 1 l k 40",
      "2.3 H 1 1000", "2.4 E 1 eof"),
     ("a half-close that was never ended", "end-missing", "1 S 1 ping - ", "1 H 1 1000",
@@ -182,8 +184,16 @@ for case_name, case_rule, *case_lines in CASES:
 @test("a connection that may be lost is excused, one only")
 def excuse():
     lines = history("1 S 1 ping - ", "1.1 E 1 reset", "2 E 2 eof")
-    check_eq(verdict(lines, 2)[0], set(), "two excused")
-    check_eq(verdict(lines, 1)[0], {"connection-lost"}, "one excused")
+    check_eq(verdict(lines, "--excuse", "2")[0], set(), "two excused")
+    check_eq(verdict(lines, "--excuse", "1")[0], {"connection-lost"}, "one excused")
+
+
+@test("a half-close that may have been seen late is excused, when that is asked for")
+def late_fin():
+    for end, rules in [("2.1", {"connection-lost"}), ("2.3", set())]:
+        lines = history("1 S 2 l k 0", "1.1 R 2 ok <7> 33", "2 S 1 l k 40", "2 H 1 0",
+                        f"{end} E 1 eof")
+        check_eq(verdict(lines, "--late-fin")[0], rules, f"ended at {end}")
 
 
 @test("what is no history is refused, not judged")

@@ -411,10 +411,20 @@ static void progress(void)
     fflush(stdout);
 }
 
+/* Says when this program did not run for long; returns the time. */
+static uint64_t look(uint64_t looked)
+{
+    uint64_t t = now();
+
+    if (t - looked > STALL_MS * NS_PER_MS)
+        say('P', t, t - looked, "");
+    return t;
+}
+
 /* One round, until it is told to end and all is quiet, or nothing more is to be hoped for. */
 static void run(unsigned rate)
 {
-    uint64_t last = now(), shown = last, drain_began = 0;
+    uint64_t last = now(), shown = last, drain_began = 0, looked = last;
     struct epoll_event got[EVENTS];
 
     for (;;) {
@@ -424,9 +434,8 @@ static void run(unsigned rate)
         budget += (double)(t - last) * 1e-9 * rate;
         if (budget > rate * 0.02)
             budget = rate * 0.02;
-        if (t - last > STALL_MS * NS_PER_MS)
-            say('P', t, t - last, "");
         last = t;
+        looked = look(looked);
         turn_wheel(t / NS_PER_MS);
         while (!draining && budget > 0 && ready.first) {
             struct conn *c = ready.first;
@@ -443,7 +452,9 @@ static void run(unsigned rate)
             if (quiet() || t - drain_began > DRAIN_S * NS_PER_SEC)
                 return;
         }
+        looked = look(looked);
         n = epoll_wait(epfd, got, EVENTS, 1);
+        looked = look(looked);
         for (int i = 0; i < n; i++) {
             struct conn *c = &conns[got[i].data.u64 % conns_n];
 

@@ -64,13 +64,20 @@ void broken(const char *what)
 
 void away(uint64_t t, uint64_t cost)
 {
+    size_t at = moments.n;
+
     if (moments.n == moments.room) {
         moments.room = moments.room ? moments.room * 2 : 1024;
         moments.t = grow(moments.t, moments.room, sizeof(*moments.t));
         moments.sum = grow(moments.sum, moments.room, sizeof(*moments.sum));
     }
-    moments.t[moments.n] = t;
-    moments.sum[moments.n] = cost + (moments.n ? moments.sum[moments.n - 1] : 0);
+    /* A stall is heard of at its end, when some of what was in it has been added already. */
+    for (; at > 0 && moments.t[at - 1] > t; at--) {
+        moments.t[at] = moments.t[at - 1];
+        moments.sum[at] = moments.sum[at - 1] + cost;
+    }
+    moments.t[at] = t;
+    moments.sum[at] = cost + (at ? moments.sum[at - 1] : 0);
     moments.n++;
 }
 
