@@ -416,6 +416,7 @@ int main(int argc, char **argv)
     check_late();
     check_keys();
     summary();
+    free(line);
     fclose(f);
     return violations > 0;
 }
