@@ -18,7 +18,7 @@
 
 #include "history.h"
 
-#define SOON (8 * NS_PER_SEC)
+#define SOON (12 * NS_PER_SEC)
 #define HANG (3 * NS_PER_SEC)
 #define DEFAULT_LEASE 33
 #define NEVER UINT64_MAX
