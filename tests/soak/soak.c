@@ -184,11 +184,14 @@ static bool write_out(struct conn *c, size_t end, int flags)
 
 void loop_send(struct conn *c)
 {
+    enum cmd last = c->asked[(c->asked_at + c->asked_n - 1) % ASKS].cmd;
+    /* A release may be for another connection, and the slot would stay taken. */
+    bool leave = percent(4) && last != CMD_R && last != CMD_SR;
     size_t cut = percent(6) ? 1 + chance((unsigned)c->out_n - 1) : c->out_n;
 
     write_out(c, cut, 0);
     if (c->out_n)
-        loop_timer(c, percent(4) ? THEN_LEAVE : THEN_REST, percent(50) ? 0 : chance(30));
+        loop_timer(c, leave ? THEN_LEAVE : THEN_REST, percent(50) ? 0 : chance(30));
 }
 
 static void send_rest(struct conn *c)
