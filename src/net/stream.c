@@ -108,3 +108,15 @@ int stream_position(int fd, uint64_t *rd, uint64_t *wr)
     }
     return err ? err : -EBUSY;
 }
+
+int stream_last_heard(int fd, uint64_t *ago)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+
+    memset(&info, 0, sizeof(info));
+    if (SYS(STREAM_HEARD, getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len)) < 0)
+        return -errno;
+    *ago = (uint64_t)info.tcpi_last_ack_recv * UINT64_C(1000000);
+    return 0;
+}

@@ -31,4 +31,10 @@ int stream_unacked(int fd);
  */
 int stream_position(int fd, uint64_t *read, uint64_t *written);
 
+/*
+ * How long ago the peer's last packet came, ns, by the kernel's clock (some ms of grain): of a stream
+ * that has ended and was sent nothing since, the age of its FIN. TCP only. 0 or a negative error.
+ */
+int stream_last_heard(int fd, uint64_t *ago);
+
 #endif

@@ -348,6 +348,17 @@ static bool whole_request_behind(struct worker *w, uint32_t slot)
     }
 }
 
+/* When the FIN came that is seen now: this process may have been kept from looking. */
+static uint64_t left_at(const struct worker *w, uint32_t slot)
+{
+    const struct conn *c = conns_slot(w->r, slot);
+    uint64_t ago;
+
+    if (c->family == AF_UNIX || stream_last_heard(w->peers[slot].fd, &ago) != 0 || ago > w->now)
+        return w->now;
+    return w->now - ago;
+}
+
 /* A blocked request's client that leaves: semantics.md, "A peer that closes while its request is
    blocked". */
 static void watch_blocked(struct worker *w, uint32_t slot)
@@ -358,7 +369,8 @@ static void watch_blocked(struct worker *w, uint32_t slot)
     if (p->dead || p->hup) {
         conn_drop(w, slot, "client gone while its request was blocked");
     } else if ((p->rdhup || p->eof) && !(c->flags & CONN_HALF_CLOSED)) {
-        if (w->now - c->blocked_since <= HALF_CLOSE_NS || whole_request_behind(w, slot))
+        if (left_at(w, slot) <= c->blocked_since + HALF_CLOSE_NS ||
+            whole_request_behind(w, slot))
             c->flags |= CONN_HALF_CLOSED;
         else
             conn_drop(w, slot, "client gone while its request was blocked");

@@ -2,11 +2,11 @@
 # tests/e2e/crash_*_test.py end it there. Not installed.
 
 EXTRA_PROGRAMS += \
-	tests/crash/dflockd
+	tests/crash/dflockd \
+	tests/crash/scribble
 check_DATA += \
-	tests/crash/dflockd
-CLEANFILES += \
-	tests/crash/dflockd
+	tests/crash/dflockd \
+	tests/crash/scribble
 tests_crash_dflockd_CPPFLAGS = \
 	$(AM_CPPFLAGS) $(CRYPTO_CFLAGS) $(JANSSON_CFLAGS) -DCRASH_POINTS
 tests_crash_dflockd_SOURCES = \
@@ -20,11 +20,4 @@ tests_crash_dflockd_SOURCES = \
 	$(src_supervisor_libsupervisor_a_SOURCES) \
 	$(src_dflockd_dflockd_SOURCES)
 tests_crash_dflockd_LDADD = $(CRYPTO_LIBS) $(JANSSON_LIBS)
-
-EXTRA_PROGRAMS += \
-	tests/crash/scribble
-check_DATA += \
-	tests/crash/scribble
-CLEANFILES += \
-	tests/crash/scribble
 tests_crash_scribble_LDADD = $(LINK_SHM)

@@ -12,8 +12,8 @@ from load import Load
 from points import FAIL, HANG, ROWS, WORKER, CrashServer, errors
 
 EXPECTED = ["worker died", "worker hangs", "no resources for a connection"]
-SCRIPTS = ["pairs", "two_phase", "semaphores", "churn", "half_closes", "errors", "bytewise",
-           "expiry", "timeouts"]
+SCRIPTS = ["pairs", "two_phase", "semaphores", "churn", "half_closes", "leavers", "errors",
+           "bytewise", "expiry", "timeouts"]
 LONG_SCRIPTS = ["long_answers", "slow_readers"]
 LONG = {"JOB_TRUNCATE", "JOB_WRITE", "JOB_ANSWER", "DOC_READ", "STREAM_OUTQ"}
 

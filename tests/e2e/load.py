@@ -190,6 +190,25 @@ class Load:
             count += 1
             yield count
 
+    def leavers(self, key, chance):
+        """Who goes while it waits is forgotten; not who has only said all it had to say."""
+        holder = self.client()
+        count = 0
+        while True:
+            token = self.granted(key, holder.req("l", key, "0"))
+            gone, half = self.client(), self.client()
+            gone.ask("l", key, PATIENCE)
+            half.ask("l", key, PATIENCE)
+            half.half_close()
+            time.sleep(0.3)
+            gone.close()
+            check_eq(holder.req("r", key, token), "ok", "the release")
+            half_key = self.granted(key, half.line())
+            check(half_key != token, "another token")
+            half.expect_close(how="fin")
+            count += 1
+            yield count
+
     def long_answers(self, key, chance):
         """Statistics too long for a ring, read at leisure; pings behind them."""
         keys = 300
@@ -249,5 +268,5 @@ class Load:
             yield count
 
     SCRIPTS = {f.__name__: f for f in [
-        pairs, two_phase, semaphores, expiry, timeouts, churn, half_closes, long_answers,
+        pairs, two_phase, semaphores, expiry, timeouts, churn, half_closes, leavers, long_answers,
         slow_readers, errors, bytewise]}

@@ -162,6 +162,32 @@ def hold_and_wait():
             check_eq(c.req("r", f"k{i}", tokens[f"k{i}"]), "ok", "a holder's release")
 
 
+@test("a half-close that workers see late, because they were stopped, is still one",
+      rules=["S46", "S58"], deadline=60)
+def half_close_seen_late():
+    with Server(workers=2) as server:
+        holder, half, gone = (server.client() for _ in range(3))
+        token = token_of(holder.req("l", "key", "0 60"))
+        for n, c in enumerate((half, gone)):
+            c.ask("l", "key", "60")
+            eventually(lambda: waiters(holder, "key") == n + 1, text="it waits")
+        pids = server.worker_pids()
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            half.half_close()
+            time.sleep(0.6)  # the workers are stopped for that long, and not for 2 s
+            gone.half_close()
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+        eventually(lambda: waiters(holder, "key") == 1, text="who left later is gone")
+        check_eq(holder.req("r", "key", token), "ok", "the release")
+        token_of(half.line())
+        half.expect_close(how="fin")
+        gone.expect_close()
+
+
 @test("pipelined requests are executed once and answered once, whenever a worker is killed",
       rules=["S57", "S67", "S64"], deadline=60)
 def pipelined():

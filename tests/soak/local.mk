@@ -20,10 +20,9 @@ tests_soak_soak_SOURCES = \
 	tests/soak/soak.c
 
 # Not check_PROGRAMS: those are tests.
-check_DATA = \
+check_DATA += \
 	tests/soak/checker \
 	tests/soak/soak
-CLEANFILES += $(check_DATA)
 
 soak_tests = \
 	tests/soak/checker_test.py \
@@ -38,6 +37,6 @@ SEED =
 SOAK_FLAGS =
 
 .PHONY: soak
-soak: src/dflockd/dflockd $(check_DATA)
+soak: src/dflockd/dflockd tests/soak/checker tests/soak/soak
 	$(AM_TESTS_ENVIRONMENT) $(PYTHON) $(top_srcdir)/tests/soak/soak.py --seconds '$(SECONDS)' \
 		`test -z "$(SEED)" || echo --seed "$(SEED)"` $(SOAK_FLAGS)

@@ -27,7 +27,7 @@ from harness import Failure, Server, check, check_eq, diag, eventually
 DEATHS = ["worker died", "worker hangs", "poison"]
 # The server knows when it sees a FIN, not when it came: a worker that was stopped or starved for
 # 250 ms meanwhile takes a half-close for the end of the client. Empty once it does not.
-TOLERATED = ["--late-fin"]
+TOLERATED = []
 POISON_MOST = 3  # connections that the server may give up in a run, each with a line in the log
 HANG_EVERY = 10  # seconds between workers that are stopped for good, at least
 ROUND_DEADLINE = 400  # seconds for the end of a round: all waits time out after 40
