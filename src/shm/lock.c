@@ -20,8 +20,10 @@ int lock_init(pthread_mutex_t *m)
     if (err)
         return -err;
     err = pthread_mutexattr_setpshared(&a, PTHREAD_PROCESS_SHARED);
+#ifndef UNGUARDED
     if (!err)
         err = pthread_mutexattr_setrobust(&a, PTHREAD_MUTEX_ROBUST);
+#endif
     if (!err)
         err = pthread_mutexattr_settype(&a, PTHREAD_MUTEX_ERRORCHECK);
     if (!err)

@@ -112,6 +112,7 @@ void shared_end(struct shared *sh, struct tx *tx)
     POINT(SHARED_UNLOCKED);
     sh->slot->counters.expirations += tx->expired;
     while (tell) {
+        POINT(SHARED_TELL);
         bell_tell(sh->r, (uint32_t)__builtin_ctzll(tell), tx->shard);
         tell &= tell - 1;
     }

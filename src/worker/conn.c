@@ -452,7 +452,7 @@ void conn_run(struct worker *w, uint32_t slot)
 
     if (p->fd <= 0)
         return;
-    *(volatile uint32_t *)&w->sh.slot->serving = slot; /* see inquest.c */
+    inquest_name(w, slot);
     w->now = clock_boottime_ns(); /* not before what is read now was sent */
     while (moved && !p->dead) {
         moved = false;
@@ -494,7 +494,7 @@ void conn_run(struct worker *w, uint32_t slot)
         else
             loop_ready(w, slot);
     }
-    *(volatile uint32_t *)&w->sh.slot->serving = 0;
+    inquest_name(w, 0);
 }
 
 void conn_event(struct worker *w, uint32_t slot, uint32_t events)

@@ -71,6 +71,7 @@ static void deliver_shard(struct worker *w, uint32_t shard)
 void deliver_shards(struct worker *w, uint64_t mask)
 {
     while (mask) {
+        POINT(DELIVER_BEGIN);
         deliver_shard(w, (uint32_t)__builtin_ctzll(mask));
         mask &= mask - 1;
     }

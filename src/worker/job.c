@@ -314,10 +314,9 @@ bool job_turn(struct worker *w)
 
     if (!w->jobs.active && w->jobs.n == 0)
         return false;
-    /* See inquest.c. Before the job begins the first in the queue is as good a guess as any. */
-    *(volatile uint32_t *)&w->sh.slot->serving = w->jobs.active ? w->jobs.active->askers[0].slot
-                                                                : w->jobs.queue[0].slot;
+    /* Before the job begins the first in the queue is as good a guess as any. */
+    inquest_name(w, w->jobs.active ? w->jobs.active->askers[0].slot : w->jobs.queue[0].slot);
     more = work(w);
-    *(volatile uint32_t *)&w->sh.slot->serving = 0;
+    inquest_name(w, 0);
     return more;
 }

@@ -160,6 +160,15 @@ int job_doc_fd(const struct worker *w, uint32_t doc);
 
 /* inquest.c, the heir's: who the slot's last worker died of, and what it may have damaged. */
 void inquest_count(struct worker *w);
+/* What this worker runs from here on, for its heir's inquest; 0 = nothing. */
+static inline void inquest_name(struct worker *w, uint32_t slot)
+{
+#ifndef UNGUARDED
+    *(volatile uint32_t *)&w->sh.slot->serving = slot;
+#else
+    (void)w, (void)slot;
+#endif
+}
 bool inquest_cut_off(struct worker *w, uint32_t slot); /* true: it was poison, and is PHASE_DROP */
 void inquest_mend(struct worker *w, uint32_t slot); /* after a crash, before its rings are used */
 

@@ -1,6 +1,7 @@
-"""tests/bench/compare.py - dflockd against a bare echo server of the same message sizes.
+"""tests/bench/compare.py - dflockd against a bare echo server of the same message sizes, or against
+itself built otherwise.
 
-    compare.py ECHO LOAD DFLOCKD [ROUNDS [SECONDS [CONNECTIONS [DEPTH]]]]
+    compare.py LOAD BASE DFLOCKD [ROUNDS [SECONDS [CONNECTIONS [DEPTH]]]]     BASE: …/echo, or a dflockd
 
 Both servers run all the time, with two workers each; the load goes to one and the other in turn, so
 that a machine whose speed drifts is fair to both. Printed are the medians of requests per second
@@ -52,6 +53,10 @@ def start_dflockd(path):
     sys.exit("dflockd did not start")
 
 
+def start(path):
+    return start_echo(path) if os.path.basename(path) == "echo" else start_dflockd(path)
+
+
 def measure(load, server, seconds, connections, depth):
     process, port = server
     before = cpu_ns(process.pid)
@@ -62,18 +67,19 @@ def measure(load, server, seconds, connections, depth):
 
 
 def main():
-    echo_path, load, dflockd_path = sys.argv[1:4]
+    load, *paths = sys.argv[1:4]
+    base, ours = (os.path.basename(x) for x in paths)
     rounds, seconds, connections, depth = (
         [int(a) for a in sys.argv[4:]] + [7, 2, 100, 1][len(sys.argv) - 4:])
-    servers = {"echo": start_echo(echo_path), "dflockd": start_dflockd(dflockd_path)}
-    idle = pss_kib(servers["dflockd"][0].pid)
+    servers = {base: start(paths[0]), ours: start(paths[1])}
+    idle = pss_kib(servers[ours][0].pid)
     print(f"# idle memory of dflockd (PSS, all processes): {idle} KiB")
     results = {name: [] for name in servers}
     try:
         for name in servers:
             measure(load, servers[name], 1, connections, depth)
-        for _ in range(rounds):
-            for name, server in servers.items():
+        for turn in range(rounds):
+            for name, server in list(servers.items())[::1 if turn % 2 else -1]:
                 results[name].append(measure(load, server, seconds, connections, depth))
     finally:
         for process, _ in servers.values():
@@ -81,10 +87,10 @@ def main():
             process.wait()
     print(f"# {connections} connections, {depth} in flight each, {rounds} rounds of {seconds} s")
     for name, rows in results.items():
-        print(f"{name:8} {statistics.median(r[0] for r in rows):10.0f} requests/s "
+        print(f"{name:10} {statistics.median(r[0] for r in rows):10.0f} requests/s "
               f"{statistics.median(r[1] for r in rows):7.2f} us CPU/request")
-    pairs = list(zip(results["dflockd"], results["echo"]))
-    print(f"ratio    {statistics.median(a[0] / b[0] for a, b in pairs):10.3f}            "
+    pairs = list(zip(results[ours], results[base]))
+    print(f"ratio      {statistics.median(a[0] / b[0] for a, b in pairs):10.3f}            "
           f"{statistics.median(a[1] / b[1] for a, b in pairs):7.3f}")
 
 

@@ -8,5 +8,18 @@ EXTRA_DIST += \
 
 .PHONY: bench-echo
 bench-echo: src/dflockd/dflockd tests/bench/echo tests/bench/load
-	$(PYTHON) $(top_srcdir)/tests/bench/compare.py tests/bench/echo tests/bench/load \
+	$(PYTHON) $(top_srcdir)/tests/bench/compare.py tests/bench/load tests/bench/echo \
 		src/dflockd/dflockd
+
+# What it costs that nothing is lost when a worker dies: the same server without journal, robust
+# mutexes and marks.
+EXTRA_PROGRAMS += \
+	tests/bench/unguarded
+tests_bench_unguarded_CPPFLAGS = $(tests_crash_dflockd_CPPFLAGS) -UCRASH_POINTS -DUNGUARDED
+tests_bench_unguarded_SOURCES = $(tests_crash_dflockd_SOURCES)
+tests_bench_unguarded_LDADD = $(tests_crash_dflockd_LDADD)
+
+.PHONY: bench-guard
+bench-guard: src/dflockd/dflockd tests/bench/unguarded tests/bench/load
+	$(PYTHON) $(top_srcdir)/tests/bench/compare.py tests/bench/load tests/bench/unguarded \
+		src/dflockd/dflockd 21 1
