@@ -1,6 +1,7 @@
 /*
  * tests/model/bell.pml - a model of the wake-ups, for spin: each grant is delivered, and once,
- * whoever is killed between whichever two steps. bell_test.py runs it, also with the mistakes below.
+ * whoever is killed between whichever two steps. bell_test.py runs it, also with the mistakes
+ * named below.
  *
  * The names are those of src/shm/bell.c, src/worker/ (loop.c, deliver.c, takeover.c) and
  * src/supervisor/bury.c. A statement, or an atomic or d_step block, is one step that others may
