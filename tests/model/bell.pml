@@ -147,10 +147,12 @@ inline serve()
         :: else -> break
         od;
         t = 0;
+#if REQUESTS > 1 /* the last one need not keep anybody awake */
         if
         :: busy = true /* the next turn does not sleep */
         :: skip
         fi
+#endif
     }
     do
     :: atomic {
