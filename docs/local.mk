@@ -6,6 +6,7 @@ dist_man_MANS += \
 
 EXTRA_DIST += \
 	docs/HACKING.md \
+	docs/internals/deaths.md \
 	docs/internals/design.md \
 	docs/internals/journal.md \
 	docs/internals/processes.md \

@@ -79,6 +79,12 @@ e2e_tests = \
 	tests/e2e/semantics_limits_test.py \
 	tests/e2e/semantics_twophase_test.py
 
+# tests/model: TAP through e2e/harness.py, without a server
+model_tests = \
+	tests/model/bell_test.py
+EXTRA_DIST += \
+	tests/model/bell.pml
+
 # tests/lint
 lint_tests += \
 	tests/lint/docs_test.py \
@@ -89,11 +95,13 @@ lint_tests += \
 TESTS = \
 	$(check_PROGRAMS) \
 	$(lint_tests) \
+	$(model_tests) \
 	$(e2e_tests)
 EXTRA_DIST += \
 	$(e2e_modules) \
 	$(e2e_tests) \
 	$(lint_tests) \
+	$(model_tests) \
 	tests/tally
 
 TEST_EXTENSIONS = .py .sh

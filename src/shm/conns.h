@@ -40,6 +40,7 @@ enum conn_flag {
     CONN_HALF_CLOSED = 4, /* the peer has sent FIN */
     CONN_LOST = 8,        /* it ends by the server's fault: its slots are kept */
     CONN_DROPPED = 16,    /* its things in the table are dealt with */
+    CONN_TUNED = 32,      /* its socket has the options of stream_tune() */
 };
 
 struct conn {

@@ -82,6 +82,10 @@ void conn_adopt(struct worker *w, uint32_t slot, int fd)
     p->fd = fd;
     p->ops = &stream_plain;
     p->readable = p->writable = true;
+    if (c->family != AF_UNIX && !(c->flags & CONN_TUNED)) {
+        stream_tune(fd); /* options are the socket's: heirs find them */
+        c->flags |= CONN_TUNED;
+    }
     if (SYS(CONN_WATCH, epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev)) < 0) {
         p->fd = 0;
         SYS(CONN_GIVE_UP, close(fd));

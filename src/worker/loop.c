@@ -101,8 +101,6 @@ static void accept_conn(struct worker *w, const struct channel_message *m, int f
         loop_return(w, slot);
         return;
     }
-    if (c->family != AF_UNIX)
-        stream_tune(fd);
     POINT(LOOP_ADOPT);
     conn_adopt(w, slot, fd);
 }

@@ -134,8 +134,6 @@ static uint32_t adopt_all(struct worker *w, uint64_t gap)
         __atomic_store_n(&w->sh.slot->beat, clock_boottime_ns(), __ATOMIC_RELAXED);
         if (c->phase == PHASE_JOB)
             c->phase = PHASE_READY; /* its request is still in the ring and runs again */
-        if (c->family != AF_UNIX)
-            stream_tune(fd);
         POINT(TAKEOVER_EXTEND);
         if (gap)
             extend_leases(w, slot, gap);

@@ -1,10 +1,13 @@
-# tests/bench - how far from the limit: `make bench-echo`, not part of `make check`.
+# tests/bench - how far from the limit: `make bench-echo`; what a death costs: `make bench-kill`.
+# Not part of `make check`.
 
 EXTRA_PROGRAMS += \
 	tests/bench/echo \
+	tests/bench/kill \
 	tests/bench/load
 EXTRA_DIST += \
-	tests/bench/compare.py
+	tests/bench/compare.py \
+	tests/bench/kill.py
 
 .PHONY: bench-echo
 bench-echo: src/dflockd/dflockd tests/bench/echo tests/bench/load
@@ -23,3 +26,7 @@ tests_bench_unguarded_LDADD = $(tests_crash_dflockd_LDADD)
 bench-guard: src/dflockd/dflockd tests/bench/unguarded tests/bench/load
 	$(PYTHON) $(top_srcdir)/tests/bench/compare.py tests/bench/load tests/bench/unguarded \
 		src/dflockd/dflockd 21 1
+
+.PHONY: bench-kill
+bench-kill: src/dflockd/dflockd tests/bench/kill
+	$(PYTHON) $(top_srcdir)/tests/bench/kill.py tests/bench/kill src/dflockd/dflockd

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 
-from harness import Server, check, check_eq, fail, main, test
+from harness import Server, check, check_eq, eventually, fail, main, test
 
 top = os.environ["top_srcdir"]
 with open(os.path.join(top, "README.md"), encoding="utf-8") as f:
@@ -43,25 +43,37 @@ def compare(got, want):
 
 
 def server_for(script):
-    return Server(expect_log=["worker died"] if "KILL" in script else [])
+    return Server(expect_log=["worker died"] if "kill -9" in script else [])
+
+
+def run_and_compare(script):
+    with server_for(script) as server:
+        first = server.worker_pids()
+        compare(run(script, server), wanted(script))
+        if "kill -9" not in script:
+            return
+        # Every worker was killed, once, and another has taken over from it.
+        died = [int(re.search(r" pid=(\d+) .*signal=KILL ", x)[1])
+                for x in server.logged("worker died")]
+        check_eq(sorted(died), first, "workers that were killed")
+        eventually(lambda: len(server.logged("took over")) == len(first), text="all are replaced")
+        check(not set(first) & set(server.worker_pids()), "a worker has survived")
 
 
 for line, block in blocks:
     @test(f"README.md line {line}: the block prints what it says")
     def one(block=block):
-        with server_for(block) as server:
-            compare(run(block, server), wanted(block))
+        run_and_compare(block)
 
 
-@test("README.md: all blocks one after another in one shell")
+@test("README.md: all blocks one after another in one shell", rules=["S57"])
 def all_blocks():
-    script = "".join(b for _, b in blocks)
-    with server_for(script) as server:
-        compare(run(script, server), wanted(script))
+    run_and_compare("".join(b for _, b in blocks))
 
 
-@test("README.md has blocks to run, and each says what it prints")
+@test("README.md has blocks to run, and each says what it prints; one kills every worker")
 def there_are_blocks():
+    check_eq(sum("kill -9" in block for _, block in blocks), 1, "blocks that kill")
     check(len(blocks) >= 5, f"only {len(blocks)} blocks")
     for line, block in blocks:
         check(wanted(block), f"the block of line {line} says nothing")

@@ -1,12 +1,18 @@
 # tests/shm - proc: processes that are started, killed and stepped; other layers' tests use it too.
 
 check_PROGRAMS += \
+	tests/shm/bell_kill_test \
 	tests/shm/bell_test \
 	tests/shm/caps_test \
 	tests/shm/conns_test \
 	tests/shm/lock_test \
 	tests/shm/region_test \
 	tests/shm/shared_test
+tests_shm_bell_kill_test_SOURCES = \
+	tests/shm/bell_kill_test.c \
+	tests/shm/proc.c \
+	tests/shm/proc.h
+tests_shm_bell_kill_test_LDADD = $(TAP) $(LINK_SHM)
 tests_shm_bell_test_SOURCES = \
 	tests/shm/bell_test.c \
 	tests/shm/proc.c \

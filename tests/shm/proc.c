@@ -255,3 +255,9 @@ enum proc_stop proc_to_syscall(pid_t pid)
 {
     return go_on(pid, PTRACE_SYSCALL);
 }
+
+void proc_let_go(pid_t pid)
+{
+    if (ptrace(PTRACE_DETACH, pid, NULL, NULL) < 0)
+        bail_out("process %d cannot be let go: %s", (int)pid, strerror(errno));
+}

@@ -60,5 +60,6 @@ void proc_seize(pid_t pid);
 /* One instruction of a traced process; or on to its next entry to or return from a system call. */
 enum proc_stop proc_step(pid_t pid);
 enum proc_stop proc_to_syscall(pid_t pid);
+void proc_let_go(pid_t pid); /* traced no more: it runs on */
 
 #endif

@@ -338,8 +338,9 @@ static void test_deaths(void)
         {"crashes again", CRASH, 200 * MS},
         {"ends itself after that", EXIT_0, 0},
     };
+    struct worker_slot *other = region_worker(server.r, 1);
     uint64_t lives = board->lives[0];
-    uint32_t pid;
+    uint32_t pid, rings = other->bell;
     int fd[6];
     unsigned mine = 0, again = 0;
 
@@ -353,6 +354,7 @@ static void test_deaths(void)
         uint64_t adopted = board->adopted[0];
         uint64_t gap;
 
+        __atomic_store_n(&other->mask, 0, __ATOMIC_SEQ_CST);
         order(0, deaths[i].order);
         ok(proc_wait_least(&board->lives[0], ++lives, SOON), "it %s and is replaced",
            deaths[i].name);
@@ -361,6 +363,8 @@ static void test_deaths(void)
         is_u64(board->adopted[0] - adopted, mine, "the successor has its connections");
         ok(board->down_since[0] >= board->obeyed[0] && board->down_since[0] <= board->born[0],
            "and knows since when nobody served them");
+        ok(other->mask == UINT64_MAX && other->bell == ++rings,
+           "the other worker was woken to look through all shards");
     }
     pid = board->pid[0];
     kill((pid_t)pid, SIGKILL);
