@@ -13,6 +13,7 @@ import traceback
 from harness import Client, Failure, check, check_eq, fence_of, json_of, token_of
 
 PATIENCE = 20  # seconds; a worker that hangs is replaced after two, and may die again
+WAIT = 60  # what requests ask for: who is granted only when this is over was forgotten
 
 
 class Load:
@@ -79,7 +80,7 @@ class Load:
         token = self.granted(key, holder.req("l", key, "0"))
         count = 0
         while True:
-            waiter.send(f"l\n{key}\n{PATIENCE}\nping\n\n\n")
+            waiter.send(f"l\n{key}\n{WAIT}\nping\n\n\n")
             check_eq(holder.req("n", key, token + " 60"), "ok 60", "a renew")
             holder.send(f"ping\n\n\nr\n{key}\n{token}\n")
             check_eq(holder.lines(2), ["ok", "ok"], "ping and release")
@@ -96,11 +97,11 @@ class Load:
             a = self.granted(key, first.req("e", key).replace("acquired", "ok"))
             check_eq(second.req("e", key), "queued", "the second")
             if count % 2:
-                second.ask("w", key, PATIENCE)
+                second.ask("w", key, WAIT)
             check_eq(token_of(first.req("w", key, "0")), a, "the same token")
             check_eq(first.req("r", key, a), "ok", "the release")
             if not count % 2:
-                second.ask("w", key, PATIENCE)
+                second.ask("w", key, WAIT)
             b = self.granted(key, second.line())
             check_eq(second.req("w", key, "0"), "error_not_enqueued", "a second wait")
             check_eq(second.req("r", key, b), "ok", "the release")
@@ -116,7 +117,7 @@ class Load:
             replies = client.lines(n + 2)
             tokens = [self.granted(key, x) for x in replies[:n]]
             check_eq(replies[n:], ["timeout", "timeout"], "more than there are")
-            other.ask("sl", key, f"{PATIENCE} {n}")
+            other.ask("sl", key, f"{WAIT} {n}")
             client.send("".join(f"sr\n{key}\n{t}\n" for t in tokens + tokens[:1]))
             check_eq(client.lines(n + 1), ["ok"] * n + ["error"], "releases")
             check_eq(other.req("sr", key, self.granted(key, other.line())), "ok", "the other's")
@@ -130,15 +131,15 @@ class Load:
         while True:
             began = time.monotonic()
             token = self.granted(key, first.req("l", key, "0 1"))
-            self.granted(key, second.req("l", key, f"{PATIENCE} 60"))
+            self.granted(key, second.req("l", key, f"{WAIT} 60"))
             took = time.monotonic() - began
             check(took >= 0.99, f"the lease of 1 s ended after {took:.3f} s")
             check_eq(first.req("r", key, token), "error", "a release that comes late")
             second.close()  # and not the release: leaving gives it back
-            self.granted(key, first.req("l", key, f"{PATIENCE} 60"))
+            self.granted(key, first.req("l", key, f"{WAIT} 60"))
             first.close()
             first, second = self.client(), self.client()
-            token = self.granted(key, first.req("l", key, f"{PATIENCE} 60"))
+            token = self.granted(key, first.req("l", key, f"{WAIT} 60"))
             check_eq(first.req("r", key, token), "ok", "the release")
             count += 1
             yield count
@@ -164,7 +165,7 @@ class Load:
             a, b = self.client(), self.client()
             self.granted(name, a.req("l", name, "0"))
             check_eq(a.req("sl", name + "s", "0 3")[:3], "ok ", "a semaphore")
-            b.ask("l", name, PATIENCE)
+            b.ask("l", name, WAIT)
             if chance.random() < 0.5:
                 a.close()
                 self.granted(name, b.line())
@@ -172,7 +173,7 @@ class Load:
             else:
                 b.close()
                 a.close()
-            token = self.granted(name, watch.req("l", name, str(PATIENCE)))
+            token = self.granted(name, watch.req("l", name, str(WAIT)))
             check_eq(watch.req("r", name, token), "ok", "the release")
             count += 1
             yield count
@@ -182,7 +183,7 @@ class Load:
         count = 0
         while True:
             client = self.client()
-            client.send(f"ping\n\n\nl\n{key}\n{PATIENCE}\n")
+            client.send(f"ping\n\n\nl\n{key}\n{WAIT}\n")
             client.half_close()
             client.expect("ok", "the ping")
             self.granted(key, client.line())
@@ -195,10 +196,10 @@ class Load:
         holder = self.client()
         count = 0
         while True:
-            token = self.granted(key, holder.req("l", key, "0"))
+            token = self.granted(key, holder.req("l", key, WAIT))
             gone, half = self.client(), self.client()
-            gone.ask("l", key, PATIENCE)
-            half.ask("l", key, PATIENCE)
+            gone.ask("l", key, WAIT)
+            half.ask("l", key, WAIT)
             half.half_close()
             time.sleep(0.3)
             gone.close()
