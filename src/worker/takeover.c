@@ -141,6 +141,8 @@ static uint32_t adopt_all(struct worker *w, uint64_t gap)
             log_error("a connection's stream position is lost, closing it, its slots are kept",
                       log_uint("conn", c->id));
             c->flags |= CONN_LOST;
+            c->in_head = c->in_tail;
+            c->out_head = c->out_tail; /* it may have been sent: rather not than twice */
             c->phase = PHASE_DROP; /* whatever it was: its heir knows nothing of it */
         }
         /* Nobody is charged for the time in which there was no worker. */
