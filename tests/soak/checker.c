@@ -2,10 +2,9 @@
  * tests/soak/checker.c - says whether a history of clients (history.h) is one that the protocol
  * allows. check.h says what is taken for certain, docs/internals/testing.md what the rules are.
  *
- *   checker [--excuse N] [--late-fin] FILE
+ *   checker [--excuse N] FILE
  *
- * N: connections that the server may have ended. --late-fin: a half-close that it may have seen
- * after more than 250 ms may have ended a blocked request, and is counted.
+ * N: connections that the server may have ended.
  *
  * Prints a line for each violation, 20 of a rule at most, and then what it saw. Exit status: 0 none
  * found, 1 some, 2 the history cannot be read.
@@ -46,8 +45,7 @@ static struct conn *conns;
 static struct slow *slow;
 static size_t slow_n;
 static uint64_t clock_now, excused, last_kill;
-static uint64_t counts[CMD_COUNT], replies, kills, ends, late_fins;
-static bool late_fin;
+static uint64_t counts[CMD_COUNT], replies, kills, ends;
 static uint64_t latency[2][BUCKETS], latency_n[2], latency_min[2], latency_max[2];
 
 static struct conn *conn_of(uint64_t id)
@@ -253,10 +251,7 @@ static void conn_ended(const struct event *ev)
     if (c->state == UNKNOWN || c->state == ENDED)
         broken("an end of what is not open");
     ends++;
-    if (unanswered && !c->late_half && late_fin && ev->t - c->asked > HALF_CLOSE) {
-        late_fins++;
-        end_wants(c, ev->t, GONE);
-    } else if (!ours && (unanswered ? !c->late_half : !c->half || strcmp(ev->text, "eof") != 0)) {
+    if (!ours && (unanswered ? !c->late_half : !c->half || strcmp(ev->text, "eof") != 0)) {
         if (excused) {
             excused--;
             printf("excused: conn %llu, line %llu\n", (unsigned long long)ev->conn,
@@ -358,11 +353,10 @@ static void summary(void)
 
     for (int i = 0; i < CMD_COUNT; i++)
         requests += counts[i];
-    printf("requests %llu replies %llu grants %llu keys %u ends %llu kills %llu late-fins "
-           "%llu highest %llu\n",
+    printf("requests %llu replies %llu grants %llu keys %u ends %llu kills %llu highest %llu\n",
            (unsigned long long)requests, (unsigned long long)replies, (unsigned long long)grants,
            keys_n, (unsigned long long)ends, (unsigned long long)kills,
-           (unsigned long long)late_fins, (unsigned long long)highest);
+           (unsigned long long)highest);
     for (int d = 0; d < 2; d++) {
         uint64_t sum = 0, at[2] = {0, 0}, part[2] = {latency_n[d] / 2, latency_n[d] * 99 / 100};
 
@@ -389,19 +383,13 @@ int main(int argc, char **argv)
     int at = 1;
     FILE *f;
 
-    while (at < argc - 1) {
-        if (strcmp(argv[at], "--late-fin") == 0) {
-            late_fin = true;
-        } else if (strcmp(argv[at], "--excuse") == 0 && at < argc - 2) {
-            excused = strtoull(argv[++at], NULL, 10);
-        } else {
-            break;
-        }
-        at++;
+    if (argc == 4 && strcmp(argv[at], "--excuse") == 0) {
+        excused = strtoull(argv[2], NULL, 10);
+        at = 3;
     }
     f = at == argc - 1 ? fopen(argv[at], "r") : NULL;
     if (!f) {
-        fprintf(stderr, "usage: checker [--excuse N] [--late-fin] FILE\n");
+        fprintf(stderr, "usage: checker [--excuse N] FILE\n");
         return 2;
     }
     while (getline(&line, &room, f) > 0) {

@@ -190,14 +190,6 @@ def excuse():
     check_eq(verdict(lines, "--excuse", "1")[0], {"connection-lost"}, "one excused")
 
 
-@test("a half-close that may have been seen late is excused, when that is asked for")
-def late_fin():
-    for end, rules in [("2.1", {"connection-lost"}), ("2.3", set())]:
-        lines = history("1 S 2 l k 0", "1.1 R 2 ok <7> 33", "2 S 1 l k 40", "2 H 1 0",
-                        f"{end} E 1 eof")
-        check_eq(verdict(lines, "--late-fin")[0], rules, f"ended at {end}")
-
-
 @test("what is no history is refused, not judged")
 def no_history():
     for lines in [[], ["B 0 0\n"], ["B 0 0\n", "R 5 1 ok", "Z 9\n"], ["S 1 1 ping - \n", "Z 2\n"],
