@@ -67,6 +67,8 @@ import threading
 import time
 import traceback
 
+# The longest tests do less of the same: for builds that differ only in how they were compiled.
+BRIEF = bool(os.environ.get("DFLOCKD_TEST_BRIEF"))
 TIMEOUT = 10.0  # seconds for anything that must come
 DEADLINE = 30.0  # seconds for a test
 LOG_TAIL = 25  # lines of the log shown when a test fails

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 
-from harness import check, check_eq, diag, fail, main, temp_dir, test
+from harness import BRIEF, check, check_eq, diag, fail, main, temp_dir, test
 
 model = os.path.abspath(os.path.join(os.environ["top_srcdir"], "tests/model/bell.pml"))
 cc = os.environ.get("CC", "gcc").split()
@@ -30,7 +30,8 @@ def search(sizes, mistake=None, cycles=False):
         return r.stdout
 
     run(["spin", "-a"] + defines(sizes, mistake) + [model])
-    run(cc + ["-O2", "-w", "-DNP" if cycles else "-DSAFETY", "-DCOLLAPSE", f"-DMEMLIM={MEMORY}",
+    # A mistake is found soon: what takes time there is the compiler.
+    run(cc + ["-O0" if mistake else "-O2", "-w", "-DNP" if cycles else "-DSAFETY", "-DCOLLAPSE", f"-DMEMLIM={MEMORY}",
               "-o", "pan", "pan.c"])
     return run(["./pan", f"-m{DEPTH}", "-w24"] + (["-l"] if cycles else []))
 
@@ -60,7 +61,7 @@ SIZES = [
 ]
 SMALL = dict(WORKERS=2, BELLS=1, REQUESTS=2, DEATHS=1)
 
-for sizes in SIZES:
+for sizes in SIZES[1:] if BRIEF else SIZES:
     @test("each grant is delivered, once: " + ", ".join(f"{k} {v}" for k, v in sizes.items()),
           deadline=600)
     def holds(sizes=sizes):

@@ -13,7 +13,8 @@
  *   X t conn how        the client is about to end it: close or reset
  *   E t conn how        it ended, and not by X: eof, reset or refused
  *   K t signal pid      a worker is about to get this signal (9, 11, 18, 19)
- *   P t ns              the client itself did not run for some of the `ns` before t
+ *   P t ns              the client itself did not run for some of the `ns` before t; or so long it
+ *                       took until the workers that had been killed had all been replaced
  *   Z t                 ends; the client waits for nothing and holds nothing
  *
  * Nth reply and Nth request of a connection belong together; the reader counts them.

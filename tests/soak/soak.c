@@ -384,6 +384,11 @@ static void commands(void)
             if (history_number(&at, &sig) && history_number(&at, &pid))
                 fprintf(history, "K %llu %llu %llu\n", (unsigned long long)now(),
                         (unsigned long long)sig, (unsigned long long)pid);
+        } else if (*at == 'p') {
+            at += 2;
+            if (history_number(&at, &pid))
+                fprintf(history, "P %llu %llu\n", (unsigned long long)now(),
+                        (unsigned long long)pid);
         } else {
             draining = true;
             stopping = stopping || strcmp(at, "stop") == 0;

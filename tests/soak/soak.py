@@ -27,6 +27,7 @@ from harness import Failure, Server, check, check_eq, diag, eventually
 DEATHS = ["worker died", "worker hangs", "poison"]
 POISON_MOST = 3  # connections that the server may give up in a run, each with a line in the log
 HANG_EVERY = 10  # seconds between workers that are stopped for good, at least
+SETTLE = 90  # seconds until killed workers are replaced, at the very most
 ROUND_DEADLINE = 400  # seconds for the end of a round: all waits time out after 40
 
 
@@ -44,7 +45,9 @@ class Killer(threading.Thread):
         self.ended = threading.Event()
         self.doomed, self.perhaps = set(), set()  # pids: that must die; that may die
         self.dying = set()  # doomed and perhaps not yet reaped: a pid comes again after a while
+        self.stopped = set()  # pids of those that the watchdog must kill
         self.kills = 0
+        self.gone, self.read, self.slow = set(), 0, 0.0
         self.counts = collections.Counter()
         self.error = None
         self.last_hang = 0.0
@@ -70,12 +73,30 @@ class Killer(threading.Thread):
                 self.counts[signum.name] += 1
             self.doom(pid)
 
-    def whole(self, timeout=6.0):
-        """Waits until all workers are there, so that on a slow machine kills come slower."""
-        end = time.monotonic() + timeout
-        while len(self.alive()) < self.server.workers and time.monotonic() < end:
+    def away(self):
+        """Slots whose last worker is dead and not yet replaced, as the log says."""
+        log = self.server.log
+        while self.read < len(log):
+            m = re.search(r"worker died .*\bworker=(\d+)|took over proc=worker-(\d+)", log[self.read])
+            self.read += 1
+            if m and m[1]:
+                self.gone.add(m[1])
+            elif m:
+                self.gone.discard(m[2])
+        return self.gone
+
+    def whole(self):
+        """Waits until all workers are there and have taken over: on a slow machine kills come
+        slower, or nobody would ever be served. What took long widens what the checker calls soon."""
+        began = time.monotonic()
+        while self.away() or len(self.alive()) + len(self.stopped & self.dying) < self.server.workers:
             if self.ended.wait(0.002):
                 return
+            check(time.monotonic() - began < SETTLE, f"workers {self.gone} are not replaced")
+        took = time.monotonic() - began
+        if took > 0.5:
+            self.slow += took
+            self.tell(f"p {int(took * 1e9)}\n")
 
     def kill_newborn(self):
         """A replacement, as soon as it is there; it may not have taken over yet."""
@@ -114,6 +135,7 @@ class Killer(threading.Thread):
             self.last_hang = time.monotonic()
             self.send(pid, signal.SIGSTOP)
             self.doom(pid)
+            self.stopped.add(pid)
             self.counts["hung"] += 1
         else:
             self.send(pid, signal.SIGKILL)
@@ -317,7 +339,7 @@ class Soak:
                  ", ".join(f"{n} {k}" for k, n in sorted(killer.counts.items())))
         self.say(f"{t['requests']} requests, {t['replies']} replies, {t['grants']} grants, "
                  f"{t['keys']} keys, {t['ends']} connections ended, {self.excused} excused, "
-                 "0 violations")
+                 f"{killer.slow:.0f} s slow to be replaced, 0 violations")
         for name, rows in sorted(self.latency.items()):
             rows = [r for r in rows if r[0]]
             if rows:
