@@ -69,7 +69,17 @@ int stream_unacked(int fd)
     return SYS(STREAM_OUTQ, ioctl(fd, SIOCOUTQ, &n)) < 0 ? 0 : n;
 }
 
-static int read_once(int fd, uint64_t *rd, uint64_t *wr)
+struct reading {
+    uint64_t read, written;
+    bool still; /* nothing was under way, either way: no second reading can differ */
+};
+
+/*
+ * In this order. Nobody reads or writes the stream meanwhile, so when nothing is unacknowledged
+ * before TCP_INFO, the acknowledged bytes are all; and when nothing is unread after it, all that it
+ * says has been received has been read, whatever comes now.
+ */
+static int read_once(int fd, struct reading *out)
 {
     struct tcp_info info;
     socklen_t len = sizeof(info);
@@ -77,10 +87,9 @@ static int read_once(int fd, uint64_t *rd, uint64_t *wr)
     bool fin;
 
     memset(&info, 0, sizeof(info));
-    if (SYS(STREAM_INFO, getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len)) < 0)
-        return -errno;
-    if (SYS(STREAM_INQ, ioctl(fd, SIOCINQ, &unread)) < 0 ||
-        SYS(STREAM_OUTQ, ioctl(fd, SIOCOUTQ, &unacked)) < 0)
+    if (SYS(STREAM_OUTQ, ioctl(fd, SIOCOUTQ, &unacked)) < 0 ||
+        SYS(STREAM_INFO, getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len)) < 0 ||
+        SYS(STREAM_INQ, ioctl(fd, SIOCINQ, &unread)) < 0)
         return -errno;
     /* The FIN counts as one byte received. */
     fin = info.tcpi_state == TCP_STATE_CLOSE_WAIT || info.tcpi_state == TCP_STATE_LAST_ACK ||
@@ -88,25 +97,30 @@ static int read_once(int fd, uint64_t *rd, uint64_t *wr)
           info.tcpi_state == TCP_STATE_CLOSE;
     if (info.tcpi_state == TCP_STATE_CLOSE)
         return -ENOTCONN;
-    *rd = info.tcpi_bytes_received - (uint64_t)unread - fin;
-    *wr = info.tcpi_bytes_acked + (uint64_t)unacked;
+    out->read = info.tcpi_bytes_received - (uint64_t)unread - fin;
+    out->written = info.tcpi_bytes_acked + (uint64_t)unacked;
+    out->still = unread == 0 && unacked == 0;
     return 0;
 }
 
 int stream_position(int fd, uint64_t *rd, uint64_t *wr)
 {
-    uint64_t r0, w0;
-    int err = read_once(fd, &r0, &w0);
+    struct reading before, now;
+    int err = read_once(fd, &before);
 
-    /* Packets arrive between the three calls: read until two readings agree. */
-    for (unsigned tries = 0; !err && tries < 1000; tries++) {
-        err = read_once(fd, rd, wr);
-        if (!err && *rd == r0 && *wr == w0)
-            return 0;
-        r0 = *rd;
-        w0 = *wr;
+    now = before;
+    /* Packets arrive between the calls: read until two readings agree. */
+    for (unsigned tries = 0; !err && !now.still; tries++) {
+        if (tries == 1000)
+            return -EBUSY;
+        err = read_once(fd, &now);
+        if (!err && now.read == before.read && now.written == before.written)
+            break;
+        before = now;
     }
-    return err ? err : -EBUSY;
+    *rd = now.read;
+    *wr = now.written;
+    return err;
 }
 
 int stream_last_heard(int fd, uint64_t *ago)

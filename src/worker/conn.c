@@ -71,7 +71,7 @@ const char *conn_peer_text(const struct conn *c, char *buf, size_t n)
     return buf;
 }
 
-void conn_adopt(struct worker *w, uint32_t slot, int fd)
+void conn_adopt(struct worker *w, uint32_t slot, int fd, bool look)
 {
     struct peer *p = &w->peers[slot];
     struct conn *c = conns_slot(w->r, slot);
@@ -81,7 +81,8 @@ void conn_adopt(struct worker *w, uint32_t slot, int fd)
     memset(p, 0, sizeof(*p));
     p->fd = fd;
     p->ops = &stream_plain;
-    p->readable = p->writable = true;
+    p->readable = look; /* whatever is there already is an edge of the watch that begins now */
+    p->writable = true;
     if (c->family != AF_UNIX && !(c->flags & CONN_TUNED)) {
         stream_tune(fd); /* options are the socket's: heirs find them */
         c->flags |= CONN_TUNED;

@@ -102,7 +102,7 @@ static void accept_conn(struct worker *w, const struct channel_message *m, int f
         return;
     }
     POINT(LOOP_ADOPT);
-    conn_adopt(w, slot, fd);
+    conn_adopt(w, slot, fd, true);
 }
 
 /* False when the master is gone. */

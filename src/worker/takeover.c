@@ -151,7 +151,7 @@ static uint32_t adopt_all(struct worker *w, uint64_t gap)
         if (c->phase == PHASE_BLOCKED)
             c->blocked_since = w->now;
         POINT(TAKEOVER_ADOPT);
-        conn_adopt(w, slot, fd);
+        conn_adopt(w, slot, fd, false);
     }
     return n;
 }

@@ -100,7 +100,8 @@ uint32_t timers_pop(struct worker *w); /* a slot that is due at w->now, or 0 */
 uint64_t timers_next(const struct worker *w);
 
 /* conn.c */
-void conn_adopt(struct worker *w, uint32_t slot, int fd);
+/* `look`: something may be there to read already, so do not wait for epoll to say so. */
+void conn_adopt(struct worker *w, uint32_t slot, int fd, bool look);
 void conn_event(struct worker *w, uint32_t slot, uint32_t events);
 void conn_run(struct worker *w, uint32_t slot);
 void conn_timeout(struct worker *w, uint32_t slot);
