@@ -11,6 +11,8 @@
 #include "core/leases.h"
 #include "core/owners.h"
 
+#include <string.h>
+
 struct walk {
     const struct table *t;
     const struct shard *s;
@@ -194,7 +196,8 @@ static bool check_resource(struct walk *w, uint32_t res, uint32_t *waiting, uint
     const struct resource *r = table_resource(w->t, w->shard, res);
     bool busy;
 
-    REQUIRE(w, r->limit >= 1 && r->key_len >= 1 && r->key_len <= KEY_MAX && r->kind <= KIND_SEM,
+    REQUIRE(w, r->limit >= 1 && r->key_len >= 1 && r->key_len <= KEY_MAX && r->kind <= KIND_SEM &&
+                   (r->kind != KIND_LOCK || r->limit == 1),
             11, res, "fields of a resource");
     if (!check_queue(w, res, waiting) || !check_holders(w, res, held))
         return false;
@@ -202,6 +205,24 @@ static bool check_resource(struct walk *w, uint32_t res, uint32_t *waiting, uint
             "a free slot beside a waiter");
     busy = r->nholders || r->nwaiters || r->ntombs;
     REQUIRE(w, r->state == (busy ? RES_LIVE : RES_IDLE), 14, res, "idle or not");
+    return true;
+}
+
+/* No other resource behind it in its chain has its key. */
+static bool only_one(const struct walk *w, uint32_t res, uint32_t live)
+{
+    const struct resource *a = table_resource(w->t, w->shard, res);
+
+    for (uint32_t i = a->next, n = 0; res_ok(w, i) && n < live; n++) {
+        const struct resource *b = table_resource(w->t, w->shard, i);
+
+        if (a->hash == b->hash && a->kind == b->kind && a->key_len == b->key_len &&
+            a->key_len <= KEY_MAX &&
+            memcmp(table_key_bytes(w->t, w->shard, res), table_key_bytes(w->t, w->shard, i),
+                   a->key_len) == 0)
+            return false;
+        i = b->next;
+    }
     return true;
 }
 
@@ -235,6 +256,7 @@ static bool check_resources(struct walk *w)
                            table_shard_of(r->hash) == w->shard,
                     6, i, "resource in a wrong bucket");
             REQUIRE(w, ++reached <= live, 6, i, "resource reachable twice");
+            REQUIRE(w, only_one(w, i, live), 6, i, "two resources of one key");
             i = r->next;
         }
     }

@@ -127,7 +127,8 @@ static void clear(struct table *t, uint32_t shard, struct shard *s)
 
 static bool resource_possible(const struct resource *r, uint32_t shard)
 {
-    return (r->state == RES_LIVE || r->state == RES_IDLE) && r->limit >= 1 && r->key_len >= 1 &&
+    return (r->state == RES_LIVE || r->state == RES_IDLE) && r->limit >= 1 &&
+           (r->kind != KIND_LOCK || r->limit == 1) && r->key_len >= 1 &&
            r->key_len <= KEY_MAX && r->kind <= KIND_SEM && table_shard_of(r->hash) == shard;
 }
 
@@ -190,6 +191,21 @@ static bool free_by_mistake(const struct table *t, uint32_t c)
            ch->nfree == (uint32_t)__builtin_popcountll(listed) + CHUNK_NODES - ch->bump;
 }
 
+/* Only holders are in the timer wheel: what is linked there and says otherwise was one. */
+static bool was_holder(const struct table *t, uint32_t shard, uint32_t node)
+{
+    const struct wheel *w = &table_shard(t, shard)->wheel;
+    const struct node *n = table_node(t, node);
+    uint32_t prev = n->tw_prev;
+
+    if (n->state == NODE_HELD || n->tw_slot < 1 || n->tw_slot > WHEEL_LEVELS * 64)
+        return false;
+    if (prev == 0)
+        return w->slot[n->tw_slot - 1] == node;
+    return prev <= t->geo->nchunks * CHUNK_NODES && table_node(t, prev)->tw_next == node &&
+           table_node(t, prev)->tw_slot == n->tw_slot;
+}
+
 /*
  * Whether a rebuild would lose a holder: its slot would be granted again, and two would believe
  * that they hold the lock. Then the shard is beyond repair. Asked before anything is changed.
@@ -206,7 +222,8 @@ static bool loses_holders(const struct table *t, uint32_t shard, struct check_re
             const struct node *n = &table_chunk(t, c)->node[i];
 
             *report = (struct check_report){4, c * CHUNK_NODES + i + 1, "not known what it held"};
-            if (n->state > NODE_LAPSED || (n->state == NODE_HELD && !names_resource(t, shard, n)))
+            if (n->state > NODE_LAPSED || (n->state == NODE_HELD && !names_resource(t, shard, n)) ||
+                was_holder(t, shard, c * CHUNK_NODES + i + 1))
                 return true;
         }
         *report = (struct check_report){4, c, "a record of this chunk was wiped"};

@@ -77,8 +77,7 @@ bool table_owns_any(const struct table *t, uint32_t owner)
         return false;
     /* What lies in a shard that is beyond repair is nobody's any more. */
     for (unsigned i = 0; i < SHARD_COUNT; i++)
-        if (__atomic_load_n(&o->held[i], __ATOMIC_RELAXED) &&
-            __atomic_load_n(&table_shard(t, i)->state, __ATOMIC_RELAXED) != SHARD_QUARANTINED)
+        if (__atomic_load_n(&o->held[i], __ATOMIC_RELAXED) && !table_lost(t, i))
             return true;
     return false;
 }

@@ -209,6 +209,12 @@ static inline uint32_t table_pending(const struct tx *tx, uint32_t worker)
     return tx->s->pending[worker];
 }
 
+/* True when the shard is beyond repair; reads without a mutex. */
+static inline bool table_lost(const struct table *t, uint32_t shard)
+{
+    return __atomic_load_n(&table_shard(t, shard)->state, __ATOMIC_RELAXED) == SHARD_QUARANTINED;
+}
+
 /* True when the owner has any node at all; reads without a mutex, for the owner's own worker. */
 bool table_owns_any(const struct table *t, uint32_t owner);
 

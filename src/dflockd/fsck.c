@@ -42,7 +42,7 @@ static const char *why_not(int err)
 static struct region *load(const char *path, FILE *err_out)
 {
     struct region *r;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     int err = 0;
 
     r = fd < 0 ? NULL : region_load(fd, &err);

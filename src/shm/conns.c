@@ -103,7 +103,7 @@ int iobufs_init(struct iobufs *b, struct region *r, uint32_t worker)
         const struct conn *c = conns_slot(r, slot);
 
         if ((c->state == CONN_OPEN || c->state == CONN_RETURNED) && c->worker == worker &&
-            c->iobuf)
+            c->iobuf && c->iobuf <= total)
             used[c->iobuf - 1] = true;
     }
     for (uint32_t i = 0; i < total; i++)

@@ -77,6 +77,7 @@ static enum lock_result repair(struct region *r, struct table *t, uint32_t i, bo
 {
     uint64_t bit = UINT64_C(1) << i;
     struct shard *s = table_shard(t, i);
+    uint32_t crashes = __atomic_load_n(&r->crashes, __ATOMIC_SEQ_CST);
     bool suspect = __atomic_load_n(&r->suspect, __ATOMIC_SEQ_CST) & bit;
     bool whole = !dead || repair_rollback(t, i);
     enum lock_result result = dead ? LOCK_REPAIRED : LOCK_OK;
@@ -84,6 +85,8 @@ static enum lock_result repair(struct region *r, struct table *t, uint32_t i, bo
 
     if (s->state == SHARD_QUARANTINED)
         return LOCK_QUARANTINED;
+    if (dead)
+        region_mend_fences(r); /* EOWNERDEAD comes before the master knows of the death */
     if (suspect && !lock_keys_whole(r, t, i, found)) {
         *(volatile uint32_t *)&s->state = SHARD_QUARANTINED;
         result = LOCK_QUARANTINED;
@@ -94,8 +97,12 @@ static enum lock_result repair(struct region *r, struct table *t, uint32_t i, bo
         if (result == LOCK_QUARANTINED)
             *found = report;
     }
-    if (suspect)
+    if (suspect) {
         __atomic_fetch_and(&r->suspect, ~bit, __ATOMIC_SEQ_CST);
+        /* A crash meanwhile: its mark may be what was taken away. */
+        if (__atomic_load_n(&r->crashes, __ATOMIC_SEQ_CST) != crashes)
+            __atomic_fetch_or(&r->suspect, bit, __ATOMIC_SEQ_CST);
+    }
     return result;
 }
 
@@ -171,12 +178,16 @@ unsigned lock_mend(struct region *r, const uint32_t *pids, unsigned n)
         uint32_t *word = (uint32_t *)&m->__data.__lock;
         uint32_t seen = __atomic_load_n(word, __ATOMIC_SEQ_CST);
         uint32_t tid = seen & FUTEX_TID_MASK;
+        uint32_t owner = (uint32_t)__atomic_load_n(&m->__data.__owner, __ATOMIC_SEQ_CST);
         bool bad = m->__data.__kind != model.__data.__kind;
 
         if (bad)
             m->__data.__kind = model.__data.__kind;
-        if (tid && !alive(tid, pids, n) &&
-            __atomic_compare_exchange_n(word, &seen, (seen & FUTEX_WAITERS) | FUTEX_OWNER_DIED,
+        /* The second witness of who holds it: the kernel's mark must not take it from one who does. */
+        if (seen && !(seen & FUTEX_OWNER_DIED) && !alive(tid, pids, n) &&
+            __atomic_compare_exchange_n(word, &seen,
+                                        alive(owner, pids, n) ? owner | FUTEX_WAITERS
+                                                              : FUTEX_WAITERS | FUTEX_OWNER_DIED,
                                         false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
             futex_wake(word, INT_MAX);
             bad = true;

@@ -149,7 +149,8 @@ static struct region *map_new(int fd, const struct region *head, int *err)
     }
     /* Secrets pass through the buffers, and a dump of a sparse region would be huge. */
     madvise(region_base(r) + r->iobufs, r->size - r->iobufs, MADV_DONTDUMP);
-    mprotect(r, REGION_SEALED, PROT_READ); /* a stray store kills its worker, not the server */
+    if (sysconf(_SC_PAGESIZE) <= REGION_SEALED)
+        mprotect(r, REGION_SEALED, PROT_READ); /* a stray store kills its worker, not the server */
     return r;
 }
 
@@ -237,8 +238,10 @@ bool region_mend_fences(struct region *r)
 
         least = seen > least ? seen : least;
     }
+    least = least > UINT64_MAX - FENCE_MARGIN ? UINT64_MAX : least;
     while (next < least)
-        if (__atomic_compare_exchange_n(&r->fence_next, &next, least + FENCE_MARGIN, false,
+        if (__atomic_compare_exchange_n(&r->fence_next, &next,
+                                        least == UINT64_MAX ? least : least + FENCE_MARGIN, false,
                                         __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
             return true;
     return false;

@@ -120,6 +120,8 @@ struct region {
     __attribute__((aligned(CACHE_LINE))) uint64_t fence_limit; /* atomic */
     uint32_t draining; /* atomic; set once by the master */
     uint32_t nworkers; /* serving now; the master's */
+    uint32_t crashes;  /* atomic; counted before the next word is set */
+    uint32_t reserved0;
     uint64_t suspect;  /* atomic; shards to be validated before they are used: a worker crashed */
     uint64_t nconns; /* atomic: open connections */
     uint64_t conn_id_next; /* atomic: one counter for connections and sessions, from 1 */

@@ -129,7 +129,7 @@ static bool collect_longest_idle(struct shared *sh, uint64_t now)
         uint64_t t = __atomic_load_n(&s->idle_oldest, __ATOMIC_RELAXED);
 
         /* What a shard beyond repair says would keep all others from being looked at. */
-        if (t < oldest && __atomic_load_n(&s->state, __ATOMIC_RELAXED) != SHARD_QUARANTINED) {
+        if (t < oldest && !table_lost(&sh->table, i)) {
             oldest = t;
             shard = i;
         }

@@ -109,11 +109,12 @@ static int send_conn(struct master *m, uint32_t slot)
 {
     const struct conn *c = conns_slot(m->r, slot);
     struct channel_message msg = {.type = CHANNEL_CONN, .n = 1, .id = c->id};
+    int channel = m->child[m->keeper.kept[slot].worker].channel;
 
-    if (m->child[c->worker].channel < 0)
+    if (channel < 0)
         return 0; /* nobody there: the successor adopts what its slot has */
     msg.slot[0] = slot;
-    return pass_send(m->child[c->worker].channel, &msg,
+    return pass_send(channel, &msg,
                      offsetof(struct channel_message, slot) + sizeof(uint32_t),
                      m->keeper.fd[slot]);
 }
@@ -212,7 +213,7 @@ void accept_resend(struct master *m, uint32_t worker)
 
         m->unsent_head = (m->unsent_head + 1) % (m->r->max_conns + 1);
         m->unsent_n--;
-        if (conns_slot(m->r, slot)->worker != worker)
+        if (m->keeper.kept[slot].worker != worker)
             m->unsent[(m->unsent_head + m->unsent_n++) % (m->r->max_conns + 1)] = slot;
     }
 }

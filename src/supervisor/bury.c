@@ -1,7 +1,7 @@
 /*
  * supervisor/bury.c - a worker is dead: what the master does before anybody takes over.
  *
- * In this order: its leases stop ending (down_since), after a crash everything becomes suspect, the mutexes it held are released if the
+ * In this order: its leases stop ending (down_since), after a crash all is suspect, the mutexes it held are released if the
  * kernel could not, everybody it may have robbed of a wake-up or not told of a grant is woken to
  * look at all shards, its finished connections are closed, and the log gets its obituary.
  */
@@ -68,7 +68,14 @@ static void suspect_everything(struct master *m, const struct child *dead)
         log_error("mutexes were damaged and have been mended", log_uint("mutexes", mended));
     if (region_mend_fences(m->r))
         log_error("the next fence was damaged and has been raised above all that were issued");
+    /* Words that only the master writes. */
+    __atomic_store_n(&m->r->nworkers, m->nworkers, __ATOMIC_RELAXED);
+    __atomic_store_n(&m->r->nconns, m->keeper.open, __ATOMIC_RELAXED);
+    __atomic_store_n(&m->r->draining, m->stage != STAGE_SERVING, __ATOMIC_RELAXED);
+    __atomic_store_n(&m->r->fence_limit, UINT64_MAX, __ATOMIC_RELAXED);
+    __atomic_store_n(&m->r->conn_id_next, m->keeper.last_id + 1, __ATOMIC_RELAXED);
     region_worker(m->r, dead->slot)->suspect = 1;
+    __atomic_fetch_add(&m->r->crashes, 1, __ATOMIC_SEQ_CST);
     __atomic_store_n(&m->r->suspect, UINT64_MAX, __ATOMIC_SEQ_CST); /* last: needs both above */
 }
 

@@ -74,8 +74,9 @@ int keeper_init(struct keeper *k, struct region *r, uint32_t max, uint32_t max_p
     k->max = max;
     k->max_per_ip = max_per_ip;
     k->fd = calloc((size_t)r->max_conns + 1, sizeof(*k->fd));
+    k->kept = calloc((size_t)r->max_conns + 1, sizeof(*k->kept));
     k->free = malloc(((size_t)r->max_conns + 1) * sizeof(*k->free));
-    if (!k->fd || !k->free)
+    if (!k->fd || !k->kept || !k->free)
         return -ENOMEM;
     for (uint32_t slot = r->max_conns; slot >= 1; slot--)
         k->free[k->nfree++] = slot;
@@ -86,6 +87,7 @@ void keeper_destroy(struct keeper *k)
 {
     tdestroy(k->by_addr, free);
     free(k->fd);
+    free(k->kept);
     free(k->free);
 }
 
@@ -109,6 +111,8 @@ uint32_t keeper_add(struct keeper *k, int fd, const struct caller *from, uint32_
     uint64_t id = __atomic_fetch_add(&k->r->conn_id_next, 1, __ATOMIC_RELAXED);
 
     k->fd[slot] = fd;
+    k->kept[slot] = (struct kept){.from = *from, .worker = worker};
+    k->last_id = id;
     k->open++;
     k->load[worker]++;
     __atomic_store_n(&k->r->nconns, k->open, __ATOMIC_RELAXED);
@@ -132,9 +136,9 @@ void keeper_reap(struct keeper *k, uint32_t slot)
     SYS(KEEPER_CLOSE, close(k->fd[slot]));
     k->fd[slot] = 0;
     k->open--;
-    k->load[c->worker]--;
+    k->load[k->kept[slot].worker]--;
     __atomic_store_n(&k->r->nconns, k->open, __ATOMIC_RELAXED);
-    count_down(k, c->family, c->addr);
+    count_down(k, k->kept[slot].from.family, k->kept[slot].from.addr);
     POINT(KEEPER_FREE);
     conns_free(k->r, slot);
     k->free[k->nfree++] = slot;

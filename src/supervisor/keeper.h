@@ -7,8 +7,23 @@
 
 #include "shm/conns.h"
 
+/* What is known of a socket that was just accepted. */
+struct caller {
+    uint8_t family;
+    uint16_t port;
+    uint8_t addr[16]; /* a v4-mapped address counts as v4 */
+};
+
+/* Of a slot's connection: the master's own copy, for the region may be written over. */
+struct kept {
+    struct caller from;
+    uint32_t worker;
+};
+
 struct keeper {
     struct region *r;
+    struct kept *kept; /* by slot */
+    uint64_t last_id;  /* of a connection */
     int *fd;        /* by slot; 0 = none */
     uint32_t *free; /* stack of free slots */
     uint32_t nfree;
@@ -16,13 +31,6 @@ struct keeper {
     uint32_t load[WORKER_MAX]; /* connections of each worker */
     uint32_t max, max_per_ip;  /* caps; per ip 0 = none */
     void *by_addr;  /* tsearch(3) tree of counts by address */
-};
-
-/* What is known of a socket that was just accepted. */
-struct caller {
-    uint8_t family;
-    uint16_t port;
-    uint8_t addr[16]; /* a v4-mapped address counts as v4 */
 };
 
 int keeper_init(struct keeper *k, struct region *r, uint32_t max, uint32_t max_per_ip);

@@ -23,7 +23,6 @@ struct master {
     enum stage stage;
     uint64_t now;
     uint64_t deadline;  /* of the drain, or of stopping */
-    uint64_t last_tick;
     uint64_t next_tick;
     uint64_t accept_again; /* the listeners are off until then; 0 = on */
     uint32_t accept_pause; /* ms, grows with errors in a row */

@@ -152,8 +152,11 @@ static bool leave_table(struct worker *w, uint32_t slot)
 
             if (budget == 0)
                 return false;
-            if (!shared_begin(&w->sh, &tx, shard, w->now))
-                break; /* quarantined: nothing in it can be given to anybody */
+            if (!shared_begin(&w->sh, &tx, shard, w->now)) {
+                if (!table_lost(&w->sh.table, shard))
+                    return false; /* no random numbers just now */
+                break; /* nothing in it can be given to anybody */
+            }
             while (n < DROP_HOLD && n < budget && table_drop_owner(&tx, slot, release, kept)) {
                 POINT(CONN_LEAVE);
                 shared_step(&tx);
@@ -276,6 +279,7 @@ static bool serve_some(struct worker *w, uint32_t slot, unsigned *served)
             if (conns_out_free(c) < REPLY_MAX)
                 return moved; /* the peer does not read: its write deadline runs */
         }
+        inquest_name(w, slot | INQUEST_EXECUTES);
         switch (parse(w, c, &req)) {
         case REQUEST_MORE:
             if (p->eof) {
@@ -295,6 +299,7 @@ static bool serve_some(struct worker *w, uint32_t slot, unsigned *served)
             session_serve(w, slot, &req);
             break;
         }
+        inquest_name(w, slot);
         c->request_since = 0;
         c->idle_since = w->now;
         ++*served;
@@ -357,11 +362,12 @@ static bool whole_request_behind(struct worker *w, uint32_t slot)
 static uint64_t left_at(const struct worker *w, uint32_t slot)
 {
     const struct conn *c = conns_slot(w->r, slot);
-    uint64_t ago;
+    uint64_t ago, now;
 
-    if (c->family == AF_UNIX || stream_last_heard(w->peers[slot].fd, &ago) != 0 || ago > w->now)
+    if (c->family == AF_UNIX || stream_last_heard(w->peers[slot].fd, &ago) != 0)
         return w->now;
-    return w->now - ago;
+    now = clock_boottime_ns();
+    return ago < now ? now - ago : 0;
 }
 
 /* A blocked request's client that leaves: semantics.md, "A peer that closes while its request is
@@ -525,6 +531,7 @@ void conn_timeout(struct worker *w, uint32_t slot)
         settle(w, slot);
         return;
     }
+    inquest_name(w, slot);
     if (c->write_since && w->write_timeout && c->write_since + w->write_timeout <= w->now) {
         if (transfer_reads_slowly(&w->peers[slot]))
             c->write_since = w->now;

@@ -27,19 +27,13 @@ static bool mine(const struct worker *w, uint32_t shard)
 }
 
 /* Leases that begin from now on last a second at least, so this stays right until the tick. */
-static bool quarantined(const struct worker *w, uint32_t shard)
-{
-    return __atomic_load_n(&table_shard(&w->sh.table, shard)->state, __ATOMIC_RELAXED) ==
-           SHARD_QUARANTINED;
-}
-
 static void plan(struct worker *w)
 {
     w->expire_at = w->next_tick;
     for (uint32_t i = 0; i < SHARD_COUNT; i++) {
         uint64_t due = mine(w, i) ? table_next_due(&w->sh.table, i) : TIME_NEVER;
 
-        if (due < w->expire_at && !quarantined(w, i))
+        if (due < w->expire_at && !table_lost(&w->sh.table, i))
             w->expire_at = due;
     }
 }
@@ -111,7 +105,7 @@ void expire_turn(struct worker *w)
     for (uint32_t i = 0; i < SHARD_COUNT; i++) {
         uint64_t due = table_next_due(&w->sh.table, i);
 
-        if (due > w->began || quarantined(w, i) || !(mine(w, i) || (tick && w->began - due > NEGLECTED_NS)))
+        if (due > w->began || table_lost(&w->sh.table, i) || !(mine(w, i) || (tick && w->began - due > NEGLECTED_NS)))
             continue;
         expire_notice_silence(w);
         expire_shard(w, i);

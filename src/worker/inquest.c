@@ -3,21 +3,18 @@
  * connections. The heir's, before it adopts anything.
  *
  * Poison: the connection that a worker is running is named in its slot, and a request is known by
- * its place in the stream. A request that was being executed at two crashes, or at three deaths of
- * any kind, loses its connection. Its bytes are shown, not parsed: the parser may be what they kill.
+ * its place in the stream. Two crashes while the connection is run, whatever it is doing, or three
+ * deaths of any kind while a request is executed, and the connection is lost. (Who kills workers from
+ * outside will not hit the same request three times.) Its bytes are shown, not parsed: the parser may
+ * be what they kill.
  */
 #include "base/log.h"
 #include "worker/worker.h"
 
 #include <string.h>
+#include <sys/socket.h>
 
 enum { CRASHES_MAX = 2, DEATHS_MAX = 3, SHOWN_BYTES = 128 };
-
-static bool executes(const struct conn *c)
-{
-    return (c->phase == PHASE_READY || c->phase == PHASE_SKIP || c->phase == PHASE_JOB) &&
-           conns_in_used(c) > 0;
-}
 
 static uint8_t one_more(uint8_t n)
 {
@@ -41,12 +38,15 @@ void inquest_count(struct worker *w)
     struct worker_slot *s = w->sh.slot;
     struct journal *j = &s->journal;
     char *base = region_base(w->r);
+    uint32_t slot = s->serving & ~INQUEST_EXECUTES;
+    bool crash = s->died == DIED_CRASHED;
 
-    if (s->died != DIED_COUNTED && s->serving >= 1 && s->serving <= w->r->max_conns) {
-        struct conn *c = conns_slot(w->r, s->serving);
+    if (s->died != DIED_COUNTED && slot >= 1 && slot <= w->r->max_conns) {
+        struct conn *c = conns_slot(w->r, slot);
 
-        if (c->state == CONN_OPEN && c->worker == w->sh.worker && executes(c))
-            blame(w, c, s->died == DIED_CRASHED);
+        if (c->state == CONN_OPEN && c->worker == w->sh.worker &&
+            (crash || (s->serving & INQUEST_EXECUTES)))
+            blame(w, c, crash);
     }
     /* One transaction: a death is counted once, however often its heirs die. */
     JOURNAL_SET(j, base, s->died, DIED_COUNTED);
@@ -67,7 +67,7 @@ static size_t shown(const char *bytes, size_t n)
     return (size_t)((key_end ? key_end : command_end + 1 + n) - bytes);
 }
 
-bool inquest_cut_off(struct worker *w, uint32_t slot)
+void inquest_cut_off(struct worker *w, uint32_t slot)
 {
     struct conn *c = conns_slot(w->r, slot);
     const char *view = "?";
@@ -75,7 +75,7 @@ bool inquest_cut_off(struct worker *w, uint32_t slot)
     char peer[64];
 
     if (c->blamed_at == 0 || (c->crashes < CRASHES_MAX && c->deaths < DEATHS_MAX))
-        return false;
+        return;
     /* Who has not authenticated may have sent a secret in any place. */
     if (c->iobuf && !session_must_authenticate(w, c))
         n = shown(view, conns_view(w->r, c, w->scratch, SHOWN_BYTES, &view));
@@ -91,7 +91,6 @@ bool inquest_cut_off(struct worker *w, uint32_t slot)
     c->blamed_at = 0;
     c->in_head = c->in_tail;
     c->phase = PHASE_DROP;
-    return true;
 }
 
 static bool possible(const struct worker *w, const struct conn *c)
@@ -103,7 +102,10 @@ static bool possible(const struct worker *w, const struct conn *c)
            c->out_tail - c->out_head <= IOBUF_OUT && c->doc_pos <= c->doc_len &&
            (c->iobuf || c->phase == PHASE_DROP ||
             (c->in_tail == c->in_head && c->out_tail == c->out_head && !c->bigbuf)) &&
-           (c->phase != PHASE_STREAM || c->doc) &&
+           (c->phase != PHASE_STREAM || c->doc) && c->blocked_shard < SHARD_COUNT &&
+           c->blocked <= w->sh.table.geo->nchunks * CHUNK_NODES &&
+           (c->phase != PHASE_BLOCKED || c->blocked) &&
+           (c->family == AF_INET || c->family == AF_INET6 || c->family == AF_UNIX) &&
            (!c->iobuf || __atomic_load_n((uint32_t *)(region_base(w->r) + w->r->iobuf_owner) +
                                              (c->iobuf - 1) / IOBUF_CHUNK,
                                          __ATOMIC_RELAXED) == w->sh.worker + 1);

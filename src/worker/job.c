@@ -310,12 +310,15 @@ static bool work(struct worker *w)
 
 bool job_turn(struct worker *w)
 {
+    const struct asker *first;
     bool more;
 
     if (!w->jobs.active && w->jobs.n == 0)
         return false;
     /* Before the job begins the first in the queue is as good a guess as any. */
-    inquest_name(w, w->jobs.active ? w->jobs.active->askers[0].slot : w->jobs.queue[0].slot);
+    first = w->jobs.active ? &w->jobs.active->askers[0] : &w->jobs.queue[0];
+    if (still_asks(w, first))
+        inquest_name(w, first->slot | INQUEST_EXECUTES);
     more = work(w);
     inquest_name(w, 0);
     return more;

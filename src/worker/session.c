@@ -500,6 +500,18 @@ void session_serve(struct worker *w, uint32_t slot, const struct request *req)
     }
 }
 
+/* A rebuild may have dropped the node, and another have it by now. Its shard is locked. */
+static bool still_its_own(const struct worker *w, uint32_t slot)
+{
+    const struct table *t = &w->sh.table;
+    const struct conn *c = conns_slot(w->r, slot);
+    const struct node *n = table_node(t, c->blocked);
+
+    return n->state != NODE_FREE && (n->flags & NODE_BLOCKED) && n->owner == slot &&
+           n->conn_id == c->id && t->chunk_owner[(c->blocked - 1) / CHUNK_NODES] ==
+                                      c->blocked_shard + 1;
+}
+
 void session_unblock(struct worker *w, uint32_t slot, bool draining)
 {
     struct conn *c = conns_slot(w->r, slot);
@@ -516,7 +528,7 @@ void session_unblock(struct worker *w, uint32_t slot, bool draining)
         n = reply_word(text, REPLY_ERROR);
     } else {
         j = &tx.s->journal;
-        v = table_unblock(&tx, c->blocked, true, &g);
+        v = still_its_own(w, slot) ? table_unblock(&tx, c->blocked, true, &g) : VERDICT_NOT_HELD;
         n = v == VERDICT_OK ? session_grant_text(text, REPLY_OK, &g)
             : v == VERDICT_TIMEOUT && draining ? reply_word(text, REPLY_ERROR)
                                                : reply_word(text, (enum reply)reply_of(v));

@@ -109,6 +109,14 @@ static void free_stray_bigbufs(struct worker *w)
     }
 }
 
+/* This slot's, whether or not its socket came along. */
+static bool owned(const struct worker *w, uint32_t slot)
+{
+    const struct conn *c = conns_slot(w->r, slot);
+
+    return (c->state == CONN_OPEN || c->state == CONN_RETURNED) && c->worker == w->sh.worker;
+}
+
 static bool inherited(const struct worker *w, uint32_t slot)
 {
     const struct conn *c = conns_slot(w->r, slot);
@@ -122,12 +130,14 @@ static uint32_t adopt_all(struct worker *w, uint64_t gap)
 
     /* All users of a document are counted before the first of them can be done with it. */
     for (uint32_t slot = 1; slot <= w->r->max_conns; slot++)
-        if (inherited(w, slot) && conns_slot(w->r, slot)->doc)
+        if (owned(w, slot) && conns_slot(w->r, slot)->doc)
             job_adopt(w, slot);
     for (uint32_t slot = 1; slot <= w->r->max_conns; slot++) {
         struct conn *c = conns_slot(w->r, slot);
         int fd = w->heritage->conn_fd[slot];
 
+        if (owned(w, slot) && !inherited(w, slot) && gap)
+            extend_leases(w, slot, gap); /* its socket comes again by the channel */
         if (!inherited(w, slot))
             continue;
         n++;
@@ -137,13 +147,15 @@ static uint32_t adopt_all(struct worker *w, uint64_t gap)
         POINT(TAKEOVER_EXTEND);
         if (gap)
             extend_leases(w, slot, gap);
-        if (!inquest_cut_off(w, slot) && !restore_position(w, slot, fd)) {
+        if (!restore_position(w, slot, fd)) {
             log_error("a connection's stream position is lost, closing it, its slots are kept",
                       log_uint("conn", c->id));
             c->flags |= CONN_LOST;
             c->in_head = c->in_tail;
             c->out_head = c->out_tail; /* it may have been sent: rather not than twice */
             c->phase = PHASE_DROP; /* whatever it was: its heir knows nothing of it */
+        } else {
+            inquest_cut_off(w, slot);
         }
         /* Nobody is charged for the time in which there was no worker. */
         c->write_since = conns_out_used(c) > 0 || c->phase == PHASE_STREAM ? w->now : 0;

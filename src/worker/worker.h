@@ -161,7 +161,9 @@ int job_doc_fd(const struct worker *w, uint32_t doc);
 
 /* inquest.c, the heir's: who the slot's last worker died of, and what it may have damaged. */
 void inquest_count(struct worker *w);
-/* What this worker runs from here on, for its heir's inquest; 0 = nothing. */
+/* What this worker runs from here on, for its heir's inquest: a connection's slot, 0 = nothing; with
+   INQUEST_EXECUTES a request of it is being parsed or executed. */
+#define INQUEST_EXECUTES (UINT32_C(1) << 31)
 static inline void inquest_name(struct worker *w, uint32_t slot)
 {
 #ifndef UNGUARDED
@@ -170,7 +172,7 @@ static inline void inquest_name(struct worker *w, uint32_t slot)
     (void)w, (void)slot;
 #endif
 }
-bool inquest_cut_off(struct worker *w, uint32_t slot); /* true: it was poison, and is PHASE_DROP */
+void inquest_cut_off(struct worker *w, uint32_t slot); /* if it is poison: PHASE_DROP */
 void inquest_mend(struct worker *w, uint32_t slot); /* after a crash, before its rings are used */
 
 /* takeover.c: adopts what the slot's last worker left. 0 or a negative error. */

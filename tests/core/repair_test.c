@@ -393,6 +393,33 @@ static void chunk_given(void)
     bed.t.chunk_owner[(at.holder - 1) / CHUNK_NODES] = (SHARD + 1) % SHARD_COUNT + 1;
 }
 
+static void holder_waits(void)
+{
+    node(at.holder)->state = NODE_WAITING;
+}
+
+static void holder_lapsed(void)
+{
+    node(at.sem[0])->state = NODE_LAPSED;
+}
+
+static void lock_of_two(void)
+{
+    table_resource(&bed.t, SHARD, node(at.holder)->res)->limit = 2;
+}
+
+static void one_key_twice(void)
+{
+    struct resource *a = table_resource(&bed.t, SHARD, node(at.holder)->res);
+    struct resource *b = table_resource(&bed.t, SHARD, node(at.pair)->res);
+
+    b->hash = a->hash;
+    b->kind = a->kind;
+    b->limit = a->limit;
+    b->key_len = a->key_len;
+    memcpy(b->key, a->key, sizeof(a->key));
+}
+
 static void too_many_holders(void)
 {
     table_resource(&bed.t, SHARD, node(at.sem[0])->res)->limit = 1;
@@ -459,7 +486,11 @@ static void test_quarantined(void)
         {"more holders than the limit", too_many_holders, 1},
         {"a holder that was wiped", holder_lost, 4},
         {"a holder of an unknown state", holder_unknown, 4},
+        {"a holder that became a waiter", holder_waits, 4},
+        {"a holder that became lapsed", holder_lapsed, 4},
         {"a holder of no resource", holder_of_nothing, 4},
+        {"a lock that two may hold", lock_of_two, 4},
+        {"one key in two resources", one_key_twice, 6},
         {"a holder of an impossible resource", resource_impossible, 4},
         {"a chunk that went back to the pool", chunk_taken_away, 15},
         {"a chunk that another shard has", chunk_given, 15},
