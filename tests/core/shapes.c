@@ -498,9 +498,9 @@ static void try_refusals(shape_try try, uint32_t key)
     try(op, false);
     op.max_waiters = 0;
     op.two_phase = true;
-    op.limit++;
+    op.limit += op.key >= SEM_1; /* a lock has one slot */
     try(op, false);
-    op.limit--;
+    op.limit -= op.key >= SEM_1;
     op.worker = WORKERS; /* has no unit for a new key */
     try(op, false);
 }
