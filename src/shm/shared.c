@@ -59,10 +59,14 @@ static void remember(struct shared *sh, uint32_t shard, enum lock_result result,
     if (found->invariant == 0)
         return; /* rolled back, or in quarantine since long */
     sh->found = *found;
-    if (result == LOCK_REBUILT)
+    if (result == LOCK_REBUILT) {
         sh->rebuilt |= bit;
-    else
-        sh->quarantined |= bit;
+        return;
+    }
+    sh->quarantined |= bit;
+    /* Who waits there must hear it. This may be the heir of a quarantine's finder, so all are told. */
+    for (uint32_t i = 0; i < WORKER_MAX; i++)
+        bell_alarm(sh->r, i);
 }
 
 bool shared_begin(struct shared *sh, struct tx *tx, uint32_t shard, uint64_t now)

@@ -555,15 +555,29 @@ void conn_timeout(struct worker *w, uint32_t slot)
     conn_run(w, slot);
 }
 
-void conn_drain(struct worker *w)
+/* Ends the blocked requests of a shard, or (SHARD_COUNT) of all. */
+static void end_waits(struct worker *w, uint32_t shard, bool draining)
 {
     for (uint32_t slot = 1; slot <= w->r->max_conns; slot++) {
-        if (w->peers[slot].fd <= 0 || conns_slot(w->r, slot)->phase != PHASE_BLOCKED)
+        struct conn *c = conns_slot(w->r, slot);
+
+        if (w->peers[slot].fd <= 0 || c->phase != PHASE_BLOCKED ||
+            (shard != SHARD_COUNT && c->blocked_shard != shard))
             continue;
-        if (iobufs_attach(&w->bufs, conns_slot(w->r, slot)))
-            session_unblock(w, slot, true);
+        if (iobufs_attach(&w->bufs, c))
+            session_unblock(w, slot, draining);
         else
             w->starved = true; /* again at the next tick */
         conn_run(w, slot);
     }
+}
+
+void conn_give_up(struct worker *w, uint32_t shard)
+{
+    end_waits(w, shard, false);
+}
+
+void conn_drain(struct worker *w)
+{
+    end_waits(w, SHARD_COUNT, true);
 }

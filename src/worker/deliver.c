@@ -51,8 +51,11 @@ static void deliver_shard(struct worker *w, uint32_t shard)
     struct tx tx;
     bool more;
 
-    if (!shared_begin(&w->sh, &tx, shard, w->now))
+    if (!shared_begin(&w->sh, &tx, shard, w->now)) {
+        if (table_lost(&w->sh.table, shard))
+            conn_give_up(w, shard);
         return;
+    }
     while (n < BATCH && table_pending(&tx, w->sh.worker)) {
         if (!deliver(w, &tx, table_pending(&tx, w->sh.worker), &touched[n])) {
             w->starved = true;

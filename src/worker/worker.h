@@ -113,6 +113,7 @@ void conn_lost(struct worker *w, uint32_t slot, const char *why);
 void conn_fail(struct worker *w, uint32_t slot, int code, uint64_t consumed);
 /* The last reply has been written: send it, then close. */
 void conn_last(struct worker *w, uint32_t slot);
+void conn_give_up(struct worker *w, uint32_t shard); /* it is lost: who waits there hears `error` */
 void conn_drain(struct worker *w); /* the server is ending: blocked waits end with `error` */
 const char *conn_peer_text(const struct conn *c, char *buf, size_t n);
 

@@ -7,7 +7,8 @@ import re
 import signal
 import subprocess
 
-from harness import Server, check, check_eq, eventually, main, temp_dir, test, token_of
+from harness import (Server, check, check_eq, eventually, json_of, main, temp_dir, test,
+                     token_of)
 
 KEYS = 300
 EXPECTED = ["worker died", "was damaged", "were damaged"]
@@ -78,6 +79,10 @@ class Victim:
 def damaged(thing, result, found):
     """The damage is rebuilt (nothing lost) or its shard is given up; fsck has said so before."""
     v = Victim()
+    blocked = v.server.client()
+    blocked.ask("l", "key-7", "600")
+    eventually(lambda: any(x["key"] == "key-7" and x["waiters"] == 1
+                           for x in json_of(v.holders[0].req("stats"))["locks"]), 10, "it waits")
     shard = scribble(v.server, thing, "key-7")
     code, out, err = fsck(saved(v.server))
     check_eq((code, err), (1, ""), "fsck")
@@ -93,6 +98,7 @@ def damaged(thing, result, found):
     check_eq(re.search(r"invariant=(\d+)", line)[1], found[1:], line)
     dead = set()
     if beyond:
+        blocked.expect("error", "a request that waits there")
         code, out, _ = fsck(saved(v.server))
         check(f"shard {shard}: is quarantined" in out and code == 1, f"fsck afterwards: {out}")
         # Its keys answer error, which is how they are told from the others.
@@ -106,6 +112,7 @@ def damaged(thing, result, found):
     else:
         n = v.settle(lambda key: False)
         check_eq(n, {"ok": KEYS, "error": 0}, "releases")
+        check_eq(v.waiter.req("r", "key-7", token_of(blocked.line())), "ok", "who waited has it")
         for k in range(64):
             token_of(v.waiter.req("l", f"new-{k}", "0"))
     line = v.end()
