@@ -8,7 +8,7 @@ import time
 from harness import (Client, Server, check, check_eq, elapsed, eventually, in_threads, json_of,
                      main, test, token_of)
 
-SLACK = 0.6
+SLACK = 1.0
 
 
 def drain(server, signum=signal.SIGTERM):

@@ -6,7 +6,7 @@ import time
 from harness import (Server, check, check_eq, diag, elapsed, eventually, in_threads, json_of, main,
                      test, token_of)
 
-SLACK = 0.35
+SLACK = 1.0
 KINDS = (("e", "w", "r", "n", "l", "", ""), ("se", "sw", "sr", "sn", "sl", "1 ", " 1"))
 
 
