@@ -92,21 +92,33 @@ static int close_others(const struct child *c, const struct region *r, const int
     return err;
 }
 
+/*
+ * The master blocks its signals and reads them from a descriptor. Ctrl-C and a signal to the group
+ * are for the master alone, who ends its workers: what came in the meantime too.
+ */
+static void signals_of_a_worker(void)
+{
+    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+    sigset_t none;
+
+    for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+        SYS(CHILD_IGNORE, signal(ignored[i], SIG_IGN));
+    sigemptyset(&none);
+    SYS(CHILD_SIGNALS, sigprocmask(SIG_SETMASK, &none, NULL));
+}
+
 static int be_child(const struct child *c, struct region *r, const struct settings *settings,
                     const int *conn_fd, int channel, child_main run)
 {
     struct heritage h = {.region = r, .settings = settings, .worker = c->slot,
                          .channel = channel, .conn_fd = conn_fd};
     char name[32];
-    sigset_t none;
 
     snprintf(name, sizeof(name), "worker-%u", c->slot);
     log_set_process(name);
     for (unsigned i = 0; i < HERITAGE_DOCS; i++)
         h.docs[i] = c->docs[i];
-    /* The master blocks its signals and reads them from a descriptor. */
-    sigemptyset(&none);
-    SYS(CHILD_SIGNALS, sigprocmask(SIG_SETMASK, &none, NULL));
+    signals_of_a_worker();
     if (close_others(c, r, conn_fd, channel) != 0)
         return 1;
     return run(&h);

@@ -14,7 +14,6 @@
 #include "worker/worker.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -338,14 +337,10 @@ static int prepare(struct worker *w, const struct heritage *heritage)
 
 int worker_run(const struct heritage *heritage)
 {
-    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
     static struct worker worker;
     struct worker *w = &worker;
     int err = prepare(w, heritage);
 
-    /* Ctrl-C and a signal to the group are for the master, who ends us when the drain is over. */
-    for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
-        SYS(LOOP_SIGNALS, signal(ignored[i], SIG_IGN));
     if (!err) {
         /* A successor serves nothing as if there were no drain; nobody is adopted yet. */
         notice_drain(w);

@@ -10,7 +10,7 @@ import threading
 from harness import (Client, check, check_eq, diag, eventually, json_of, main, test,
                      token_of)
 from load import Load
-from points import FAIL, KILL, MASTER, SEGV, WORKER, CrashServer, errors
+from points import FAIL, HANG, KILL, MASTER, SEGV, WORKER, CrashServer, errors
 
 SCRIPTS = ["pairs", "two_phase", "semaphores", "churn", "half_closes"]
 DIED = ["worker died", "worker hangs"]
@@ -73,6 +73,23 @@ for i, row in enumerate(ROWS):
     function.__name__ = f"{row[0]}_{row[1]}"
     when = " as a worker starts" if row[4] else ""
     test(f"{row[0]} fails with {row[1]}{when}: tried again, nothing is lost", deadline=90)(function)
+
+
+@test("a signal to the whole group that meets a worker in its first moments does not end it")
+def newborn_and_ctrl_c():
+    with CrashServer(workers=2) as server:
+        a = server.client()
+        token = token_of(a.req("l", "k", "0"))
+        server.board.arm("LOOP_EPOLL", action=HANG, role=WORKER)
+        kill_one(server)
+        eventually(lambda: not server.board.armed, 20, "the next one has begun")
+        newborn = server.board.pid
+        os.kill(newborn, signal.SIGINT)
+        os.kill(newborn, signal.SIGTERM)
+        os.kill(newborn, signal.SIGCONT)
+        server.whole()
+        check(newborn in server.worker_pids(), "it serves")
+        check_eq(a.req("r", "k", token), "ok", "the release")
 
 
 @test("a document cannot be made at the start: the worker starts later", deadline=60)
