@@ -191,12 +191,14 @@ int main(int argc, char **argv)
     static struct settings settings;
     static struct config_report report;
     static struct listen_set listeners;
+    struct config_sources sources = {.argc = argc, .argv = argv, .envp = environ,
+                                     .default_file = CONFIG_DEFAULT_FILE};
     struct master_args args = {.settings = &settings, .listeners = &listeners, .run = worker_run};
     int status, region_fd;
 
     open_standard();
     point_init(getenv("CRASH_POINTS_FILE"));
-    config_load(&settings, argc, argv, environ, &report);
+    config_load(&settings, &sources, &report);
     wipe_environment();
     status = config_act(&settings, &report, stdout, stderr);
     if (status != CONFIG_SERVE)
