@@ -76,9 +76,9 @@ static int listen_all(const struct settings *s, struct listen_set *set)
  * How many connections the descriptor limit allows, raising it as far as we may. Each connection
  * needs one descriptor in the master and one in its worker; the master also needs some for itself.
  */
-static int decide_connections(const struct settings *s, uint32_t *out)
+static int decide_connections(const struct settings *s, uint32_t *out, uint32_t *descriptors)
 {
-    uint64_t own = 32 + (uint64_t)s->workers * (HERITAGE_DOCS + 2);
+    uint64_t own = master_descriptors((uint32_t)s->workers);
     struct rlimit limit = {0};
     uint64_t most;
 
@@ -97,6 +97,7 @@ static int decide_connections(const struct settings *s, uint32_t *out)
                 (unsigned long long)limit.rlim_cur, (unsigned long long)own + 1);
         return -EMFILE;
     }
+    *descriptors = (uint32_t)most;
     *out = (uint32_t)(most - own);
     if (s->max_connections > 0 && (uint64_t)s->max_connections <= *out) {
         *out = (uint32_t)s->max_connections;
@@ -193,7 +194,8 @@ int main(int argc, char **argv)
     static struct listen_set listeners;
     struct config_sources sources = {.argc = argc, .argv = argv, .envp = environ,
                                      .default_file = CONFIG_DEFAULT_FILE};
-    struct master_args args = {.settings = &settings, .listeners = &listeners, .run = worker_run};
+    struct master_args args = {.settings = &settings, .listeners = &listeners, .sources = &sources,
+                               .run = worker_run};
     int status, region_fd;
 
     open_standard();
@@ -212,7 +214,7 @@ int main(int argc, char **argv)
     master_block_signals();
     signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error to report, not a death */
     prctl(PR_SET_DUMPABLE, 0); /* secrets pass through our memory */
-    if (decide_connections(&settings, &args.max_connections) != 0)
+    if (decide_connections(&settings, &args.max_connections, &args.descriptors) != 0)
         return EXITCODE_FAIL;
     /* The memfd stays open: by it root can save the table, for --fsck. */
     args.region = make_region(&settings, args.max_connections, &region_fd);

@@ -23,8 +23,9 @@ struct heritage {
 
 enum channel_type {
     CHANNEL_CONN = 1,   /* master → worker, with the socket: one slot */
-    CHANNEL_CLOSED = 2, /* worker → master: `n` slots are CONN_CLOSED */
+    CHANNEL_CLOSED = 2, /* worker → master: `n` slots are CONN_CLOSED, or CONN_RETURNED */
     CHANNEL_LEAVE = 3,  /* master → worker: end, status 0, when this turn is over; an heir takes over */
+    CHANNEL_SETTINGS = 4, /* master → worker, with a memfd: struct settings, generation `id` */
 };
 
 enum { CHANNEL_SLOTS = 64 };

@@ -9,7 +9,9 @@
 #include "base/log.h"
 #include "base/point.h"
 #include "shm/bell.h"
+#include "shm/caps.h"
 #include "shm/lock.h"
+#include "supervisor/apply.h"
 #include "supervisor/master_state.h"
 #include "supervisor/policy.h"
 
@@ -69,7 +71,8 @@ static void suspect_everything(struct master *m, const struct child *dead)
     if (region_mend_fences(m->r))
         log_error("the next fence was damaged and has been raised above all that were issued");
     /* Words that only the master writes. */
-    __atomic_store_n(&m->r->nworkers, m->nworkers, __ATOMIC_RELAXED);
+    resize_tell(m);
+    caps_limit(m->r, apply_max_locks(m));
     __atomic_store_n(&m->r->nconns, m->keeper.open, __ATOMIC_RELAXED);
     __atomic_store_n(&m->r->draining, m->stage != STAGE_SERVING, __ATOMIC_RELAXED);
     __atomic_store_n(&m->r->stopping, m->stage == STAGE_STOPPING ? STOPPING_END : STOPPING_NOT,
@@ -109,7 +112,7 @@ static void bury(struct master *m, struct child *c, const siginfo_t *si)
         suspect_everything(m, c);
     swept = lock_sweep(m->r, (uint32_t)c->pid);
     POINT(BURY_SWEPT);
-    for (uint32_t i = 0; i < m->nworkers; i++)
+    for (uint32_t i = 0; i < m->nslots; i++)
         if (i != c->slot)
             bell_alarm(m->r, i);
     POINT(BURY_ALARMED);
@@ -119,7 +122,11 @@ static void bury(struct master *m, struct child *c, const siginfo_t *si)
     }
     accept_resend(m, c->slot);
     keeper_reap_all(&m->keeper);
-    if (last) {
+    if (last && m->stage != STAGE_STOPPING && death == DEATH_EXIT) {
+        resize_left(m, c);
+        return;
+    }
+    if (last && m->stage == STAGE_STOPPING) {
         c->state = CHILD_NONE;
         return;
     }
@@ -145,5 +152,7 @@ void bury_dead(struct master *m)
         c = by_pid(m, si.si_pid);
         if (c)
             bury(m, c, &si);
+        else
+            reload_child_died(m, &si);
     }
 }

@@ -4,6 +4,8 @@ noinst_LIBRARIES += src/supervisor/libsupervisor.a
 src_supervisor_libsupervisor_a_CPPFLAGS = $(AM_CPPFLAGS) $(CRYPTO_CFLAGS)
 src_supervisor_libsupervisor_a_SOURCES = \
 	src/supervisor/accept.c \
+	src/supervisor/apply.c \
+	src/supervisor/apply.h \
 	src/supervisor/bury.c \
 	src/supervisor/child.c \
 	src/supervisor/child.h \
@@ -13,4 +15,7 @@ src_supervisor_libsupervisor_a_SOURCES = \
 	src/supervisor/master.h \
 	src/supervisor/master_state.h \
 	src/supervisor/policy.c \
-	src/supervisor/policy.h
+	src/supervisor/policy.h \
+	src/supervisor/reload.c \
+	src/supervisor/reload.h \
+	src/supervisor/resize.c

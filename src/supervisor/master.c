@@ -22,7 +22,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-enum { EVENTS = 64, MESSAGES_A_TURN = 256 };
+enum { EVENTS = 64, MESSAGES_A_TURN = 256, RELOAD_POLL_MS = 5 };
 
 #define TICK_NS (250 * NS_PER_MS)
 #define FORK_AGAIN_NS (100 * NS_PER_MS)
@@ -50,7 +50,11 @@ void master_block_signals(void)
 static void start_child(struct master *m, struct child *c)
 {
     struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
-    int err = child_spawn(c, m->r, m->settings, m->keeper.fd, m->args->run);
+    int err;
+
+    c->told = m->reload.generation;
+    __atomic_store_n(&region_worker(m->r, c->slot)->configured, c->told, __ATOMIC_RELEASE);
+    err = child_spawn(c, m->r, m->settings, m->keeper.fd, m->args->run);
 
     if (err) {
         log_error("worker cannot be started, will try again", log_uint("worker", c->slot),
@@ -71,7 +75,9 @@ static void dismiss(struct master *m, struct child *c)
         SYS(MASTER_DISMISS, close(c->channel));
     c->channel = -1;
     c->state = CHILD_DISMISSED;
-    m->deadline = m->now + DISMISS_NS;
+    c->due = m->now + DISMISS_NS;
+    if (m->stage == STAGE_STOPPING)
+        m->deadline = c->due;
 }
 
 /* It ends of its own accord, between two requests; one that does not read this is silent soon. */
@@ -111,6 +117,30 @@ static void child_happens(struct master *m, struct child *c, enum child_event ev
     }
 }
 
+void master_start_worker(struct master *m, uint32_t slot)
+{
+    struct child *c = &m->child[slot];
+
+    if (c->state != CHILD_NONE)
+        return;
+    /* Since its last worker left, somebody may have found it silent. */
+    __atomic_store_n(&region_worker(m->r, slot)->beat, m->now, __ATOMIC_RELAXED);
+    __atomic_store_n(&m->r->down_since[slot], 0, __ATOMIC_RELEASE);
+    c->slot = slot;
+    c->channel = -1;
+    child_happens(m, c, CHILD_DUE);
+}
+
+void master_dismiss(struct master *m, uint32_t slot)
+{
+    child_happens(m, &m->child[slot], CHILD_STOP);
+}
+
+void master_replace(struct master *m, uint32_t slot)
+{
+    child_happens(m, &m->child[slot], CHILD_SILENT);
+}
+
 static void read_channel(struct master *m, struct child *c)
 {
     for (unsigned i = 0; i < MESSAGES_A_TURN && c->channel >= 0; i++) {
@@ -129,8 +159,10 @@ static void read_channel(struct master *m, struct child *c)
             return;
         if (msg.type != CHANNEL_CLOSED || msg.n > CHANNEL_SLOTS)
             continue;
-        for (uint32_t k = 0; k < msg.n; k++)
+        for (uint32_t k = 0; k < msg.n; k++) {
             keeper_reap(&m->keeper, msg.slot[k]);
+            accept_returned(m, msg.slot[k]);
+        }
     }
 }
 
@@ -139,11 +171,12 @@ static void begin_drain(struct master *m, const char *signal_name)
     uint64_t timeout = seconds_to_ns(m->settings->shutdown_timeout);
 
     m->stage = STAGE_DRAINING;
+    reload_stop(m);
     accept_stop(m);
     listen_close(m->args->listeners);
     m->deadline = timeout ? m->now + timeout : TIME_NEVER;
     __atomic_store_n(&m->r->draining, 1, __ATOMIC_SEQ_CST);
-    for (uint32_t i = 0; i < m->nworkers; i++)
+    for (uint32_t i = 0; i < m->nslots; i++)
         bell_ring(m->r, i);
     /* Last: who reads this finds it to be so. */
     log_info("draining: no new connections, no new locks; a second signal ends it at once",
@@ -156,7 +189,7 @@ static void begin_stop(struct master *m, const char *why)
     log_info("stopping", log_str("why", why), log_uint("connections", m->keeper.open));
     m->stage = STAGE_STOPPING;
     __atomic_store_n(&m->r->stopping, STOPPING_END, __ATOMIC_SEQ_CST);
-    for (uint32_t i = 0; i < m->nworkers; i++)
+    for (uint32_t i = 0; i < m->nslots; i++)
         child_happens(m, &m->child[i], CHILD_STOP);
 }
 
@@ -170,7 +203,7 @@ static void read_signals(struct master *m)
             bury_dead(m);
             break;
         case SIGHUP:
-            log_warn("SIGHUP: this version does not reload its configuration");
+            reload_request(m);
             break;
         default:
             if (m->stage == STAGE_SERVING)
@@ -185,7 +218,7 @@ static void read_signals(struct master *m)
 /* A worker that does not beat is killed, unless the machine as a whole was slow. */
 static void watchdog(struct master *m, uint64_t late)
 {
-    for (uint32_t i = 0; i < m->nworkers; i++) {
+    for (uint32_t i = 0; i < m->nslots; i++) {
         struct child *c = &m->child[i];
         uint64_t beat = __atomic_load_n(&region_worker(m->r, i)->beat, __ATOMIC_RELAXED);
         uint64_t silent = m->now > beat ? m->now - beat : 0;
@@ -209,13 +242,14 @@ static void tick(struct master *m)
 
     watchdog(m, m->next_tick ? late : 0);
     keeper_reap_all(&m->keeper);
-    accept_returned(m);
+    for (uint32_t slot = 1; slot <= m->r->max_conns; slot++)
+        accept_returned(m, slot);
     m->next_tick = m->now + TICK_NS;
 }
 
 static bool all_gone(const struct master *m)
 {
-    for (uint32_t i = 0; i < m->nworkers; i++)
+    for (uint32_t i = 0; i < m->nslots; i++)
         if (m->child[i].state != CHILD_NONE)
             return false;
     return true;
@@ -223,12 +257,17 @@ static bool all_gone(const struct master *m)
 
 static void turn(struct master *m)
 {
-    for (uint32_t i = 0; i < m->nworkers; i++) {
+    for (uint32_t i = 0; i < m->nslots; i++) {
         struct child *c = &m->child[i];
 
         if (c->state == CHILD_WAITING && m->now >= c->due && m->stage != STAGE_STOPPING)
             child_happens(m, c, CHILD_DUE);
+        else if (c->state == CHILD_DISMISSED && m->now >= c->due && m->stage != STAGE_STOPPING)
+            child_happens(m, c, CHILD_STOP);
     }
+    reload_turn(m);
+    if (m->stage != STAGE_STOPPING)
+        resize_turn(m);
     accept_turn(m);
     if (m->now >= m->next_tick)
         tick(m);
@@ -237,7 +276,7 @@ static void turn(struct master *m)
     else if (m->stage == STAGE_DRAINING && m->now >= m->deadline)
         begin_stop(m, "the drain took too long");
     else if (m->stage == STAGE_STOPPING && m->now >= m->deadline)
-        for (uint32_t i = 0; i < m->nworkers; i++)
+        for (uint32_t i = 0; i < m->nslots; i++)
             child_happens(m, &m->child[i], CHILD_STOP);
 }
 
@@ -245,13 +284,15 @@ static int sleep_ms(const struct master *m)
 {
     uint64_t next = m->next_tick;
 
-    for (uint32_t i = 0; i < m->nworkers; i++)
+    for (uint32_t i = 0; i < m->nslots; i++)
         if (m->child[i].state == CHILD_WAITING && m->child[i].due < next)
             next = m->child[i].due;
     if (m->accept_again && m->accept_again < next)
         next = m->accept_again;
     if (m->unsent_n)
         return 1;
+    if (reload_busy(m))
+        return RELOAD_POLL_MS;
     return next > m->now ? (int)((next - m->now + NS_PER_MS - 1) / NS_PER_MS) : 0;
 }
 
@@ -334,7 +375,6 @@ int master_run(const struct master_args *args)
     m->args = args;
     m->settings = args->settings;
     m->r = args->region;
-    m->nworkers = (uint32_t)args->settings->workers;
     m->now = clock_boottime_ns();
     m->next_tick = m->now + TICK_NS;
     m->status = EXITCODE_OK;
@@ -343,12 +383,7 @@ int master_run(const struct master_args *args)
         log_error("cannot start", log_err("error", err));
         return EXITCODE_FAIL;
     }
-    __atomic_store_n(&m->r->nworkers, m->nworkers, __ATOMIC_RELAXED);
-    for (uint32_t i = 0; i < m->nworkers; i++) {
-        m->child[i].slot = i;
-        m->child[i].channel = -1;
-        child_happens(m, &m->child[i], CHILD_DUE);
-    }
+    resize(m, (uint32_t)args->settings->workers);
     accept_start(m);
     return loop(m);
 }

@@ -10,13 +10,16 @@
 #include "net/listen.h"
 #include "supervisor/child.h"
 
+struct config_sources;
 struct settings;
 
 struct master_args {
     struct region *region;
     const struct settings *settings;
     struct listen_set *listeners;
+    const struct config_sources *sources; /* of the settings, for a reload */
     uint32_t max_connections; /* decided by the caller from settings and descriptor limit */
+    uint32_t descriptors;     /* that limit */
     child_main run;
 };
 
@@ -25,6 +28,12 @@ struct master_args {
  * long, so that a signal that comes early is not lost.
  */
 void master_block_signals(void);
+
+/* Descriptors that the master needs for itself and its workers, beside those of connections. */
+static inline uint64_t master_descriptors(uint32_t workers)
+{
+    return 32 + (uint64_t)workers * (HERITAGE_DOCS + 2);
+}
 
 /* Serves until a signal ends it; returns the exit status. */
 int master_run(const struct master_args *args);

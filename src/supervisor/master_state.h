@@ -10,6 +10,7 @@
 #include "supervisor/keeper.h"
 #include "supervisor/master.h"
 #include "supervisor/policy.h"
+#include "supervisor/reload.h"
 
 enum stage { STAGE_SERVING, STAGE_DRAINING, STAGE_STOPPING };
 
@@ -19,7 +20,10 @@ struct master {
     struct region *r;
     struct keeper keeper;
     struct child child[WORKER_MAX];
-    uint32_t nworkers;
+    uint32_t nworkers; /* that serve: slots below it */
+    uint32_t nslots;   /* not less: those above are surplus, until their connections have gone */
+    uint64_t left;     /* slots whose worker has gone for good and has buffers in use still */
+    struct reload reload;
     enum stage stage;
     uint64_t now;
     uint64_t deadline;  /* of the drain, or of stopping */
@@ -39,8 +43,19 @@ void accept_start(struct master *m);  /* listeners into the epoll set */
 void accept_stop(struct master *m);
 void accept_ready(struct master *m, const struct listener *l);
 void accept_turn(struct master *m); /* what was put off */
-void accept_returned(struct master *m); /* what workers had no room for; each tick */
+void accept_returned(struct master *m, uint32_t slot); /* handed over again, if its worker gave it back */
 void accept_resend(struct master *m, uint32_t worker); /* its successor adopts them: forget them */
+
+/* master.c */
+void master_start_worker(struct master *m, uint32_t slot); /* unless there is one */
+void master_dismiss(struct master *m, uint32_t slot);
+void master_replace(struct master *m, uint32_t slot); /* kills it: its heir does better */
+
+/* resize.c */
+void resize(struct master *m, uint32_t nworkers);
+void resize_turn(struct master *m); /* surplus workers that have nothing left go */
+void resize_left(struct master *m, struct child *c); /* one has gone */
+void resize_tell(struct master *m); /* the region says how many there are */
 
 /* bury.c */
 void bury_dead(struct master *m); /* reaps, repairs, decides when the next one starts */

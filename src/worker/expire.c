@@ -81,7 +81,7 @@ static void collect_shard(struct worker *w, uint32_t shard)
 
 void expire_notice_silence(struct worker *w)
 {
-    uint32_t n = __atomic_load_n(&w->r->nworkers, __ATOMIC_RELAXED);
+    uint32_t n = __atomic_load_n(&w->r->nslots, __ATOMIC_RELAXED);
 
     for (uint32_t i = 0; i < n; i++) {
         uint64_t beat = __atomic_load_n(&region_worker(w->r, i)->beat, __ATOMIC_RELAXED);

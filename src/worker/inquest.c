@@ -106,9 +106,10 @@ static bool possible(const struct worker *w, const struct conn *c)
            c->blocked <= w->sh.table.geo->nchunks * CHUNK_NODES &&
            (c->phase != PHASE_BLOCKED || c->blocked) &&
            (c->family == AF_INET || c->family == AF_INET6 || c->family == AF_UNIX) &&
+           /* Any worker's: it may have been handed over, and not yet have one of this worker's. */
            (!c->iobuf || __atomic_load_n((uint32_t *)(region_base(w->r) + w->r->iobuf_owner) +
                                              (c->iobuf - 1) / IOBUF_CHUNK,
-                                         __ATOMIC_RELAXED) == w->sh.worker + 1);
+                                         __ATOMIC_RELAXED) != 0);
 }
 
 /* A slot that cannot be true was written over: nothing is known of the stream any more. */
@@ -117,7 +118,7 @@ void inquest_mend(struct worker *w, uint32_t slot)
     struct conn *c = conns_slot(w->r, slot);
     struct owner *o = &w->sh.table.owners[slot];
 
-    if (possible(w, c) && o->id == c->id && o->worker == c->worker)
+    if (possible(w, c) && o->id == c->id && o->worker < WORKER_MAX)
         return;
     LOG_WRITE(NULL, LVL_ERROR,
               "a connection's record was damaged, it is closed, its slots are kept",

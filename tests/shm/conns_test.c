@@ -260,6 +260,63 @@ static void test_buffers(void)
     iobufs_destroy(&heir);
 }
 
+/* A connection goes from worker 2 to worker 3, with what is in its rings. */
+static void test_moved(void)
+{
+    struct iobufs a, b;
+    struct conn *c;
+    uint32_t was;
+
+    begin();
+    iobufs_init(&a, r, 2);
+    iobufs_init(&b, r, 3);
+    conns_open(r, 1, 1, 2, 0);
+    c = conns_slot(r, 1);
+    iobufs_attach(&a, c);
+    memcpy(conns_in(r, c), "half a request", 14);
+    c->in_tail = 14;
+    conns_put(r, c, "ok", 2);
+    c->out_tail = 2;
+    was = c->iobuf;
+    iobufs_move(&a, c);
+    is_u64(c->iobuf, was, "its own is not moved");
+    ok(!iobufs_disown(r, 2), "a buffer is in use when its worker has gone");
+    c->worker = 3;
+    iobufs_move(&b, c);
+    ok(c->iobuf && c->iobuf != was && b.nfree == IOBUF_CHUNK - 1, "another has one of its own");
+    ok(memcmp(conns_in(r, c), "half a request", 14) == 0 && memcmp(conns_out(r, c), "ok", 2) == 0,
+       "with what was in it");
+    ok(iobufs_disown(r, 2), "then the chunk is nobody's");
+    conns_open(r, 2, 2, 3, 0);
+    for (uint32_t slot = 3; slot <= CONNS; slot++) {
+        conns_open(r, slot, slot, 3, 0);
+        iobufs_attach(&b, conns_slot(r, slot));
+    }
+    ok(disjoint(), "and others may claim it");
+
+    /* Nobody has room: it goes on with the other's, which then is not taken for its own. */
+    begin();
+    iobufs_destroy(&a);
+    iobufs_destroy(&b);
+    iobufs_init(&a, r, 2);
+    iobufs_init(&b, r, 3);
+    conns_open(r, 1, 1, 2, 0);
+    iobufs_attach(&a, c = conns_slot(r, 1));
+    for (uint32_t i = 0; i < r->niobuf_chunks; i++)
+        if (((uint32_t *)(region_base(r) + r->iobuf_owner))[i] == 0)
+            ((uint32_t *)(region_base(r) + r->iobuf_owner))[i] = 9;
+    was = c->iobuf;
+    iobufs_move(&b, c);
+    is_u64(c->iobuf, was, "without a free buffer it keeps the one it has");
+    iobufs_detach(&b, c);
+    ok(c->iobuf == 0 && b.nfree == 0, "which does not become the other worker's");
+    a.lent = true;
+    a.nfree = 0;
+    ok(iobufs_attach(&a, c), "its owner finds it again");
+    iobufs_destroy(&a);
+    iobufs_destroy(&b);
+}
+
 static void test_all_workers(void)
 {
     static struct iobufs b[WORKER_MAX];
@@ -326,6 +383,7 @@ int main(void)
     test_put();
     test_grow();
     test_buffers();
+    test_moved();
     test_all_workers();
     test_claims();
     return done_testing();

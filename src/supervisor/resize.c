@@ -1,0 +1,63 @@
+/*
+ * supervisor/resize.c - another number of workers, while they serve.
+ *
+ * The region says how many serve (nworkers). A worker whose slot is not below that gives away its
+ * connections (worker/handover.c); when it has none left it is dismissed. Should it die before, it
+ * has an heir like any other, who does the rest. Runs in the master.
+ */
+#include "base/clock.h"
+#include "base/log.h"
+#include "shm/bell.h"
+#include "supervisor/master_state.h"
+
+void resize_tell(struct master *m)
+{
+    __atomic_store_n(&m->r->nslots, m->nslots, __ATOMIC_RELAXED);
+    __atomic_store_n(&m->r->nworkers, m->nworkers, __ATOMIC_SEQ_CST);
+}
+
+void resize(struct master *m, uint32_t nworkers)
+{
+    uint32_t before = m->nworkers;
+
+    m->nworkers = nworkers;
+    if (m->nslots < nworkers)
+        m->nslots = nworkers;
+    for (uint32_t i = before; i < nworkers; i++)
+        master_start_worker(m, i);
+    resize_tell(m);
+    for (uint32_t i = 0; i < m->nslots; i++)
+        bell_ring(m->r, i); /* a surplus one may sleep for half a second */
+}
+
+void resize_left(struct master *m, struct child *c)
+{
+    c->state = CHILD_NONE;
+    m->left |= UINT64_C(1) << c->slot;
+    log_info("surplus worker has left", log_uint("worker", c->slot));
+    if (c->slot < m->nworkers) /* the number was raised again meanwhile */
+        master_start_worker(m, c->slot);
+}
+
+static void disown_buffers(struct master *m)
+{
+    for (uint64_t left = m->left; left; left &= left - 1) {
+        uint32_t slot = (uint32_t)__builtin_ctzll(left);
+
+        if (m->child[slot].state != CHILD_NONE || iobufs_disown(m->r, slot))
+            m->left &= ~(UINT64_C(1) << slot);
+    }
+}
+
+void resize_turn(struct master *m)
+{
+    disown_buffers(m);
+    for (uint32_t i = m->nworkers; i < m->nslots; i++)
+        if (m->child[i].state == CHILD_SERVING && m->keeper.load[i] == 0)
+            master_dismiss(m, i);
+    if (m->nslots == m->nworkers)
+        return;
+    while (m->nslots > m->nworkers && m->child[m->nslots - 1].state == CHILD_NONE)
+        m->nslots--;
+    resize_tell(m);
+}
