@@ -12,6 +12,7 @@
 #include "net/listen.h"
 #include "shm/region.h"
 #include "supervisor/master.h"
+#include "supervisor/notify.h"
 #include "worker/worker.h"
 
 #include <errno.h>
@@ -52,10 +53,45 @@ static void wipe_environment(void)
             explicit_bzero(*e + sizeof(name) - 1, strlen(*e + sizeof(name) - 1));
 }
 
+static int take_passed(void *ctx, const char *name, int fd)
+{
+    struct listen_set *set = ctx;
+
+    if (strcmp(name, NOTIFY_LISTENER) != 0)
+        return listen_adopt(set, name, fd);
+    listen_spare(set, fd);
+    return 0;
+}
+
+/* What the service manager passed. Returns EXITCODE_OK or what to end with. */
+static int inherit(struct listen_set *set)
+{
+    int err = notify_inherited(take_passed, set);
+
+    if (!err && set->nspare) {
+        /* Those that are not wanted any more must not stay bound. */
+        notify_unstore(NOTIFY_LISTENER);
+        notify_barrier();
+    }
+    if (!err)
+        return EXITCODE_OK;
+    fprintf(stderr, "dflockd: %s\n",
+            err == -ENOTSUP ? "sockets were passed (LISTEN_FDS), but this program was built without "
+                              "systemd: build it with libsystemd, or disable the socket units"
+            : set->error[0] ? set->error
+                            : "LISTEN_FDS or LISTEN_FDNAMES is malformed");
+    return EXITCODE_CONFIG;
+}
+
 static int listen_all(const struct settings *s, struct listen_set *set)
 {
     int err = 0;
 
+    if (set->passed) {
+        log_info("sockets were passed: --host, --port and --unix-socket are not used",
+                 log_uint("sockets", set->n));
+        return 0;
+    }
     for (unsigned tries = 0; tries < LISTEN_TRIES; tries++) {
         err = 0;
         for (unsigned i = 0; !err && i < s->host.count; i++)
@@ -67,6 +103,7 @@ static int listen_all(const struct settings *s, struct listen_set *set)
     }
     if (!err && s->unix_socket[0])
         err = listen_unix(set, s->unix_socket, (unsigned)s->unix_socket_mode);
+    listen_settle(set);
     if (err)
         fprintf(stderr, "dflockd: %s\n", set->error);
     return err;
@@ -210,6 +247,9 @@ int main(int argc, char **argv)
     master_block_signals();
     signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error to report, not a death */
     prctl(PR_SET_DUMPABLE, 0); /* secrets pass through our memory */
+    status = inherit(&listeners);
+    if (status != EXITCODE_OK)
+        return status;
     if (decide_connections(&settings, &args.max_connections) != 0)
         return EXITCODE_FAIL;
     /* The memfd stays open: by it root can save the table, for --fsck. */

@@ -1,7 +1,7 @@
 # src/supervisor - the master: accepts, keeps, restarts; never parses a byte.
 
 noinst_LIBRARIES += src/supervisor/libsupervisor.a
-src_supervisor_libsupervisor_a_CPPFLAGS = $(AM_CPPFLAGS) $(CRYPTO_CFLAGS)
+src_supervisor_libsupervisor_a_CPPFLAGS = $(AM_CPPFLAGS) $(CRYPTO_CFLAGS) $(SYSTEMD_CFLAGS)
 src_supervisor_libsupervisor_a_SOURCES = \
 	src/supervisor/accept.c \
 	src/supervisor/bury.c \
@@ -12,5 +12,8 @@ src_supervisor_libsupervisor_a_SOURCES = \
 	src/supervisor/master.c \
 	src/supervisor/master.h \
 	src/supervisor/master_state.h \
+	src/supervisor/notify.c \
+	src/supervisor/notify.h \
 	src/supervisor/policy.c \
-	src/supervisor/policy.h
+	src/supervisor/policy.h \
+	src/supervisor/tell.c

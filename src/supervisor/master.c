@@ -145,6 +145,7 @@ static void begin_drain(struct master *m, const char *signal_name)
     __atomic_store_n(&m->r->draining, 1, __ATOMIC_SEQ_CST);
     for (uint32_t i = 0; i < m->nworkers; i++)
         bell_ring(m->r, i);
+    tell_drain(m);
     /* Last: who reads this finds it to be so. */
     log_info("draining: no new connections, no new locks; a second signal ends it at once",
              log_str("signal", signal_name), log_uint("connections", m->keeper.open),
@@ -210,6 +211,7 @@ static void tick(struct master *m)
     watchdog(m, m->next_tick ? late : 0);
     keeper_reap_all(&m->keeper);
     accept_returned(m);
+    tell_tick(m);
     m->next_tick = m->now + TICK_NS;
 }
 
@@ -350,5 +352,6 @@ int master_run(const struct master_args *args)
         child_happens(m, &m->child[i], CHILD_DUE);
     }
     accept_start(m);
+    tell_ready(m);
     return loop(m);
 }

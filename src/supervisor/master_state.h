@@ -32,6 +32,12 @@ struct master {
     int spare; /* a descriptor in reserve: see accept.c */
     int status;
     uint64_t deaths[DEATH_KINDS];
+    struct {
+        uint64_t watchdog; /* ns between two signs of life; 0 = nobody waits for them */
+        uint64_t alive;    /* when the next one is due */
+        uint64_t next;     /* when anything else may be said */
+        char status[128];  /* said last */
+    } told;                /* tell.c: to the service manager */
 };
 
 /* accept.c */
@@ -41,6 +47,11 @@ void accept_ready(struct master *m, const struct listener *l);
 void accept_turn(struct master *m); /* what was put off */
 void accept_returned(struct master *m); /* what workers had no room for; each tick */
 void accept_resend(struct master *m, uint32_t worker); /* its successor adopts them: forget them */
+
+/* tell.c */
+void tell_ready(struct master *m); /* connections are accepted */
+void tell_drain(struct master *m);
+void tell_tick(struct master *m);
 
 /* bury.c */
 void bury_dead(struct master *m); /* reaps, repairs, decides when the next one starts */

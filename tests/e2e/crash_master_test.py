@@ -26,7 +26,7 @@ FIRST = {
 }
 # No worker ever sends a socket to the master: the place guards against one that does. The other two are
 # passed only when workers are replaced or their connections orphaned.
-NEVER = {"MASTER_STRAY", "MASTER_KILL_DEAF", "KEEPER_SHUTDOWN"}
+NEVER = {"NOTIFY_BARRIER", "MASTER_STRAY", "MASTER_KILL_DEAF", "KEEPER_SHUTDOWN"}
 
 
 def members(session):
