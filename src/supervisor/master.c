@@ -158,9 +158,9 @@ static void begin_drain(struct master *m, const char *signal_name)
 
 static void begin_stop(struct master *m, const char *why)
 {
-    log_info("stopping", log_str("why", why), log_uint("connections", m->keeper.open));
     m->stage = STAGE_STOPPING;
     __atomic_store_n(&m->r->stopping, STOPPING_END, __ATOMIC_SEQ_CST);
+    log_info("stopping", log_str("why", why), log_uint("connections", m->keeper.open));
     for (uint32_t i = 0; i < m->nworkers; i++)
         child_happens(m, &m->child[i], CHILD_STOP);
 }

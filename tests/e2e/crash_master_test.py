@@ -61,7 +61,7 @@ def trouble(server, row, over, troubled):
             if row.name in ("CHILD_KILL", "CHILD_KILL_ADOPTED") and pids:
                 os.kill(pids[0], signal.SIGSTOP)
                 over.wait(1)
-            elif pids:
+            elif len(pids) > 1:  # or nobody would be left to keep the table
                 os.kill(pids[-1], signal.SIGKILL)
                 os.kill(server.pid, signal.SIGHUP)
         except OSError:
