@@ -273,13 +273,15 @@ int main(int argc, char **argv)
     static struct listen_set listeners;
     static struct legacy legacy;
     static struct rundir run_dir;
+    struct config_sources sources = {.argc = argc, .argv = argv, .envp = environ,
+                                      .default_file = CONFIG_DEFAULT_FILE};
     struct master_args args = {.settings = &settings, .listeners = &listeners, .run = worker_run,
                                .run_dir = run_dir.path};
     int status;
 
     open_standard();
     point_init(getenv("CRASH_POINTS_FILE"));
-    config_load(&settings, argc, argv, environ, &report);
+    config_load(&settings, &sources, &report);
     wipe_environment();
     status = config_act(&settings, &report, stdout, stderr);
     if (status != CONFIG_SERVE)
