@@ -12,7 +12,7 @@ MARKS = ("[not yet]", "[review]")
 
 
 def read_rules(path, wrong):
-    """{number: text}; numbers of a letter must go up by one."""
+    """{number: text}; numbers of a letter must go up."""
     rules, last = {}, {}
     with open(path, encoding="utf-8") as f:
         for number, line in enumerate(f, 1):
