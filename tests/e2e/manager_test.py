@@ -234,7 +234,8 @@ def next_life(manager, args):
 
 def end(server):
     server.kill(signal.SIGKILL)
-    server.exited()
+    server.proc.wait(20)
+    server.destroy()  # its workers, who hold the listeners no more
 
 
 @test("its own addresses are kept by the manager: the next one serves who has come meanwhile",

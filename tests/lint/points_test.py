@@ -35,6 +35,7 @@ EXEMPT = {
     ("supervisor/notify.c", "sd_notify_barrier"): "likewise",
     ("supervisor/notify.c", "sd_pid_notify_with_fds"): "likewise",
     ("shm/region.c", None): "start-up",
+    ("supervisor/rundir.c", None): "start-up",
 }
 
 
