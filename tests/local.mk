@@ -51,6 +51,7 @@ include tests/supervisor/local.mk
 
 # tests/e2e
 e2e_modules = \
+	tests/e2e/activate.py \
 	tests/e2e/harness.py \
 	tests/e2e/load.py \
 	tests/e2e/points.py
@@ -63,6 +64,8 @@ e2e_tests = \
 	tests/e2e/crash_reload_test.py \
 	tests/e2e/crash_unix_test.py \
 	tests/e2e/crash_workers_test.py \
+	tests/e2e/manager_test.py \
+	tests/e2e/master_death_test.py \
 	tests/e2e/protocol_admin_test.py \
 	tests/e2e/protocol_auth_test.py \
 	tests/e2e/protocol_commands_test.py \

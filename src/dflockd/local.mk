@@ -10,4 +10,5 @@ src_dflockd_dflockd_LDADD = \
 	src/supervisor/libsupervisor.a \
 	src/config/libconfig.a \
 	$(LINK_WORKER) \
-	$(INIH_LIBS)
+	$(INIH_LIBS) \
+	$(SYSTEMD_LIBS)

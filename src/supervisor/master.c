@@ -10,6 +10,8 @@
 #include "config/exitcode.h"
 #include "net/pass.h"
 #include "shm/bell.h"
+#include "shm/caps.h"
+#include "supervisor/apply.h"
 #include "supervisor/master_state.h"
 #include "supervisor/policy.h"
 
@@ -54,8 +56,7 @@ static void start_child(struct master *m, struct child *c)
 
     c->told = m->reload.generation;
     __atomic_store_n(&region_worker(m->r, c->slot)->configured, c->told, __ATOMIC_RELEASE);
-    err = child_spawn(c, m->r, m->settings, m->keeper.fd, m->args->run);
-
+    err = child_spawn(c, &m->birth, m->keeper.fd);
     if (err) {
         log_error("worker cannot be started, will try again", log_uint("worker", c->slot),
                   log_err("error", err));
@@ -75,9 +76,7 @@ static void dismiss(struct master *m, struct child *c)
         SYS(MASTER_DISMISS, close(c->channel));
     c->channel = -1;
     c->state = CHILD_DISMISSED;
-    c->due = m->now + DISMISS_NS;
-    if (m->stage == STAGE_STOPPING)
-        m->deadline = c->due;
+    m->deadline = m->now + DISMISS_NS;
 }
 
 /* It ends of its own accord, between two requests; one that does not read this is silent soon. */
@@ -87,7 +86,7 @@ static void ask_to_leave(struct master *m, struct child *c)
     int err = pass_send(c->channel, &msg, offsetof(struct channel_message, slot), -1);
 
     if (err)
-        SYS(MASTER_KILL_DEAF, kill(c->pid, SIGKILL));
+        child_kill(c);
     c->state = CHILD_LEAVING;
     c->due = m->now + LEAVE_NS;
 }
@@ -99,7 +98,7 @@ static void child_happens(struct master *m, struct child *c, enum child_event ev
         start_child(m, c);
         break;
     case ACT_KILL:
-        SYS(MASTER_KILL, kill(c->pid, SIGKILL));
+        child_kill(c);
         if (c->state == CHILD_SERVING || c->state == CHILD_LEAVING)
             c->state = CHILD_DYING;
         break;
@@ -119,26 +118,17 @@ static void child_happens(struct master *m, struct child *c, enum child_event ev
 
 void master_start_worker(struct master *m, uint32_t slot)
 {
-    struct child *c = &m->child[slot];
-
-    if (c->state != CHILD_NONE)
-        return;
-    /* Since its last worker left, somebody may have found it silent. */
-    __atomic_store_n(&region_worker(m->r, slot)->beat, m->now, __ATOMIC_RELAXED);
-    __atomic_store_n(&m->r->down_since[slot], 0, __ATOMIC_RELEASE);
-    c->slot = slot;
-    c->channel = -1;
-    child_happens(m, c, CHILD_DUE);
+    child_happens(m, &m->child[slot], CHILD_DUE);
 }
 
-void master_dismiss(struct master *m, uint32_t slot)
-{
-    child_happens(m, &m->child[slot], CHILD_STOP);
-}
-
-void master_replace(struct master *m, uint32_t slot)
+void master_kill(struct master *m, uint32_t slot)
 {
     child_happens(m, &m->child[slot], CHILD_SILENT);
+}
+
+void master_replace(struct master *m, uint32_t worker)
+{
+    child_happens(m, &m->child[worker], CHILD_REPLACE);
 }
 
 static void read_channel(struct master *m, struct child *c)
@@ -178,6 +168,7 @@ static void begin_drain(struct master *m, const char *signal_name)
     __atomic_store_n(&m->r->draining, 1, __ATOMIC_SEQ_CST);
     for (uint32_t i = 0; i < m->nslots; i++)
         bell_ring(m->r, i);
+    tell_drain(m);
     /* Last: who reads this finds it to be so. */
     log_info("draining: no new connections, no new locks; a second signal ends it at once",
              log_str("signal", signal_name), log_uint("connections", m->keeper.open),
@@ -186,9 +177,9 @@ static void begin_drain(struct master *m, const char *signal_name)
 
 static void begin_stop(struct master *m, const char *why)
 {
-    log_info("stopping", log_str("why", why), log_uint("connections", m->keeper.open));
     m->stage = STAGE_STOPPING;
     __atomic_store_n(&m->r->stopping, STOPPING_END, __ATOMIC_SEQ_CST);
+    log_info("stopping", log_str("why", why), log_uint("connections", m->keeper.open));
     for (uint32_t i = 0; i < m->nslots; i++)
         child_happens(m, &m->child[i], CHILD_STOP);
 }
@@ -244,6 +235,7 @@ static void tick(struct master *m)
     keeper_reap_all(&m->keeper);
     for (uint32_t slot = 1; slot <= m->r->max_conns; slot++)
         accept_returned(m, slot);
+    tell_tick(m);
     m->next_tick = m->now + TICK_NS;
 }
 
@@ -262,8 +254,6 @@ static void turn(struct master *m)
 
         if (c->state == CHILD_WAITING && m->now >= c->due && m->stage != STAGE_STOPPING)
             child_happens(m, c, CHILD_DUE);
-        else if (c->state == CHILD_DISMISSED && m->now >= c->due && m->stage != STAGE_STOPPING)
-            child_happens(m, c, CHILD_STOP);
     }
     reload_turn(m);
     if (m->stage != STAGE_STOPPING)
@@ -296,12 +286,24 @@ static int sleep_ms(const struct master *m)
     return next > m->now ? (int)((next - m->now + NS_PER_MS - 1) / NS_PER_MS) : 0;
 }
 
+/* The worker whose pidfd is readable, if that is what the source is. */
+static struct child *adopted(struct master *m, const void *source)
+{
+    for (uint32_t i = 0; i < WORKER_MAX; i++)
+        if (source == &m->child[i].pidfd && m->child[i].pidfd)
+            return &m->child[i];
+    return NULL;
+}
+
 static void handle(struct master *m, void *source)
 {
+    struct child *dead = adopted(m, source);
     struct child *c = source;
 
     if (source == &m->sigfd)
         read_signals(m);
+    else if (dead)
+        bury_adopted(m, dead);
     else if (c >= m->child && c < m->child + WORKER_MAX)
         read_channel(m, c);
     else if (m->stage == STAGE_SERVING)
@@ -375,6 +377,9 @@ int master_run(const struct master_args *args)
     m->args = args;
     m->settings = args->settings;
     m->r = args->region;
+    m->birth = (struct birth){.region = args->region, .region_fd = args->region_fd,
+                              .settings = args->settings, .run_dir = args->run_dir,
+                              .run = args->run};
     m->now = clock_boottime_ns();
     m->next_tick = m->now + TICK_NS;
     m->status = EXITCODE_OK;
@@ -383,7 +388,19 @@ int master_run(const struct master_args *args)
         log_error("cannot start", log_err("error", err));
         return EXITCODE_FAIL;
     }
-    resize(m, (uint32_t)args->settings->workers);
+    for (uint32_t i = 0; i < WORKER_MAX; i++) {
+        m->child[i].slot = i;
+        m->child[i].channel = -1;
+    }
+    caps_limit(m->r, apply_max_locks(m));
+    m->nworkers = (uint32_t)args->settings->workers;
+    m->nslots = m->nworkers;
+    if (args->legacy)
+        inherit(m, args->legacy);
+    resize_start(m);
+    if (args->legacy)
+        reload_inherit(m);
     accept_start(m);
+    tell_ready(m);
     return loop(m);
 }

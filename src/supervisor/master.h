@@ -11,10 +11,14 @@
 #include "supervisor/child.h"
 
 struct config_sources;
+struct legacy;
 struct settings;
 
 struct master_args {
     struct region *region;
+    int region_fd;
+    const struct legacy *legacy; /* NULL: the region is new */
+    const char *run_dir;         /* "": none, and workers end with this master */
     const struct settings *settings;
     struct listen_set *listeners;
     const struct config_sources *sources; /* of the settings, for a reload */

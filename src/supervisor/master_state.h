@@ -17,6 +17,7 @@ enum stage { STAGE_SERVING, STAGE_DRAINING, STAGE_STOPPING };
 struct master {
     const struct master_args *args;
     const struct settings *settings;
+    struct birth birth;
     struct region *r;
     struct keeper keeper;
     struct child child[WORKER_MAX];
@@ -36,6 +37,12 @@ struct master {
     int spare; /* a descriptor in reserve: see accept.c */
     int status;
     uint64_t deaths[DEATH_KINDS];
+    struct {
+        uint64_t watchdog; /* ns between two signs of life; 0 = nobody waits for them */
+        uint64_t alive;    /* when the next one is due */
+        uint64_t next;     /* when anything else may be said */
+        char status[128];  /* said last */
+    } told;                /* tell.c: to the service manager */
 };
 
 /* accept.c */
@@ -46,18 +53,31 @@ void accept_turn(struct master *m); /* what was put off */
 void accept_returned(struct master *m, uint32_t slot); /* handed over again, if its worker gave it back */
 void accept_resend(struct master *m, uint32_t worker); /* its successor adopts them: forget them */
 
-/* master.c */
-void master_start_worker(struct master *m, uint32_t slot); /* unless there is one */
-void master_dismiss(struct master *m, uint32_t slot);
-void master_replace(struct master *m, uint32_t slot); /* kills it: its heir does better */
 
 /* resize.c */
 void resize(struct master *m, uint32_t nworkers);
 void resize_turn(struct master *m); /* surplus workers that have nothing left go */
-void resize_left(struct master *m, struct child *c); /* one has gone */
+void resize_start(struct master *m); /* once: the first workers */
+bool resize_left(struct master *m, struct child *c); /* one has gone; false: its heir is needed */
 void resize_tell(struct master *m); /* the region says how many there are */
+/* tell.c */
+void tell_ready(struct master *m); /* connections are accepted */
+void tell_drain(struct master *m);
+void tell_tick(struct master *m);
+void tell_reloading(struct master *m);
+void tell_reloaded(struct master *m, bool good, const char *what);
 
 /* bury.c */
 void bury_dead(struct master *m); /* reaps, repairs, decides when the next one starts */
+void bury_adopted(struct master *m, struct child *c); /* one that an earlier master started */
+void bury_unknown(struct master *m, struct child *c); /* one that was gone when this master came */
+
+/* master.c */
+void master_start_worker(struct master *m, uint32_t worker); /* unless there is one */
+void master_replace(struct master *m, uint32_t worker); /* it leaves, an heir takes over */
+void master_kill(struct master *m, uint32_t worker);    /* the same, when it does not answer */
+
+/* inherit.c */
+void inherit(struct master *m, const struct legacy *l);
 
 #endif

@@ -17,25 +17,36 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #define CHILD_NS (30 * NS_PER_SEC) /* a file system that does not answer */
 #define CONFIRM_NS (5 * NS_PER_SEC)
 
-void reload_began(struct master *m)
+static void log_result(const struct master *m, const char *result, const char *why)
 {
-    (void)m;
-    log_info("reload: reading the settings again");
+    log_audit("reload", log_str("result", result), log_str("why", why),
+              log_uint("generation", m->reload.generation));
 }
 
-void reload_ended(struct master *m, bool good, const char *result)
+static void refused(struct master *m, const char *why)
+{
+    log_result(m, "refused, the old settings stay", why);
+}
+
+/* All that was begun ends here, well or not. */
+static void ended(struct master *m, bool good, const char *why)
 {
     struct reload *r = &m->reload;
 
-    log_audit("reload", log_str("result", good ? "done" : "refused, the old settings stay"),
-              log_str("why", result), log_uint("generation", r->generation));
+    if (good)
+        log_result(m, "done", why);
+    else
+        refused(m, why);
+    tell_reloaded(m, good, why);
     if (r->fd > 0)
         SYS(RELOAD_CLOSE, close(r->fd));
     r->fd = 0;
@@ -44,6 +55,28 @@ void reload_ended(struct master *m, bool good, const char *result)
         r->again = false;
         reload_request(m);
     }
+}
+
+/* --- the file, between the child, the master and the workers */
+
+static int make_file(void)
+{
+    int fd = SYS(RELOAD_FILE, memfd_create("dflockd-settings", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+
+    return fd < 0 ? -errno : fd;
+}
+
+static void begin_spread(struct master *m)
+{
+    m->reload.spreading = true;
+    m->reload.due = m->now + CONFIRM_NS;
+}
+
+static bool publish(int fd, const struct settings *s)
+{
+    return SYS(RELOAD_FINAL, pwrite(fd, s, sizeof(*s), 0)) == (ssize_t)sizeof(*s) &&
+           SYS(RELOAD_SEAL, fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE |
+                                                       F_SEAL_SEAL)) == 0;
 }
 
 /* --- the child */
@@ -56,6 +89,7 @@ static int load_settings(struct master *m, int fd)
     int keep[] = {0, 1, 2, fd};
     sigset_t none;
 
+    SYS(RELOAD_TIED, prctl(PR_SET_PDEATHSIG, SIGKILL)); /* nobody would wait for it */
     /* It may hang for long: no socket may be kept open by that. */
     if (io_close_all_but(keep, 4) != 0)
         return EXITCODE_FAIL;
@@ -80,18 +114,21 @@ void reload_request(struct master *m)
     struct reload *r = &m->reload;
 
     if (m->stage != STAGE_SERVING) {
-        reload_ended(m, false, "the server is draining");
+        refused(m, "the server is draining");
         return;
     }
     if (r->child || r->spreading) {
         r->again = true;
         return;
     }
-    reload_began(m);
-    r->fd = SYS(RELOAD_FILE, memfd_create("dflockd-settings", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    log_info("reload: reading the settings again");
+    tell_reloading(m);
+    r->fd = make_file();
     if (r->fd < 0) {
+        int err = r->fd;
+
         r->fd = 0;
-        reload_ended(m, false, err_text(-errno));
+        ended(m, false, err_text(err));
         return;
     }
     r->child = SYS(RELOAD_FORK, fork());
@@ -99,7 +136,7 @@ void reload_request(struct master *m)
         _exit(load_settings(m, r->fd));
     if (r->child < 0) {
         r->child = 0;
-        reload_ended(m, false, err_text(-errno));
+        ended(m, false, err_text(-errno));
         return;
     }
     r->due = m->now + CHILD_NS;
@@ -144,16 +181,10 @@ static void spread(struct master *m)
             continue;
         log_warn("worker does not take the new settings, replacing it", log_uint("worker", i),
                  log_int("pid", c->pid));
-        master_replace(m, i);
+        master_kill(m, i);
     }
     if (all)
-        reload_ended(m, true, m->reload.result);
-}
-
-static bool seal(int fd)
-{
-    return SYS(RELOAD_SEAL, fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE |
-                                                       F_SEAL_SEAL)) == 0;
+        ended(m, true, m->reload.result);
 }
 
 /* What the child has read; with what cannot change now put back to what it was. */
@@ -164,22 +195,21 @@ static void take(struct master *m)
 
     if (!s || SYS(RELOAD_RESULT, pread(r->fd, s, sizeof(*s), 0)) != (ssize_t)sizeof(*s)) {
         free(s);
-        reload_ended(m, false, "out of memory");
+        ended(m, false, "out of memory");
         return;
     }
     apply_keep(m, s);
-    if (SYS(RELOAD_FINAL, pwrite(r->fd, s, sizeof(*s), 0)) != (ssize_t)sizeof(*s) || !seal(r->fd)) {
+    if (!publish(r->fd, s)) {
         free(s);
-        reload_ended(m, false, "out of memory");
+        ended(m, false, "out of memory");
         return;
     }
     apply(m, s, r->result, sizeof(r->result));
     free(r->own);
     r->own = s;
-    m->settings = s;
+    m->settings = m->birth.settings = s;
     r->generation++;
-    r->spreading = true;
-    r->due = m->now + CONFIRM_NS;
+    begin_spread(m);
     POINT(RELOAD_SPREAD);
     apply_workers(m);
     spread(m);
@@ -193,15 +223,37 @@ bool reload_child_died(struct master *m, const siginfo_t *si)
         return false;
     r->child = 0;
     if (m->stage != STAGE_SERVING)
-        reload_ended(m, false, "the server is draining");
+        ended(m, false, "the server is draining");
     else if (si->si_code == CLD_EXITED && si->si_status == EXITCODE_OK)
         take(m);
     else if (si->si_code == CLD_EXITED && si->si_status == EXITCODE_CONFIG)
-        reload_ended(m, false, "the errors were logged above");
+        ended(m, false, "the errors were logged above");
     else
-        reload_ended(m, false, m->now >= r->due ? "reading the files took too long"
+        ended(m, false, m->now >= r->due ? "reading the files took too long"
                                                 : "the process that read them failed");
     return true;
+}
+
+void reload_inherit(struct master *m)
+{
+    struct reload *r = &m->reload;
+
+    for (uint32_t i = 0; i < WORKER_MAX; i++) {
+        uint32_t has = __atomic_load_n(&region_worker(m->r, i)->configured, __ATOMIC_ACQUIRE);
+
+        if (m->child[i].state != CHILD_NONE && has >= r->generation)
+            r->generation = has + 1;
+    }
+    r->fd = make_file();
+    snprintf(r->result, sizeof(r->result), "workers that were taken over have the settings, too");
+    if (r->fd > 0 && publish(r->fd, m->settings)) {
+        begin_spread(m);
+        return;
+    }
+    log_error("workers that were taken over keep their settings: no memory for the new ones");
+    if (r->fd > 0)
+        SYS(RELOAD_USELESS, close(r->fd));
+    r->fd = 0;
 }
 
 void reload_turn(struct master *m)

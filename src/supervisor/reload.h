@@ -36,12 +36,7 @@ bool reload_child_died(struct master *m, const siginfo_t *si);
 void reload_turn(struct master *m); /* deadlines, confirmations */
 void reload_stop(struct master *m); /* the server is ending: what is being read is not needed */
 bool reload_busy(const struct master *m); /* it wants its turn soon */
-
-/*
- * What begins and how it ended, for whoever must be told (the service manager): in between come the
- * old settings or the new ones, but never a mixture.
- */
-void reload_began(struct master *m);
-void reload_ended(struct master *m, bool good, const char *result);
+/* A new master, before it starts workers: those that it took over get its settings. */
+void reload_inherit(struct master *m);
 
 #endif

@@ -13,7 +13,7 @@ from points import AFTER, BEFORE, MASTER, ROWS, WORKER, CrashServer
 PASSES = (2,) if BRIEF else (1, 2, 3)
 SCRIPTS = ["pairs", "two_phase", "semaphores", "churn", "half_closes", "bytewise", "timeouts"]
 NUMBERS = (4, 1, 3, 2)
-READER = ("RELOAD_SIGNALS", "RELOAD_WRITE")  # of the process that reads the settings
+READER = ("RELOAD_TIED", "RELOAD_SIGNALS", "RELOAD_WRITE")  # of the process that reads the settings
 
 
 class Site(CrashServer):
