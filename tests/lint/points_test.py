@@ -35,7 +35,11 @@ EXEMPT = {
     ("supervisor/notify.c", "sd_notify_barrier"): "likewise",
     ("supervisor/notify.c", "sd_pid_notify_with_fds"): "likewise",
     ("shm/region.c", None): "start-up",
+    ("shm/dumpfile.c", "load"): "start-up",
     ("supervisor/rundir.c", None): "start-up",
+    ("supervisor/bequest.c", "descriptor"): "start-up",
+    ("supervisor/bequest.c", "bequest_read"): "start-up",
+    ("supervisor/upgrade.c", "relaunch_note"): "start-up",
 }
 
 

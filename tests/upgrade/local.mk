@@ -8,7 +8,8 @@ check_DATA += \
 	tests/upgrade/dflockd \
 	tests/upgrade/relay
 tests_upgrade_dflockd_CPPFLAGS = \
-	$(AM_CPPFLAGS) $(CRYPTO_CFLAGS) $(JANSSON_CFLAGS) -DREGION_LAYOUT_TEST
+	$(AM_CPPFLAGS) $(CRYPTO_CFLAGS) $(INIH_CFLAGS) $(JANSSON_CFLAGS) $(SYSTEMD_CFLAGS) \
+	-DREGION_LAYOUT_TEST
 tests_upgrade_dflockd_SOURCES = \
 	$(src_base_libbase_a_SOURCES) \
 	$(src_core_libcore_a_SOURCES) \
@@ -19,7 +20,7 @@ tests_upgrade_dflockd_SOURCES = \
 	$(src_worker_libworker_a_SOURCES) \
 	$(src_supervisor_libsupervisor_a_SOURCES) \
 	$(src_dflockd_dflockd_SOURCES)
-tests_upgrade_dflockd_LDADD = $(CRYPTO_LIBS) $(JANSSON_LIBS)
+tests_upgrade_dflockd_LDADD = $(CRYPTO_LIBS) $(INIH_LIBS) $(JANSSON_LIBS) $(SYSTEMD_LIBS)
 tests_upgrade_relay_CPPFLAGS = $(AM_CPPFLAGS) $(CRYPTO_CFLAGS) -DREGION_LAYOUT_TEST
 tests_upgrade_relay_SOURCES = \
 	$(src_base_libbase_a_SOURCES) \
