@@ -37,8 +37,9 @@ OWNERS = [
     ("kernel randomness", r"\bgetrandom\b|\bgetentropy\b|/dev/u?random", {"base/random.c"}, "*"),
     ("jansson", r"\bjansson\.h\b|\bjson_[a-z]+\w*\s*\(", {"worker/report.c"}, "*"),
     # dump.c: only the version that --version prints.
-    ("libcrypto", r"#include <openssl/", {"config/secret.c", "config/dump.c"}, "*"),
-    ("cryptography", r"\b(?:EVP|CRYPTO|SSL)_\w+", {"config/secret.c"}, "*"),
+    ("libcrypto", r"#include <openssl/", {"config/secret.c", "config/dump.c", "shm/dumpfile.c"},
+     "*"),
+    ("cryptography", r"\b(?:EVP|CRYPTO|SSL)_\w+", {"config/secret.c", "shm/dumpfile.c"}, "*"),
     ("passing descriptors", r"\bSCM_RIGHTS\b", {"net/pass.c"}, "*"),
     ("reading and writing connections", r"(?<![\w>.])(?:recv|send)\s*\(", {"net/stream.c"}, "*"),
     ("fork", r"(?<!\w)(?:fork|vfork|clone3?)\s*\(", {"supervisor/child.c"}, "*"),
