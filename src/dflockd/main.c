@@ -9,6 +9,7 @@
 #include "config/dump.h"
 #include "config/exitcode.h"
 #include "config/load.h"
+#include "dflockd/checkregion.h"
 #include "dflockd/fsck.h"
 #include "dflockd/origin.h"
 #include "net/listen.h"
@@ -215,6 +216,8 @@ int main(int argc, char **argv)
         return status;
     if (settings.fsck[0])
         return fsck_run(settings.fsck, stdout, stderr);
+    if (settings.check_region[0])
+        return checkregion_run(settings.check_region, stdout, stderr);
     log_init(settings.log_format, settings.log_level);
     log_set_process("master");
     for (unsigned i = 0; i < report.warnings.count && i < REPORT_KEPT; i++)
