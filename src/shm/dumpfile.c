@@ -171,41 +171,52 @@ int dumpfile_end(struct dump_out *o)
 
 /* Reading ------------------------------------------------------------------------------------- */
 
-static int load(struct dump_in *in, int fd)
+static int read_at(int fd, unsigned char *to, size_t n, size_t at)
 {
-    struct stat st;
-
-    if (fstat(fd, &st) < 0)
-        return -errno;
-    if (!S_ISREG(st.st_mode) || st.st_size < HEAD_BYTES)
-        return -EINVAL;
-    in->size = (size_t)st.st_size;
-    in->data = malloc(in->size);
-    if (!in->data)
-        return -ENOMEM;
-    for (size_t at = 0; at < in->size;) {
-        ssize_t got = pread(fd, in->data + at, in->size - at, (off_t)at);
+    while (n > 0) {
+        ssize_t got = pread(fd, to, n, (off_t)at);
 
         if (got < 0 && errno != EINTR)
             return -errno;
         if (got == 0)
             return ERR_CORRUPT; /* it shrank meanwhile */
+        to += got > 0 ? got : 0;
         at += got > 0 ? (size_t)got : 0;
+        n -= got > 0 ? (size_t)got : 0;
     }
     return 0;
 }
 
-static int check(const struct dump_in *in)
+/* Before anything that may be large is read. */
+static int check_head(int fd, size_t *size)
 {
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    uint64_t version = get_number(in->data + 8, 4);
+    unsigned char head[HEAD_BYTES];
+    struct stat st;
+    uint64_t version;
+    int err;
 
-    if (memcmp(in->data, DUMP_MAGIC, 8) != 0)
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if (!S_ISREG(st.st_mode))
+        return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+    if (st.st_size < HEAD_BYTES)
         return -EINVAL;
+    err = read_at(fd, head, sizeof(head), 0);
+    if (err)
+        return err;
+    if (memcmp(head, DUMP_MAGIC, 8) != 0)
+        return -EINVAL;
+    version = get_number(head + 8, 4);
     if (version < DUMP_VERSION_OLDEST || version > DUMP_VERSION)
         return ERR_VERSION;
-    if (in->size < HEAD_BYTES + TAIL_BYTES)
-        return ERR_CORRUPT;
+    *size = (size_t)st.st_size;
+    return *size < HEAD_BYTES + TAIL_BYTES ? ERR_CORRUPT : 0;
+}
+
+static int check_digest(const struct dump_in *in)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+
     if (EVP_Digest(in->data, in->size - DIGEST_BYTES, digest, NULL, EVP_sha256(), NULL) != 1)
         return ERR_CRYPTO;
     return memcmp(digest, in->data + in->size - DIGEST_BYTES, DIGEST_BYTES) == 0 ? 0 : ERR_CORRUPT;
@@ -216,9 +227,13 @@ int dumpfile_load(struct dump_in *in, int fd)
     int err;
 
     memset(in, 0, sizeof(*in));
-    err = load(in, fd);
+    err = check_head(fd, &in->size);
+    if (err)
+        return err;
+    in->data = malloc(in->size);
+    err = in->data ? read_at(fd, in->data, in->size, 0) : -ENOMEM;
     if (!err)
-        err = check(in);
+        err = check_digest(in);
     if (err)
         dumpfile_unload(in);
     in->at = HEAD_BYTES;

@@ -271,10 +271,14 @@ struct region *region_adopt(int fd, int *err)
 int region_look(int fd, uint32_t *dump_version)
 {
     static struct region head;
+    char boot_id[sizeof(head.boot_id)];
     int err = read_head(fd, &head);
 
     *dump_version = err == -ENOEXEC ? head.dump_version : 0;
-    return err;
+    if (err)
+        return err;
+    read_boot_id(boot_id, sizeof(boot_id));
+    return memcmp(boot_id, head.boot_id, sizeof(boot_id)) == 0 ? 0 : ERR_STALE;
 }
 
 void region_inherit(struct region *r, uint64_t created)

@@ -184,8 +184,9 @@ struct region *region_load(int fd, int *err);
 const char *region_error_text(int err); /* of either, for a person */
 
 /*
- * Whether the file is a region that this program could share (0), or why not, as region_load() says.
- * With -ENOEXEC *dump_version is what its own program can write, 0 = nothing known.
+ * Whether the file is a region that this program could share (0), or why not: as region_load() says,
+ * or ERR_STALE (of an earlier boot). With -ENOEXEC *dump_version is what the region's own program
+ * writes, if it is one that knows of dumps.
  */
 int region_look(int fd, uint32_t *dump_version);
 

@@ -38,6 +38,7 @@ struct child {
     uint32_t told;       /* the last generation of settings that it was sent, or born with */
     int docs[HERITAGE_DOCS];
     int rendezvous; /* 0 = none */
+    bool old; /* it runs the program that this one has replaced */
 };
 
 /* What the table says; pure. */

@@ -8,6 +8,8 @@ src_supervisor_libsupervisor_a_SOURCES = \
 	src/supervisor/adopt.h \
 	src/supervisor/apply.c \
 	src/supervisor/apply.h \
+	src/supervisor/bequest.c \
+	src/supervisor/bequest.h \
 	src/supervisor/bury.c \
 	src/supervisor/child.c \
 	src/supervisor/child.h \
@@ -27,4 +29,6 @@ src_supervisor_libsupervisor_a_SOURCES = \
 	src/supervisor/resize.c \
 	src/supervisor/rundir.c \
 	src/supervisor/rundir.h \
-	src/supervisor/tell.c
+	src/supervisor/tell.c \
+	src/supervisor/upgrade.c \
+	src/supervisor/upgrade.h

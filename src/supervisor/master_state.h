@@ -11,8 +11,14 @@
 #include "supervisor/master.h"
 #include "supervisor/policy.h"
 #include "supervisor/reload.h"
+#include "supervisor/upgrade.h"
 
-enum stage { STAGE_SERVING, STAGE_DRAINING, STAGE_STOPPING };
+enum stage {
+    STAGE_SERVING,
+    STAGE_QUIET, /* the workers leave or have left, for an upgrade; connections stay */
+    STAGE_DRAINING,
+    STAGE_STOPPING,
+};
 
 struct master {
     const struct master_args *args;
@@ -26,6 +32,10 @@ struct master {
     uint64_t left;     /* slots whose worker has gone for good and has buffers in use still */
     struct reload reload;
     enum stage stage;
+    enum stopping stopping; /* the master's copy of the region's word */
+    struct upgrade upgrade;
+    bool replacing; /* old workers are being replaced, one after another */
+    bool quit;      /* a signal to end came while it was quiet */
     uint64_t now;
     uint64_t deadline;  /* of the drain, or of stopping */
     uint64_t next_tick;
@@ -63,6 +73,7 @@ void resize_tell(struct master *m); /* the region says how many there are */
 /* tell.c */
 void tell_ready(struct master *m); /* connections are accepted */
 void tell_drain(struct master *m);
+void tell_stop(struct master *m); /* for a restart: what is stored stays */
 void tell_tick(struct master *m);
 void tell_reloading(struct master *m);
 void tell_reloaded(struct master *m, bool good, const char *what);
@@ -74,6 +85,9 @@ void bury_unknown(struct master *m, struct child *c); /* one that was gone when 
 
 /* master.c */
 void master_start_worker(struct master *m, uint32_t worker); /* unless there is one */
+void master_quiesce(struct master *m); /* all workers leave, nobody takes over */
+bool master_is_quiet(const struct master *m);
+void master_serve_again(struct master *m);
 void master_replace(struct master *m, uint32_t worker); /* it leaves, an heir takes over */
 void master_kill(struct master *m, uint32_t worker);    /* the same, when it does not answer */
 

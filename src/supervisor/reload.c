@@ -114,7 +114,7 @@ void reload_request(struct master *m)
     struct reload *r = &m->reload;
 
     if (m->stage != STAGE_SERVING) {
-        refused(m, "the server is draining");
+        refused(m, m->stage == STAGE_QUIET ? "an upgrade is under way" : "the server is draining");
         return;
     }
     if (r->child || r->spreading) {
@@ -223,7 +223,7 @@ bool reload_child_died(struct master *m, const siginfo_t *si)
         return false;
     r->child = 0;
     if (m->stage != STAGE_SERVING)
-        ended(m, false, "the server is draining");
+        ended(m, false, "the server is draining, or being upgraded");
     else if (si->si_code == CLD_EXITED && si->si_status == EXITCODE_OK)
         take(m);
     else if (si->si_code == CLD_EXITED && si->si_status == EXITCODE_CONFIG)

@@ -37,6 +37,8 @@ NEVER = {"MASTER_STRAY", "NOTIFY_BARRIER", "PASS_STRAY", "PASS_PARTLY", "KEEPER_
          # settings; when that hangs.
          "KEEPER_MOVED", "RELOAD_TIED", "RELOAD_SIGNALS", "RELOAD_WRITE", "RELOAD_KILL",
          "RELOAD_ABANDON", "RELOAD_USELESS"}
+# Of an upgrade and a restart: see upgrade_test.py.
+UPGRADE = ("UPGRADE_", "BEQUEST_", "SAVE_")
 HOLD = 600  # seconds of lease
 
 
@@ -203,7 +205,8 @@ def place_test(row):
 
 
 for row in ROWS:
-    if row.who in ("MASTER", "START", "BOTH") and row.name not in NEVER:
+    if row.who in ("MASTER", "START", "BOTH") and row.name not in NEVER and \
+            not row.name.startswith(UPGRADE):
         where = "before, after" if len(row.sides) == 2 else "at"
         function = place_test(row)
         function.__name__ = row.name

@@ -18,7 +18,8 @@ class Site(Server):
         self.dir = temp_dir()
         self.conf = f"{self.dir}/conf"
         self.write(**(settings or {}))
-        self.expected = int((settings or {}).get("workers", 1))
+        self.expected = int((settings or {}).get("workers", 0)) or len(
+            os.sched_getaffinity(0))
         super().__init__(["--config", self.conf, *args], **dict(dict(workers=0), **options))
 
     def start(self, timeout=10.0):

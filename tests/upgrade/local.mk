@@ -3,12 +3,15 @@
 
 EXTRA_PROGRAMS += \
 	tests/upgrade/dflockd \
-	tests/upgrade/relay
+	tests/upgrade/relay \
+	tests/upgrade/take
 check_DATA += \
 	tests/upgrade/dflockd \
-	tests/upgrade/relay
+	tests/upgrade/relay \
+	tests/upgrade/take
 tests_upgrade_dflockd_CPPFLAGS = \
-	$(AM_CPPFLAGS) $(CRYPTO_CFLAGS) $(JANSSON_CFLAGS) -DREGION_LAYOUT_TEST
+	$(AM_CPPFLAGS) $(CRYPTO_CFLAGS) $(INIH_CFLAGS) $(JANSSON_CFLAGS) $(SYSTEMD_CFLAGS) \
+	-DREGION_LAYOUT_TEST
 tests_upgrade_dflockd_SOURCES = \
 	$(src_base_libbase_a_SOURCES) \
 	$(src_core_libcore_a_SOURCES) \
@@ -27,3 +30,4 @@ tests_upgrade_relay_SOURCES = \
 	$(src_shm_libshm_a_SOURCES) \
 	tests/upgrade/relay.c
 tests_upgrade_relay_LDADD = $(CRYPTO_LIBS)
+tests_upgrade_take_LDADD = $(LINK_SHM)
