@@ -118,7 +118,7 @@ def all_states():
         check_eq(server.client().req("ping"), "error_auth", "the secret is asked for")
         after = json_of(holder.req("stats", "", ""))
         check_eq(after["connections"], before["connections"] + 1, "connections, with the stranger's")
-        check_eq([x["key"] for x in after["locks"]], [x["key"] for x in before["locks"]], "keys")
+        check_eq({x["key"] for x in after["locks"]}, {x["key"] for x in before["locks"]}, "keys")
         half.send("0\n")
         check_eq(half.req("r", "other", token_of(half.line())), "ok", "what was half sent")
         check_eq(holder.req("n", "key", token), "ok 50", "a renew, of the default lease")
