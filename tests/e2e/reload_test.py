@@ -54,6 +54,11 @@ class Site(Server):
         check(f'result={result}' in line or (result == "refused" and "refused" in line), line)
         return "\n".join(self.log[since:])
 
+    def readers(self):
+        """Processes that read the settings."""
+        with open(f"/proc/{self.pid}/task/{self.pid}/children") as f:
+            return {int(x) for x in f.read().split()} - set(self.worker_pids())
+
     def everywhere(self, **options):
         """Clients until each worker has at least one: connections go to the least loaded."""
         return [self.client(**options) for _ in range(2 * len(self.worker_pids()))]
@@ -388,7 +393,7 @@ def reader_killed():
         os.mkfifo(f"{server.dir}/slow")
         server.write(auth_token_file=f"{server.dir}/slow")
         since = server.ask_reload()
-        reader = eventually(lambda: set(server.worker_pids()) - workers, 10, "the reader").pop()
+        reader = eventually(server.readers, 10, "the reader").pop()
         os.kill(reader, signal.SIGKILL)
         server.wait_log("refused.*failed", 10, since)
         token_of(server.client().req("l", "k", "0 100"))
@@ -400,12 +405,11 @@ def reader_killed():
 @test("reading that hangs for half a minute is given up", rules=["C48"], deadline=90)
 def reader_hangs():
     with Site(settings=dict(max_lease_ttl=100), expect_log=["refused"]) as server:
-        workers = server.worker_pids()
         os.mkfifo(f"{server.dir}/slow")
         server.write(auth_token_file=f"{server.dir}/slow")
         since = server.ask_reload()
         server.wait_log("refused.*took too long", 80, since)
-        eventually(lambda: server.worker_pids() == workers, 10, "the reader is gone")
+        check_eq(server.readers(), set(), "who reads")
         server.reload(max_lease_ttl=50)
         check_eq(server.client().req("l", "k", "0 100"), "error", "the next one")
 
@@ -462,6 +466,32 @@ def killed_workers():
             check_eq(c.req("l", "k", "0 50001"), "error", "the last settings")
         # Its own leases are shorter.
         load.stop()
+
+
+@test("the master is killed during reloads: the next one's settings are everybody's",
+      rules=["C47", "C46"], deadline=120)
+def killed_master():
+    with Site(settings=dict(workers=4, max_lease_ttl=100), expect_log=["worker died"]) as server:
+        clients = [server.client() for _ in range(16)]
+        tokens = [token_of(c.req("l", f"k{i}", "0 100")) for i, c in enumerate(clients)]
+        for n in range(4 if BRIEF else 12):
+            server.write(workers=(2, 4, 1, 3)[n % 4], max_lease_ttl=100 + n)
+            server.ask_reload()
+            threading.Event().wait(0.001 * (n % 6))  # anywhere in it
+            server.master_dies()
+            since = server.mark()
+            server.expected = (2, 4, 1, 3)[n % 4]
+            server.start_again()
+            server.wait_log("reload .*result=done.*taken over", 20, since)
+            eventually(lambda: len(server.worker_pids()) == server.expected, 20, "the workers")
+            left = [i for i, c in enumerate(clients) if not c.is_closed()]
+            for i in left:
+                check_eq(clients[i].req("l", "other", f"0 {101 + n}"), "error", "above the maximum")
+                check_eq(clients[i].req("n", f"k{i}", f"{tokens[i]} 100"), "ok 100", "a renew")
+            # What was between two workers may be lost; its slots are kept.
+            for i in set(range(16)) - set(left):
+                clients[i] = server.client()
+                check_eq(clients[i].req("n", f"k{i}", f"{tokens[i]} 100"), "ok 100", "a renew")
 
 
 @test("a reload during a drain is refused, and the log says so", rules=["C48"])
