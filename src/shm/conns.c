@@ -146,7 +146,7 @@ static bool has_its_buffer(struct region *r, const struct conn *c)
         return c->phase == PHASE_DROP ||
                (c->in_tail == c->in_head && c->out_tail == c->out_head && !c->bigbuf);
     return c->iobuf <= r->niobuf_chunks * IOBUF_CHUNK &&
-           /* Any worker's: a connection that was handed over may not have one of its own yet. */
+           /* Any worker's: one that was handed over keeps what it has until both rings are empty. */
            __atomic_load_n(&chunk_owner(r)[(c->iobuf - 1) / IOBUF_CHUNK], __ATOMIC_RELAXED) != 0;
 }
 
@@ -213,20 +213,6 @@ static bool is_mine(const struct iobufs *b, uint32_t buf)
 {
     return __atomic_load_n(&chunk_owner(b->r)[(buf - 1) / IOBUF_CHUNK], __ATOMIC_RELAXED) ==
            b->worker + 1;
-}
-
-void iobufs_move(struct iobufs *b, struct conn *c)
-{
-    char *buffers = region_base(b->r) + b->r->iobufs;
-    uint64_t size = IOBUF_IN + IOBUF_OUT;
-    uint32_t to;
-
-    if (!c->iobuf || is_mine(b, c->iobuf) || !have_one(b))
-        return;
-    to = b->free[--b->nfree];
-    memcpy(buffers + to * size, buffers + (c->iobuf - 1) * size, size);
-    JOURNAL_BARRIER();
-    __atomic_store_n(&c->iobuf, to + 1, __ATOMIC_RELEASE); /* a kill before it: done again */
 }
 
 void iobufs_detach(struct iobufs *b, struct conn *c)

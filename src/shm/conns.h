@@ -154,15 +154,13 @@ struct iobufs {
 int iobufs_init(struct iobufs *b, struct region *r, uint32_t worker); /* 0 or -ENOMEM */
 void iobufs_destroy(struct iobufs *b);
 
-/* False when there is none: leave the bytes in the socket and come back. */
+/*
+ * False when there is none: leave the bytes in the socket and come back. A connection that another
+ * worker handed over keeps that worker's buffer until both rings are empty; detaching it then is all
+ * that is done, its owner finds it when it looks for free ones.
+ */
 bool iobufs_attach(struct iobufs *b, struct conn *c);
 void iobufs_detach(struct iobufs *b, struct conn *c);
-
-/*
- * A connection that was another worker's: what is in its buffer moves to one of this worker's. When
- * there is none, it goes on with the other's.
- */
-void iobufs_move(struct iobufs *b, struct conn *c);
 
 /* The master's: a worker that is gone for good leaves its chunks to others, as soon as no connection
    uses them. False: some are used still. */

@@ -10,8 +10,8 @@
  *            under that of the shard in which the connection is blocked, and takes a grant along
  *            that lies on the old one's pending list. The old one delivers nothing to a connection
  *            that is not its own any more.
- *   buffers  belong to workers by chunks. The new worker copies what is in the rings to a buffer of
- *            its own; the old one does not touch that buffer again.
+ *   buffers  belong to workers by chunks. A connection with bytes in its rings keeps its buffer; when
+ *            they are empty it is left to whom its chunk belongs to, or then to nobody (resize.c).
  */
 #include "base/log.h"
 #include "base/num.h"
@@ -35,11 +35,8 @@ static bool may_go(const struct worker *w, uint32_t slot)
 
     if (p->fd <= 0 || p->dead || p->hup || c->state != CONN_OPEN || c->doc || c->bigbuf)
         return false;
-    if (c->phase != PHASE_READY && c->phase != PHASE_BLOCKED && c->phase != PHASE_JOB &&
-        c->phase != PHASE_SKIP)
-        return false;
-    /* A part of a secret would stay behind in the buffer. */
-    return conns_in_used(c) == 0 || !session_must_authenticate(w, c);
+    return c->phase == PHASE_READY || c->phase == PHASE_BLOCKED || c->phase == PHASE_JOB ||
+           c->phase == PHASE_SKIP;
 }
 
 static void give(struct worker *w, uint32_t slot)
@@ -99,7 +96,6 @@ bool handover_take(struct worker *w, uint32_t slot)
         }
         POINT(HANDOVER_TAKEN);
     }
-    iobufs_move(&w->bufs, c);
     /* What was granted while it was between two workers, or in a shard that is lost. */
     if (c->phase == PHASE_BLOCKED)
         bell_tell(w->r, w->sh.worker, c->blocked_shard);
