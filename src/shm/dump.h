@@ -31,7 +31,7 @@ struct dump_result {
     /* Where the connections are now, by their slot in the old region; 0 = there was none. A slot
        stays what it was unless the region has fewer. */
     uint32_t *slot;
-    uint32_t nslots;
+    uint32_t nslots; /* of the array: the highest slot is below it */
 };
 
 /*
