@@ -1,10 +1,10 @@
 /*
- * shm/undump.c - reading a dump: dump_read() of dump.h. Runs in the master before its first fork; the
- * region is nobody else's yet, so no lock is taken.
+ * shm/undump.c - reading a dump: dump_read() of dump.h. Runs in the master before its first fork;
+ * the region is nobody else's yet, so no lock is taken.
  *
- * Everything is made by the functions that serve requests (core/snapshot.h, caps.h, conns.h), and what
- * they cannot make is refused. So a region that was filled obeys all invariants, whatever was in the
- * file, and only memory that is used is touched.
+ * Everything is made by the functions that serve requests (core/snapshot.h, caps.h, conns.h), and
+ * what they cannot make is refused. So a region that was filled obeys all invariants, whatever was
+ * in the file, and only memory that is used is touched.
  */
 #include "shm/dump.h"
 
@@ -71,9 +71,10 @@ static int read_origin(struct undump *u, const struct dump_record *rec)
     if (err)
         return err;
     if (memcmp(o.boot_id, u->r->boot_id, sizeof(o.boot_id)) != 0)
-        return refuse(u, ERR_STALE,
-                      "it was written before the machine was started, the leases in it mean nothing "
-                      "any more");
+        return refuse(
+            u, ERR_STALE,
+            "it was written before the machine was started, the leases in it mean nothing "
+            "any more");
     return 0;
 }
 
@@ -191,7 +192,8 @@ static int read_rings(struct undump *u, const struct dump_record *rec, const str
     if (!bufs->r && iobufs_init(bufs, u->r, c->worker) != 0)
         return refuse(u, -ENOMEM, "no memory");
     if (!iobufs_attach(bufs, c) || (d->big && !take_bigbuf(u->r, c, slot)))
-        return refuse(u, ERR_FULL, "there are more connections with buffers than there is room for");
+        return refuse(u, ERR_FULL,
+                      "there are more connections with buffers than there is room for");
     if (d->in_bytes < used || rec->nbytes - d->in_bytes != unsent)
         return corrupt(u, "a connection's rings have other lengths than it says");
     if (used > conns_in_size(c) || unsent > IOBUF_OUT)
@@ -249,7 +251,8 @@ static int read_conns(struct undump *u)
                 continue;
             if (new_slot(u, d.slot))
                 return corrupt(u, "two connections have one slot");
-            while (moving && spare <= u->r->max_conns && conns_slot(u->r, spare)->state != CONN_FREE)
+            while (moving && spare <= u->r->max_conns &&
+                   conns_slot(u->r, spare)->state != CONN_FREE)
                 spare++;
             slot = moving ? spare : d.slot;
             if (slot > u->r->max_conns)
@@ -274,8 +277,8 @@ static int finish_conns(struct undump *u)
         struct worker_slot *w = region_worker(u->r, i);
 
         if (w->serving)
-            w->serving = new_slot(u, w->serving & ~SERVING_EXECUTES) |
-                         (w->serving & SERVING_EXECUTES);
+            w->serving =
+                new_slot(u, w->serving & ~SERVING_EXECUTES) | (w->serving & SERVING_EXECUTES);
     }
     for (uint32_t old = 1; old < u->out->nslots; old++) {
         uint32_t slot = u->out->slot[old];
@@ -298,8 +301,10 @@ static int result(struct undump *u, enum snapshot_result r, const char *what)
 {
     if (r == SNAPSHOT_WRONG)
         return corrupt(u, what);
-    return r == SNAPSHOT_OK ? 0 : refuse(u, ERR_FULL, "there are more holders and waiters than the "
-                                                       "lock table has room for");
+    return r == SNAPSHOT_OK ? 0
+                            : refuse(u, ERR_FULL,
+                                     "there are more holders and waiters than the "
+                                     "lock table has room for");
 }
 
 static void enter(struct undump *u, const struct dump_record *rec, uint8_t kind, uint64_t *hash)
