@@ -39,12 +39,13 @@ static const char *why_not(int err)
     }
 }
 
-static int try_dump(int fd, const char *what, FILE *out, FILE *err)
+static int try_dump(int fd, const char *what, const struct region_limits *limits, FILE *out,
+                    FILE *err)
 {
     struct dump_result result;
     int status = EXITCODE_FAIL;
 
-    if (dump_try(fd, &result) == 0) {
+    if (dump_try(fd, limits, &result) == 0) {
         fprintf(out,
                 "dflockd: --check-region %s: this dump can be read: %" PRIu64 " keys, %" PRIu64
                 " holders, %" PRIu64 " waiters, %u connections\n",
@@ -57,7 +58,7 @@ static int try_dump(int fd, const char *what, FILE *out, FILE *err)
     return status;
 }
 
-int checkregion_run(const char *what, FILE *out, FILE *err)
+int checkregion_run(const char *what, const struct region_limits *limits, FILE *out, FILE *err)
 {
     int fd = open_it(what);
     uint32_t dump_version;
@@ -73,7 +74,7 @@ int checkregion_run(const char *what, FILE *out, FILE *err)
         fprintf(out, "dflockd: --check-region %s: this lock table can be served as it is\n", what);
         status = EXITCODE_OK;
     } else if (found == -EINVAL) {
-        status = try_dump(fd, what, out, err);
+        status = try_dump(fd, what, limits, out, err);
     } else if (found == -ENOEXEC && dump_version >= DUMP_VERSION_OLDEST &&
                dump_version <= DUMP_VERSION) {
         fprintf(out,

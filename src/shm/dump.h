@@ -29,8 +29,8 @@ struct dump_result {
     uint64_t
         collected; /* idle resources, the longest idle first, that the region has no room for */
     uint32_t conns;
-    /* Where the connections are now, by their slot in the old region; 0 = there was none. A slot
-       stays what it was unless the region has fewer. */
+    /* Where the connections are now: slot[i], for i from 1 to nslots, of the one that was in slot i of
+       the old region; 0 = none was. A slot stays what it was unless the region has fewer. */
     uint32_t *slot;
     uint32_t nslots;
 };
@@ -48,7 +48,7 @@ struct dump_result {
 int dump_read(struct region *fresh, int fd, struct dump_result *out);
 void dump_forget(struct dump_result *out);
 
-/* A trial: the same, into a region as large as the one that was dumped, which is given up again. */
-int dump_try(int fd, struct dump_result *out);
+/* A trial: the same, into a region of these limits that is given up again. */
+int dump_try(int fd, const struct region_limits *limits, struct dump_result *out);
 
 #endif

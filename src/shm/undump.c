@@ -141,13 +141,13 @@ static int name_slot(struct undump *u, uint32_t old, uint32_t slot)
 {
     struct dump_result *out = u->out;
 
-    if (old >= out->nslots) {
-        uint32_t n = old * 2 + 64;
-        uint32_t *more = realloc(out->slot, n * sizeof(*more));
+    if (!out->slot || old > out->nslots) {
+        uint32_t n = old * 2 + 64, known = out->slot ? out->nslots + 1 : 0;
+        uint32_t *more = realloc(out->slot, (n + 1) * sizeof(*more));
 
         if (!more)
             return refuse(u, -ENOMEM, "no memory");
-        memset(more + out->nslots, 0, (n - out->nslots) * sizeof(*more));
+        memset(more + known, 0, (n + 1 - known) * sizeof(*more));
         out->slot = more;
         out->nslots = n;
     }
@@ -157,7 +157,7 @@ static int name_slot(struct undump *u, uint32_t old, uint32_t slot)
 
 static uint32_t new_slot(const struct undump *u, uint32_t old)
 {
-    return old < u->out->nslots ? u->out->slot[old] : 0;
+    return old >= 1 && old <= u->out->nslots ? u->out->slot[old] : 0;
 }
 
 static void fill_ring(char *ring, uint32_t size, uint64_t at, const char *bytes, uint32_t n)
@@ -280,7 +280,7 @@ static int finish_conns(struct undump *u)
             w->serving =
                 new_slot(u, w->serving & ~SERVING_EXECUTES) | (w->serving & SERVING_EXECUTES);
     }
-    for (uint32_t old = 1; old < u->out->nslots; old++) {
+    for (uint32_t old = 1; old <= u->out->nslots; old++) {
         uint32_t slot = u->out->slot[old];
         struct conn *c = conns_slot(u->r, slot);
 
@@ -578,38 +578,15 @@ void dump_forget(struct dump_result *out)
     out->nslots = 0;
 }
 
-/* How large the region was. */
-static int look(int fd, struct region_limits *limits, struct dump_result *out)
+int dump_try(int fd, const struct region_limits *limits, struct dump_result *out)
 {
-    struct undump u = {.out = out};
-    struct dump_origin origin = {0};
-    struct dump_record rec;
-    int err = load(&u, fd);
-
-    if (err)
-        return err;
-    if (dumpfile_next(&u.in, &rec) != 1 || rec.type != DUMP_ORIGIN)
-        err = corrupt(&u, "it does not begin with its origin");
-    if (!err)
-        err = get(&u, &rec, &dump_origin_kind, &origin);
-    dumpfile_unload(&u.in);
-    *limits = (struct region_limits){origin.max_locks, origin.max_conns, origin.max_nodes};
-    return err;
-}
-
-int dump_try(int fd, struct dump_result *out)
-{
-    struct region_limits limits;
     struct region *r;
     int err;
 
     memset(out, 0, sizeof(*out));
-    err = look(fd, &limits, out);
-    if (err)
-        return err;
-    r = region_create(&limits, &err);
+    r = region_create(limits, &err);
     if (!r) {
-        snprintf(out->why, sizeof(out->why), "a region of its size cannot be made");
+        snprintf(out->why, sizeof(out->why), "there is no memory for a lock table of its own");
         return err;
     }
     err = dump_read(r, fd, out);

@@ -523,6 +523,34 @@ static void test_by_hand(void)
     }
 }
 
+/* All that follows is judged by the origin and the words: nothing may come before them. */
+static void test_no_beginning(void)
+{
+    struct dump_origin origin = {0};
+    struct dump_region words = {.conn_id_next = 10};
+    struct region *r = crowd_fresh(10, 10);
+    struct dump_result out;
+
+    for (unsigned which = 0; which < 2; which++) {
+        int fd = memfd_create("by hand", MFD_CLOEXEC);
+
+        memcpy(origin.boot_id, r->boot_id, sizeof(origin.boot_id));
+        dumpfile_begin(&hand, fd);
+        if (which)
+            dumpfile_put(&hand, &dump_origin_kind, &origin, 0);
+        else
+            dumpfile_put(&hand, &dump_region_kind, &words, 0);
+        put_conn(1);
+        if (dumpfile_end(&hand) != 0)
+            bail_out("the dump cannot be written");
+        is_int(dump_read(r, fd, &out), ERR_CORRUPT, "without its %s: %s",
+               which ? "words" : "origin", out.why);
+        dump_forget(&out);
+        close(fd);
+    }
+    region_destroy(r);
+}
+
 /* With a checksum that is right and a content that is not: refused, or a region that is whole. */
 static void test_made_up(void)
 {
@@ -591,6 +619,7 @@ int main(void)
     test_cut_and_changed();
     test_other_versions();
     test_by_hand();
+    test_no_beginning();
     test_made_up();
     return done_testing();
 }

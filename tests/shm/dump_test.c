@@ -207,6 +207,8 @@ static void test_slots_move(void)
     region_worker(c.r, 2)->serving = 6 | SERVING_EXECUTES;
     fd = crowd_dump(c.r);
     is_int(read_into(r, fd, &out), 0, "five connections in slots up to six, a region of five");
+    ok(out.nslots >= 6 && out.slot[0] == 0 && out.slot[3] == 0 && out.slot[out.nslots] == 0,
+       "slots that nobody had are nowhere");
     is_u64(out.slot[6], 3, "the sixth moves into the free slot");
     is_u64(out.slot[5], 5, "others stay where they are");
     is_u64(region_worker(r, 2)->serving, 3 | SERVING_EXECUTES, "who was served is named anew");
@@ -337,18 +339,21 @@ static void test_starved(void)
 
 static void test_trial(void)
 {
+    static const struct region_limits few = {.max_locks = 2, .max_conns = CONNS};
     struct dump_result out;
     struct crowd c;
     int fd;
 
     crowd_small(&c);
     fd = crowd_dump(c.r);
-    is_int(dump_try(fd, &out), 0, "a trial");
+    is_int(dump_try(fd, &normal, &out), 0, "a trial");
     is_u64(out.conns, 6, "says what would come");
+    dump_forget(&out);
+    is_int(dump_try(fd, &few, &out), ERR_FULL, "or what has no room: %s", out.why);
     dump_forget(&out);
     if (ftruncate(fd, 100) < 0)
         bail_out("ftruncate");
-    is_int(dump_try(fd, &out), ERR_CORRUPT, "or not: %s", out.why);
+    is_int(dump_try(fd, &normal, &out), ERR_CORRUPT, "or not: %s", out.why);
     dump_forget(&out);
     close(fd);
     crowd_free(&c);
