@@ -20,7 +20,7 @@ struct snapshot_resource {
     uint32_t limit;
     uint64_t last_active;
     uint8_t kind;
-    bool idle;
+    uint8_t idle; /* nothing is on it: 1, else 0 */
 };
 
 /* The fields of a node that mean the same in any table. */

@@ -342,6 +342,8 @@ static int read_resource(struct undump *u, const struct dump_record *rec, size_t
 
     if (err)
         return err;
+    if (res.idle > 1)
+        return corrupt(u, "a key is neither idle nor in use");
     if (!res.idle)
         return add_resource(u, rec, &res);
     u->res = 0;
