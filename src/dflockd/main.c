@@ -124,6 +124,16 @@ static int decide_connections(const struct settings *s, uint32_t *out)
     return 0;
 }
 
+/* With the settings that it would serve with. */
+static int check_region(const struct settings *s)
+{
+    struct region_limits limits = {.max_locks = (uint32_t)s->max_locks};
+
+    if (decide_connections(s, &limits.max_conns) != 0)
+        return EXITCODE_FAIL;
+    return checkregion_run(s->check_region, &limits, stdout, stderr);
+}
+
 /* After the addresses are bound, before the first fork. Returns EXITCODE_OK or what to end with. */
 static int drop_privileges(const struct settings *s, const struct listen_set *set)
 {
@@ -217,7 +227,7 @@ int main(int argc, char **argv)
     if (settings.fsck[0])
         return fsck_run(settings.fsck, stdout, stderr);
     if (settings.check_region[0])
-        return checkregion_run(settings.check_region, stdout, stderr);
+        return check_region(&settings);
     log_init(settings.log_format, settings.log_level);
     log_set_process("master");
     for (unsigned i = 0; i < report.warnings.count && i < REPORT_KEPT; i++)
