@@ -71,6 +71,7 @@ e2e_tests = \
 	tests/e2e/protocol_stats_test.py \
 	tests/e2e/protocol_storm_test.py \
 	tests/e2e/readme_test.py \
+	tests/e2e/sandbox_test.py \
 	tests/e2e/seeds_test.py \
 	tests/e2e/semantics_disconnect_test.py \
 	tests/e2e/semantics_drain_test.py \

@@ -5,7 +5,9 @@ src_dflockd_dflockd_CPPFLAGS = $(AM_CPPFLAGS) $(CRYPTO_CFLAGS)
 src_dflockd_dflockd_SOURCES = \
 	src/dflockd/fsck.c \
 	src/dflockd/fsck.h \
-	src/dflockd/main.c
+	src/dflockd/main.c \
+	src/dflockd/user.c \
+	src/dflockd/user.h
 src_dflockd_dflockd_LDADD = \
 	src/supervisor/libsupervisor.a \
 	src/config/libconfig.a \

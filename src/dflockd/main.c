@@ -9,6 +9,7 @@
 #include "config/exitcode.h"
 #include "config/load.h"
 #include "dflockd/fsck.h"
+#include "dflockd/user.h"
 #include "net/listen.h"
 #include "shm/region.h"
 #include "supervisor/master.h"
@@ -16,8 +17,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -124,40 +123,6 @@ static struct region *make_region(const struct settings *s, uint32_t max_conns, 
     return r;
 }
 
-/* After the addresses are bound, before the first fork. Returns EXITCODE_OK or what to end with. */
-static int drop_privileges(const struct settings *s, const struct listen_set *set)
-{
-    const struct passwd *pw = NULL;
-    const struct group *gr = NULL;
-    uid_t uid;
-    gid_t gid;
-
-    if (!s->user[0] && !s->group[0])
-        return EXITCODE_OK;
-    if (s->user[0] && !(pw = getpwnam(s->user))) {
-        fprintf(stderr, "dflockd: --user: there is no user '%s'\n", s->user);
-        return EXITCODE_CONFIG;
-    }
-    if (s->group[0] && !(gr = getgrnam(s->group))) {
-        fprintf(stderr, "dflockd: --group: there is no group '%s'\n", s->group);
-        return EXITCODE_CONFIG;
-    }
-    uid = pw ? pw->pw_uid : getuid();
-    gid = gr ? gr->gr_gid : pw ? pw->pw_gid : getgid();
-    if (set->unix_path[0] && chown(set->unix_path, uid, gid) < 0) {
-        fprintf(stderr, "dflockd: --unix-socket: cannot give '%s' away: %s\n", set->unix_path,
-                strerror(errno));
-        return EXITCODE_FAIL;
-    }
-    if ((pw && geteuid() == 0 && initgroups(pw->pw_name, gid) < 0) || setgid(gid) < 0 ||
-        setuid(uid) < 0) {
-        fprintf(stderr, "dflockd: cannot become %s: %s (only root may change user or group)\n",
-                pw ? s->user : s->group, strerror(errno));
-        return EXITCODE_FAIL;
-    }
-    return EXITCODE_OK;
-}
-
 static void say_hello(const struct settings *s, const struct listen_set *set, uint32_t max_conns,
                       const struct region *r, int region_fd)
 {
@@ -169,6 +134,8 @@ static void say_hello(const struct settings *s, const struct listen_set *set, ui
              log_int("max_waiters", s->max_waiters),
              log_int("default_lease_s", s->default_lease_ttl), log_uint("region_bytes", r->size),
              log_int("region_fd", region_fd));
+    if (geteuid() == 0)
+        log_warn("the server stays root, though without its capabilities: set --user");
     log_warn("fences are seeded from the clock: if it steps back while the server is down, fences "
              "could repeat");
     for (unsigned i = 0; i < set->n; i++) {
@@ -216,7 +183,7 @@ int main(int argc, char **argv)
     args.region = make_region(&settings, args.max_connections, &region_fd);
     if (!args.region || listen_all(&settings, &listeners) != 0)
         return EXITCODE_FAIL;
-    status = drop_privileges(&settings, &listeners);
+    status = user_become(&settings, &listeners);
     if (status != EXITCODE_OK) {
         listen_close(&listeners);
         return status;

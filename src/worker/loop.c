@@ -11,6 +11,7 @@
 #include "config/exitcode.h"
 #include "net/pass.h"
 #include "shm/bell.h"
+#include "worker/sandbox.h"
 #include "worker/worker.h"
 
 #include <errno.h>
@@ -305,7 +306,7 @@ static int prepare(struct worker *w, const struct heritage *heritage)
 {
     const struct settings *s = heritage->settings;
     uint32_t slots = heritage->region->max_conns + 1;
-    int err;
+    int err, landlock;
 
     w->heritage = heritage;
     w->settings = s;
@@ -332,7 +333,10 @@ static int prepare(struct worker *w, const struct heritage *heritage)
     if (w->epfd < 0 || w->efd < 0 || !watch(w, w->efd, SOURCE_BELL) ||
         !watch(w, heritage->channel, SOURCE_CHANNEL))
         return -errno;
-    return bell_start_thread(w->r, heritage->worker, w->efd);
+    landlock = sandbox_start();
+    err = bell_start_thread(w->r, heritage->worker, w->efd);
+    /* Before the takeover, which serves requests already: one may be what its predecessor died of. */
+    return err ? err : sandbox_seal(landlock);
 }
 
 int worker_run(const struct heritage *heritage)
