@@ -20,6 +20,8 @@ enum conn_state {
     CONN_OPEN = 1,   /* a worker's */
     CONN_CLOSED = 2, /* the worker is done; the master frees the slot */
     CONN_RETURNED = 3, /* the worker could not take the socket; the master hands it over again */
+    CONN_ORPHANED = 4, /* its socket is gone by the server's fault, the master says; its worker's heir
+                          deals with its things in the table: held slots are kept */
 };
 
 /* What the connection is doing; worker/conn.c has the table of what may follow what. */

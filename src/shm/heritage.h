@@ -24,6 +24,7 @@ struct heritage {
 enum channel_type {
     CHANNEL_CONN = 1,   /* master → worker, with the socket: one slot */
     CHANNEL_CLOSED = 2, /* worker → master: `n` slots are CONN_CLOSED */
+    CHANNEL_LEAVE = 3,  /* master → worker: end, status 0, when this turn is over; an heir takes over */
 };
 
 enum { CHANNEL_SLOTS = 64 };

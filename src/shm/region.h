@@ -24,7 +24,7 @@
 #include <stdint.h>
 
 enum {
-    REGION_VERSION = 2,
+    REGION_VERSION = 3,
     REGION_SEALED = 4096, /* a page */
     IOBUF_IN = 4096,  /* input ring, bytes; a power of two, > REQUEST_BYTES_MAX */
     IOBUF_OUT = 4096, /* output ring */
@@ -55,6 +55,13 @@ struct counters {
     uint64_t rebuilt;     /* shards made anew from their ground truth */
     uint64_t quarantined; /* shards found beyond repair */
     uint64_t poisoned;    /* connections cut off because their request killed workers */
+};
+
+/* What region->stopping says. */
+enum stopping {
+    STOPPING_NOT = 0,
+    STOPPING_END = 1,     /* the server ends, and the table with it */
+    STOPPING_RESTART = 2, /* the server ends, the table stays for the next one */
 };
 
 /* How the slot's last worker ended, for its heir; see takeover.c. */
@@ -121,7 +128,7 @@ struct region {
     uint32_t draining; /* atomic; set once by the master */
     uint32_t nworkers; /* serving now; the master's */
     uint32_t crashes;  /* atomic; counted before the next word is set */
-    uint32_t reserved0;
+    uint32_t stopping; /* atomic; the master's: a worker without a master ends, see enum stopping */
     uint64_t suspect;  /* atomic; shards to be validated before they are used: a worker crashed */
     uint64_t nconns; /* atomic: open connections */
     uint64_t conn_id_next; /* atomic: one counter for connections and sessions, from 1 */

@@ -60,7 +60,7 @@ static void suspect_everything(struct master *m, const struct child *dead)
     for (uint32_t i = 0; i < WORKER_MAX; i++) {
         enum child_state s = m->child[i].state;
 
-        if (i != dead->slot && (s == CHILD_SERVING || s == CHILD_DYING || s == CHILD_DISMISSED))
+        if (i != dead->slot && (s == CHILD_SERVING || s == CHILD_LEAVING || s == CHILD_DYING || s == CHILD_DISMISSED))
             pids[n++] = (uint32_t)m->child[i].pid;
     }
     mended = lock_mend(m->r, pids, n);
@@ -72,6 +72,8 @@ static void suspect_everything(struct master *m, const struct child *dead)
     __atomic_store_n(&m->r->nworkers, m->nworkers, __ATOMIC_RELAXED);
     __atomic_store_n(&m->r->nconns, m->keeper.open, __ATOMIC_RELAXED);
     __atomic_store_n(&m->r->draining, m->stage != STAGE_SERVING, __ATOMIC_RELAXED);
+    __atomic_store_n(&m->r->stopping, m->stage == STAGE_STOPPING ? STOPPING_END : STOPPING_NOT,
+                     __ATOMIC_RELAXED);
     __atomic_store_n(&m->r->fence_limit, UINT64_MAX, __ATOMIC_RELAXED);
     __atomic_store_n(&m->r->conn_id_next, m->keeper.last_id + 1, __ATOMIC_RELAXED);
     region_worker(m->r, dead->slot)->suspect = 1;
@@ -122,7 +124,10 @@ static void bury(struct master *m, struct child *c, const siginfo_t *si)
         return;
     }
     wait = policy_backoff(death, lived, &c->row);
-    obituary(c, si, death, lived, swept, wait);
+    if (c->state == CHILD_LEAVING && death == DEATH_EXIT)
+        log_info("worker left, another takes over", log_uint("worker", c->slot));
+    else
+        obituary(c, si, death, lived, swept, wait);
     c->state = CHILD_WAITING;
     c->due = m->now + wait;
 }

@@ -23,6 +23,8 @@
 static const enum child_action actions[CHILD_STATES][CHILD_EVENTS] = {
     [CHILD_NONE] = {[CHILD_DUE] = ACT_START},
     [CHILD_SERVING] = {[CHILD_SILENT] = ACT_KILL, [CHILD_DIED] = ACT_BURY,
+                       [CHILD_REPLACE] = ACT_LEAVE, [CHILD_STOP] = ACT_DISMISS},
+    [CHILD_LEAVING] = {[CHILD_SILENT] = ACT_KILL, [CHILD_DIED] = ACT_BURY,
                        [CHILD_STOP] = ACT_DISMISS},
     [CHILD_DYING] = {[CHILD_DIED] = ACT_BURY, [CHILD_STOP] = ACT_DISMISS},
     [CHILD_WAITING] = {[CHILD_DUE] = ACT_START, [CHILD_STOP] = ACT_FORGET},
@@ -37,8 +39,8 @@ enum child_action child_action(enum child_state state, enum child_event event)
 const char *child_state_name(enum child_state state)
 {
     static const char *const names[CHILD_STATES] = {
-        [CHILD_NONE] = "none",       [CHILD_SERVING] = "serving",     [CHILD_DYING] = "dying",
-        [CHILD_WAITING] = "waiting", [CHILD_DISMISSED] = "dismissed",
+        [CHILD_NONE] = "none",   [CHILD_SERVING] = "serving", [CHILD_LEAVING] = "leaving",
+        [CHILD_DYING] = "dying", [CHILD_WAITING] = "waiting", [CHILD_DISMISSED] = "dismissed",
     };
 
     return names[state];

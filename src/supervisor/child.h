@@ -1,12 +1,13 @@
 /*
  * supervisor/child.h - the life of a worker, as a table: state × event → action.
  *
- *   state      SILENT     DIED                DUE        STOP
- *   NONE       -          -                   start      -
- *   SERVING    kill       bury, then wait     -          dismiss
- *   DYING      -          bury, then wait     -          dismiss
- *   WAITING    -          -                   start      forget
- *   DISMISSED  -          bury for good       -          kill
+ *   state      SILENT     DIED                DUE        REPLACE   STOP
+ *   NONE       -          -                   start      -         -
+ *   SERVING    kill       bury, then wait     -          leave     dismiss
+ *   LEAVING    kill       bury, then wait     -          -         dismiss
+ *   DYING      -          bury, then wait     -          -         dismiss
+ *   WAITING    -          -                   start      -         forget
+ *   DISMISSED  -          bury for good       -          -         kill
  * "-" is ignored. The master owns all children; they are known by slot.
  */
 #ifndef SUPERVISOR_CHILD_H
@@ -18,10 +19,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum child_state { CHILD_NONE, CHILD_SERVING, CHILD_DYING, CHILD_WAITING, CHILD_DISMISSED,
-                   CHILD_STATES };
-enum child_event { CHILD_SILENT, CHILD_DIED, CHILD_DUE, CHILD_STOP, CHILD_EVENTS };
-enum child_action { ACT_NONE, ACT_START, ACT_KILL, ACT_BURY, ACT_BURY_LAST, ACT_DISMISS,
+enum child_state { CHILD_NONE, CHILD_SERVING, CHILD_LEAVING, CHILD_DYING, CHILD_WAITING,
+                   CHILD_DISMISSED, CHILD_STATES };
+enum child_event { CHILD_SILENT, CHILD_DIED, CHILD_DUE, CHILD_REPLACE, CHILD_STOP, CHILD_EVENTS };
+enum child_action { ACT_NONE, ACT_START, ACT_KILL, ACT_BURY, ACT_BURY_LAST, ACT_LEAVE, ACT_DISMISS,
                     ACT_FORGET };
 
 struct child {

@@ -111,7 +111,7 @@ uint32_t keeper_add(struct keeper *k, int fd, const struct caller *from, uint32_
     uint64_t id = __atomic_fetch_add(&k->r->conn_id_next, 1, __ATOMIC_RELAXED);
 
     k->fd[slot] = fd;
-    k->kept[slot] = (struct kept){.from = *from, .worker = worker};
+    k->kept[slot] = (struct kept){.from = *from, .worker = worker, .taken = true};
     k->last_id = id;
     k->open++;
     k->load[worker]++;
@@ -128,13 +128,15 @@ void keeper_reap(struct keeper *k, uint32_t slot)
 {
     struct conn *c;
 
-    if (slot < 1 || slot > k->r->max_conns || k->fd[slot] == 0)
+    if (slot < 1 || slot > k->r->max_conns || !k->kept[slot].taken)
         return;
     c = conns_slot(k->r, slot);
     if (__atomic_load_n(&c->state, __ATOMIC_ACQUIRE) != CONN_CLOSED)
         return;
-    SYS(KEEPER_CLOSE, close(k->fd[slot]));
+    if (k->fd[slot])
+        SYS(KEEPER_CLOSE, close(k->fd[slot]));
     k->fd[slot] = 0;
+    k->kept[slot].taken = false;
     k->open--;
     k->load[k->kept[slot].worker]--;
     __atomic_store_n(&k->r->nconns, k->open, __ATOMIC_RELAXED);
@@ -147,8 +149,15 @@ void keeper_reap(struct keeper *k, uint32_t slot)
 void keeper_reap_all(struct keeper *k)
 {
     for (uint32_t slot = 1; slot <= k->r->max_conns; slot++)
-        if (k->fd[slot])
+        if (k->kept[slot].taken)
             keeper_reap(k, slot);
+}
+
+void keeper_orphan(struct keeper *k, uint32_t slot)
+{
+    if (k->fd[slot])
+        SYS(KEEPER_SHUTDOWN, shutdown(k->fd[slot], SHUT_RDWR));
+    __atomic_store_n(&conns_slot(k->r, slot)->state, CONN_ORPHANED, __ATOMIC_RELEASE);
 }
 
 bool keeper_returned(struct keeper *k, uint32_t slot)

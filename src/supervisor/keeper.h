@@ -18,13 +18,14 @@ struct caller {
 struct kept {
     struct caller from;
     uint32_t worker;
+    bool taken;
 };
 
 struct keeper {
     struct region *r;
     struct kept *kept; /* by slot */
     uint64_t last_id;  /* of a connection */
-    int *fd;        /* by slot; 0 = none */
+    int *fd;        /* by slot; 0 = none: a free slot's, or an orphan's */
     uint32_t *free; /* stack of free slots */
     uint32_t nfree;
     uint32_t open;  /* connections */
@@ -50,6 +51,8 @@ uint32_t keeper_add(struct keeper *k, int fd, const struct caller *from, uint32_
 void keeper_reap(struct keeper *k, uint32_t slot);
 /* All such slots: what messages told of, and what a lost message did not. */
 void keeper_reap_all(struct keeper *k);
+/* Between two workers: its socket is gone, or of no use to an heir (and is shut down). */
+void keeper_orphan(struct keeper *k, uint32_t slot);
 /* True when the slot's worker could not take its socket; the slot is open again, hand it over. */
 bool keeper_returned(struct keeper *k, uint32_t slot);
 

@@ -26,6 +26,7 @@ enum { EVENTS = 64, MESSAGES_A_TURN = 256 };
 
 #define TICK_NS (250 * NS_PER_MS)
 #define FORK_AGAIN_NS (100 * NS_PER_MS)
+#define LEAVE_NS (2 * NS_PER_SEC) /* who was asked to leave and has not is killed after this */
 #define DISMISS_NS NS_PER_SEC /* workers that were told to go are killed after this */
 
 static void signals_set(sigset_t *set)
@@ -73,6 +74,18 @@ static void dismiss(struct master *m, struct child *c)
     m->deadline = m->now + DISMISS_NS;
 }
 
+/* It ends of its own accord, between two requests; one that does not read this is silent soon. */
+static void ask_to_leave(struct master *m, struct child *c)
+{
+    struct channel_message msg = {.type = CHANNEL_LEAVE};
+    int err = pass_send(c->channel, &msg, offsetof(struct channel_message, slot), -1);
+
+    if (err)
+        SYS(MASTER_KILL_DEAF, kill(c->pid, SIGKILL));
+    c->state = CHILD_LEAVING;
+    c->due = m->now + LEAVE_NS;
+}
+
 static void child_happens(struct master *m, struct child *c, enum child_event event)
 {
     switch (child_action(c->state, event)) {
@@ -81,8 +94,11 @@ static void child_happens(struct master *m, struct child *c, enum child_event ev
         break;
     case ACT_KILL:
         SYS(MASTER_KILL, kill(c->pid, SIGKILL));
-        if (c->state == CHILD_SERVING)
+        if (c->state == CHILD_SERVING || c->state == CHILD_LEAVING)
             c->state = CHILD_DYING;
+        break;
+    case ACT_LEAVE:
+        ask_to_leave(m, c);
         break;
     case ACT_DISMISS:
         dismiss(m, c);
@@ -139,6 +155,7 @@ static void begin_stop(struct master *m, const char *why)
 {
     log_info("stopping", log_str("why", why), log_uint("connections", m->keeper.open));
     m->stage = STAGE_STOPPING;
+    __atomic_store_n(&m->r->stopping, STOPPING_END, __ATOMIC_SEQ_CST);
     for (uint32_t i = 0; i < m->nworkers; i++)
         child_happens(m, &m->child[i], CHILD_STOP);
 }
@@ -174,7 +191,8 @@ static void watchdog(struct master *m, uint64_t late)
         uint64_t silent = m->now > beat ? m->now - beat : 0;
         uint64_t up = 0;
 
-        if (c->state != CHILD_SERVING || !policy_hangs(silent, late))
+        if ((c->state != CHILD_SERVING && c->state != CHILD_LEAVING) ||
+            (!policy_hangs(silent, late) && !(c->state == CHILD_LEAVING && m->now >= c->due)))
             continue;
         log_error("worker hangs, killing it", log_uint("worker", i), log_int("pid", c->pid),
                   log_ms("silent", silent));

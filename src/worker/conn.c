@@ -109,10 +109,9 @@ static void detach(struct worker *w, uint32_t slot)
     iobufs_detach(&w->bufs, c);
 }
 
-static void close_now(struct worker *w, uint32_t slot)
+static void hang_up(struct worker *w, uint32_t slot)
 {
     struct peer *p = &w->peers[slot];
-    struct conn *c = conns_slot(w->r, slot);
 
     /* In this order: a description that the master still holds would stay in the epoll set, and
        the peer would hear nothing until the master closes its duplicate. */
@@ -120,6 +119,13 @@ static void close_now(struct worker *w, uint32_t slot)
     SYS(CONN_SHUTDOWN, shutdown(p->fd, SHUT_RDWR));
     SYS(CONN_CLOSE, close(p->fd));
     p->fd = 0;
+}
+
+/* The slot goes back to the master. */
+static void give_back(struct worker *w, uint32_t slot)
+{
+    struct conn *c = conns_slot(w->r, slot);
+
     timers_remove(w, slot);
     if (c->doc)
         job_release_doc(w, slot);
@@ -169,6 +175,28 @@ static bool leave_table(struct worker *w, uint32_t slot)
     }
     c->flags |= CONN_DROPPED;
     return true;
+}
+
+/* PHASE_DROP, step by step. */
+static void depart(struct worker *w, uint32_t slot)
+{
+    if (!leave_table(w, slot)) {
+        loop_ready(w, slot);
+        return;
+    }
+    if (w->peers[slot].fd > 0)
+        hang_up(w, slot);
+    give_back(w, slot);
+}
+
+void conn_orphan(struct worker *w, uint32_t slot)
+{
+    struct conn *c = conns_slot(w->r, slot);
+
+    c->flags |= CONN_LOST;
+    c->out_head = c->out_tail;
+    c->phase = PHASE_DROP; /* whatever it was */
+    loop_ready(w, slot);
 }
 
 void conn_drop(struct worker *w, uint32_t slot, const char *why)
@@ -461,8 +489,11 @@ void conn_run(struct worker *w, uint32_t slot)
     unsigned served = 0;
     bool moved = true;
 
-    if (p->fd <= 0)
+    if (p->fd <= 0) {
+        if (c->state == CONN_ORPHANED)
+            depart(w, slot);
         return;
+    }
     inquest_name(w, slot);
     w->now = clock_boottime_ns(); /* not before what is read now was sent */
     while (moved && !p->dead) {
@@ -499,12 +530,8 @@ void conn_run(struct worker *w, uint32_t slot)
     settle(w, slot);
     if (c->phase == PHASE_PENALTY && p->eof && !session_must_authenticate(w, c))
         enter(c, PHASE_DROP);
-    if (c->phase == PHASE_DROP) {
-        if (leave_table(w, slot))
-            close_now(w, slot);
-        else
-            loop_ready(w, slot);
-    }
+    if (c->phase == PHASE_DROP)
+        depart(w, slot);
     inquest_name(w, 0);
 }
 

@@ -88,7 +88,7 @@ static void accept_conn(struct worker *w, const struct channel_message *m, int f
     uint32_t slot = m->slot[0];
     struct conn *c;
 
-    if (m->type != CHANNEL_CONN || slot < 1 || slot > w->r->max_conns)
+    if (slot < 1 || slot > w->r->max_conns)
         return;
     c = conns_slot(w->r, slot);
     if (c->id != m->id || c->state != CONN_OPEN || c->worker != w->sh.worker ||
@@ -105,7 +105,8 @@ static void accept_conn(struct worker *w, const struct channel_message *m, int f
     conn_adopt(w, slot, fd, true);
 }
 
-/* False when the master is gone. */
+/* False when it is time to go: told so, or the master is gone. All that an heir needs lies in the
+   region at any time. */
 static bool read_channel(struct worker *w)
 {
     for (unsigned i = 0; i < CONNS_A_TURN; i++) {
@@ -117,7 +118,10 @@ static bool read_channel(struct worker *w)
             return true;
         if (n == 0 || (n < 0 && n != -EMFILE))
             return false;
-        accept_conn(w, &m, fd);
+        if (m.type == CHANNEL_LEAVE)
+            return false;
+        if (m.type == CHANNEL_CONN)
+            accept_conn(w, &m, fd);
     }
     return true;
 }

@@ -114,7 +114,8 @@ static bool owned(const struct worker *w, uint32_t slot)
 {
     const struct conn *c = conns_slot(w->r, slot);
 
-    return (c->state == CONN_OPEN || c->state == CONN_RETURNED) && c->worker == w->sh.worker;
+    return (c->state == CONN_OPEN || c->state == CONN_RETURNED || c->state == CONN_ORPHANED) &&
+           c->worker == w->sh.worker;
 }
 
 static bool inherited(const struct worker *w, uint32_t slot)
@@ -126,7 +127,7 @@ static bool inherited(const struct worker *w, uint32_t slot)
 
 static uint32_t adopt_all(struct worker *w, uint64_t gap)
 {
-    uint32_t n = 0;
+    uint32_t n = 0, orphans = 0;
 
     /* All users of a document are counted before the first of them can be done with it. */
     for (uint32_t slot = 1; slot <= w->r->max_conns; slot++)
@@ -136,6 +137,11 @@ static uint32_t adopt_all(struct worker *w, uint64_t gap)
         struct conn *c = conns_slot(w->r, slot);
         int fd = w->heritage->conn_fd[slot];
 
+        if (owned(w, slot) && c->state == CONN_ORPHANED) {
+            conn_orphan(w, slot);
+            orphans++;
+            continue;
+        }
         if (owned(w, slot) && !inherited(w, slot) && gap)
             extend_leases(w, slot, gap); /* its socket comes again by the channel */
         if (!inherited(w, slot))
@@ -165,6 +171,9 @@ static uint32_t adopt_all(struct worker *w, uint64_t gap)
         POINT(TAKEOVER_ADOPT);
         conn_adopt(w, slot, fd, false);
     }
+    if (orphans)
+        log_warn("connections lost by the server's fault, their slots are kept",
+                 log_uint("conns", orphans));
     return n;
 }
 
@@ -182,7 +191,7 @@ int takeover(struct worker *w)
     POINT(TAKEOVER_COUNTED);
     if (w->sh.slot->suspect)
         for (uint32_t slot = 1; slot <= w->r->max_conns; slot++)
-            if (inherited(w, slot))
+            if (owned(w, slot))
                 inquest_mend(w, slot);
     err = iobufs_init(&w->bufs, w->r, w->sh.worker);
     if (err)

@@ -108,6 +108,8 @@ void conn_timeout(struct worker *w, uint32_t slot);
 void conn_drop(struct worker *w, uint32_t slot, const char *why);
 /* It ends by the server's fault: what it holds is kept to the end of its leases. */
 void conn_lost(struct worker *w, uint32_t slot, const char *why);
+/* A CONN_ORPHANED slot, which has no socket here: the same, step by step in this turn and the next. */
+void conn_orphan(struct worker *w, uint32_t slot);
 /* Consumes, answers and ends the connection: `error`, or `error_auth` to who has not
    authenticated. */
 void conn_fail(struct worker *w, uint32_t slot, int code, uint64_t consumed);

@@ -80,6 +80,7 @@ def newborn_and_ctrl_c():
     with CrashServer(workers=2) as server:
         a = server.client()
         token = token_of(a.req("l", "k", "0"))
+        settled = server.board.passes("TAKEOVER_SETTLED")
         server.board.arm("LOOP_EPOLL", action=HANG, role=WORKER)
         kill_one(server)
         eventually(lambda: not server.board.armed, 20, "the next one has begun")
@@ -87,7 +88,7 @@ def newborn_and_ctrl_c():
         os.kill(newborn, signal.SIGINT)
         os.kill(newborn, signal.SIGTERM)
         os.kill(newborn, signal.SIGCONT)
-        server.whole()
+        eventually(lambda: server.board.passes("TAKEOVER_SETTLED") > settled, 20, "somebody serves")
         check(newborn in server.worker_pids(), "it serves")
         check_eq(a.req("r", "k", token), "ok", "the release")
 

@@ -24,8 +24,9 @@ FIRST = {
     "SPARE_OPEN": NO_DESCRIPTOR,
     "CHILD_PAIR_OURS": dict(name="CHILD_FORK", action=FAIL, error=errors("EAGAIN")),
 }
-# No worker ever sends a socket to the master: the place guards against one that does.
-NEVER = {"MASTER_STRAY"}
+# No worker ever sends a socket to the master: the place guards against one that does. The other two are
+# passed only when workers are replaced or their connections orphaned.
+NEVER = {"MASTER_STRAY", "MASTER_KILL_DEAF", "KEEPER_SHUTDOWN"}
 
 
 def members(session):
