@@ -151,6 +151,8 @@ int confine_calls(const struct confine_call *calls, size_t n)
     err = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, otherwise);
     if (!err)
         err = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
+    if (!err)
+        err = seccomp_attr_set(filter, SCMP_FLTATR_API_SYSRAWRC, 1); /* the kernel's own errors */
     /* Only wishes: the kernel's log tells of what was denied; fewer instructions. */
     seccomp_attr_set(filter, SCMP_FLTATR_CTL_LOG, 1);
     seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);

@@ -39,15 +39,13 @@ static void obituary(const struct child *c, const siginfo_t *si, enum death deat
 {
     bool by_signal = si->si_code != CLD_EXITED;
 
-    /* Never rate-limited: each death counts. */
-    if (log_on(LVL_WARN))
-        LOG_WRITE(NULL, LVL_WARN, "worker died", log_uint("worker", c->slot),
-                  log_int("pid", c->pid), log_str("how", how(death)),
-                  log_str(by_signal ? "signal" : "status",
-                          by_signal ? sigabbrev_np(si->si_status)
-                                    : (si->si_status == 0 ? "0" : "failure")),
-                  log_ms("lived", lived), log_uint("generation", c->generation),
-                  log_uint("mutexes_released", swept), log_ms("restart_in", wait));
+    log_audit_warn("worker died", log_uint("worker", c->slot), log_int("pid", c->pid),
+                   log_str("how", how(death)),
+                   log_str(by_signal ? "signal" : "status",
+                           by_signal ? sigabbrev_np(si->si_status)
+                                     : (si->si_status == 0 ? "0" : "failure")),
+                   log_ms("lived", lived), log_uint("generation", c->generation),
+                   log_uint("mutexes_released", swept), log_ms("restart_in", wait));
 }
 
 /* Memory may be scribbled over: what only the master can mend is mended now, all else is validated

@@ -150,8 +150,8 @@ static void log_repairs(struct worker *w)
 {
     if (w->sh.repaired) {
         w->sh.slot->counters.repairs += (uint64_t)__builtin_popcountll(w->sh.repaired);
-        log_warn("shards repaired after a death",
-                 log_int("shards", __builtin_popcountll(w->sh.repaired)));
+        log_audit_warn("shards repaired after a death",
+                       log_int("shards", __builtin_popcountll(w->sh.repaired)));
     }
     if (w->sh.rebuilt) {
         w->sh.slot->counters.rebuilt += (uint64_t)__builtin_popcountll(w->sh.rebuilt);
