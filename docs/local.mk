@@ -10,6 +10,7 @@ EXTRA_DIST += \
 	docs/internals/design.md \
 	docs/internals/journal.md \
 	docs/internals/processes.md \
+	docs/internals/sandbox.md \
 	docs/internals/table.md \
 	docs/internals/testing.md \
 	docs/internals/wakeups.md \

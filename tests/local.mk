@@ -80,7 +80,8 @@ e2e_tests = \
 	tests/e2e/semantics_kill_test.py \
 	tests/e2e/semantics_lease_test.py \
 	tests/e2e/semantics_limits_test.py \
-	tests/e2e/semantics_twophase_test.py
+	tests/e2e/semantics_twophase_test.py \
+	tests/e2e/user_test.py
 
 # tests/model: TAP through e2e/harness.py, without a server
 model_tests = \

@@ -39,6 +39,10 @@ OWNERS = [
     # dump.c: only the version that --version prints.
     ("libcrypto", r"#include <openssl/", {"config/secret.c", "config/dump.c"}, "*"),
     ("cryptography", r"\b(?:EVP|CRYPTO|SSL)_\w+", {"config/secret.c"}, "*"),
+    ("filters of system calls, Landlock", r"<seccomp\.h>|\bseccomp_\w+\(|\bSYS_landlock",
+     {"base/confine.c"}, "*"),
+    ("changing user, group, capabilities",
+     r"\bset(?:res|re|e)?[ug]id\b|\b(?:setgroups|initgroups|SYS_capset)\b", {"dflockd/user.c"}, "*"),
     ("passing descriptors", r"\bSCM_RIGHTS\b", {"net/pass.c"}, "*"),
     ("reading and writing connections", r"(?<![\w>.])(?:recv|send)\s*\(", {"net/stream.c"}, "*"),
     ("fork", r"(?<!\w)(?:fork|vfork|clone3?)\s*\(", {"supervisor/child.c"}, "*"),
