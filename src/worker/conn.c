@@ -312,6 +312,7 @@ static bool serve_some(struct worker *w, uint32_t slot, unsigned *served)
         inquest_name(w, slot | INQUEST_EXECUTES);
         switch (parse(w, c, &req)) {
         case REQUEST_MORE:
+            inquest_name(w, slot);
             if (p->eof) {
                 *(volatile uint64_t *)&c->in_head = c->in_tail; /* never to be completed */
                 return true;
@@ -321,6 +322,7 @@ static bool serve_some(struct worker *w, uint32_t slot, unsigned *served)
             if (c->request_since == 0)
                 c->request_since = w->now;
             skip_begin(w, c, req.consumed);
+            inquest_name(w, slot);
             return true;
         case REQUEST_BAD:
             session_bad(w, slot, &req);
