@@ -78,8 +78,8 @@ int confine_paths(void)
 
 #if FILTER
 
-/* What the C library does for any program, an abort() included, and in the first moments of a thread
-   that was started just before. Memory is never executable. */
+/* What the C library does for any program, an abort() included, and in the first moments of a
+   thread that was started just before. Memory is never executable. */
 static const struct confine_call common[] = {
     {.name = "brk"},
     {.name = "clock_gettime"},

@@ -37,6 +37,7 @@ def poisoned(action, deaths, scripts):
         check_eq(server.client().req("l", KEY, "0")[:3], "ok ", "the key itself is free")
         server.whole()
         load.stop()
+        eventually(lambda: len(server.logged("poison: ")) >= 2, 10, "lines about it")
         lines = server.logged("poison: ")
         check_eq(len(lines), 2, "lines about it")
         check('request="l\\x0apoison-key"' in lines[0], f"it says which request: {lines[0]}")
