@@ -2,6 +2,7 @@
 
 dist_man_MANS += \
 	docs/man/dflockd-protocol.7 \
+	docs/man/dflockd.conf.5 \
 	docs/man/dflockd.8
 
 EXTRA_DIST += \
@@ -15,3 +16,6 @@ EXTRA_DIST += \
 	docs/internals/testing.md \
 	docs/internals/wakeups.md \
 	docs/rules.md
+
+# The sample of a configuration file: tests/config/sample_test.c holds it against the options.
+dist_doc_DATA += systemd/dflockd.conf

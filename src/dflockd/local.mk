@@ -11,4 +11,5 @@ src_dflockd_dflockd_SOURCES = \
 src_dflockd_dflockd_LDADD = \
 	src/supervisor/libsupervisor.a \
 	src/config/libconfig.a \
-	$(LINK_WORKER)
+	$(LINK_WORKER) \
+	$(INIH_LIBS)

@@ -20,14 +20,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-struct identity {
-    const char *name; /* for messages */
-    const char *user; /* whose supplementary groups count; NULL = none do */
-    uid_t uid;
-    gid_t gid;
-};
-
-static int identity_of(const struct settings *s, struct identity *id)
+int user_identity(const struct settings *s, struct identity *id)
 {
     const struct passwd *pw = NULL;
     const struct group *gr = NULL;
@@ -40,7 +33,7 @@ static int identity_of(const struct settings *s, struct identity *id)
         fprintf(stderr, "dflockd: --group: there is no group '%s'\n", s->group);
         return EXITCODE_CONFIG;
     }
-    id->name = pw ? s->user : s->group;
+    id->name = pw ? s->user : gr ? s->group : NULL;
     id->user = pw ? s->user : NULL;
     id->uid = pw ? pw->pw_uid : geteuid();
     id->gid = gr ? gr->gr_gid : pw ? pw->pw_gid : getegid();
@@ -97,17 +90,13 @@ static int give_up_capabilities(void)
     return EXITCODE_FAIL;
 }
 
-int user_become(const struct settings *s, const struct listen_set *set)
+int user_become(const struct identity *id, const char *socket)
 {
-    struct identity id;
     int status = EXITCODE_OK;
 
     for (unsigned long cap = 0; prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == 0; cap++)
         ;
-    if (s->user[0] || s->group[0]) {
-        status = identity_of(s, &id);
-        if (status == EXITCODE_OK)
-            status = become(&id, set->unix_path);
-    }
+    if (id->name)
+        status = become(id, socket);
     return status == EXITCODE_OK ? give_up_capabilities() : status;
 }

@@ -5,13 +5,24 @@
 #define DFLOCKD_USER_H
 
 #include "config/settings.h"
-#include "net/listen.h"
+
+#include <sys/types.h>
+
+struct identity {
+    const char *name; /* what was asked for, --user or --group; NULL = to stay who we are */
+    const char *user; /* whose supplementary groups count; NULL = none do */
+    uid_t uid;
+    gid_t gid;
+};
+
+/* Whom the server will run as. EXITCODE_OK, or what to end with; then standard error says why. */
+int user_identity(const struct settings *s, struct identity *id);
 
 /*
- * Becomes --user and --group, and gives up every capability, of every process to come too. After
- * the addresses are bound, before the first fork. EXITCODE_OK, or what to end with; then standard
- * error says why.
+ * Becomes that, and gives up every capability, of every process to come too. After the addresses
+ * are bound, before the first fork. `socket` ("" = none) is given to the same user. Returns as
+ * above.
  */
-int user_become(const struct settings *s, const struct listen_set *set);
+int user_become(const struct identity *id, const char *socket);
 
 #endif

@@ -10,10 +10,14 @@
 #include "net/listen.h"
 #include "supervisor/child.h"
 
+struct legacy;
 struct settings;
 
 struct master_args {
     struct region *region;
+    int region_fd;
+    const struct legacy *legacy; /* NULL: the region is new */
+    const char *run_dir;         /* "": none, and workers end with this master */
     const struct settings *settings;
     struct listen_set *listeners;
     uint32_t max_connections; /* decided by the caller from settings and descriptor limit */

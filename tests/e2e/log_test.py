@@ -47,7 +47,7 @@ class Quiet:
 
 
 @test("each failed authentication has its line, with the address and why, and never the token",
-      rules=["C38", "P74"])
+      rules=["C72", "P74"])
 def failures():
     token, admin = temp_file(SECRET + "\n"), temp_file(ADMIN + "\n")
     with Server(["--auth-token-file", token, "--admin-token-file", admin,
@@ -81,7 +81,7 @@ def failures():
 
 
 @test("guesses at the admin token are logged, and held back where one connection may go on guessing",
-      rules=["C38", "C35"])
+      rules=["C72", "C35"])
 def guesses():
     with Server(["--admin-token-file", temp_file(ADMIN + "\n")]) as server:
         c = server.client()
@@ -96,7 +96,7 @@ def guesses():
 
 
 @test("deaths, takeovers, repairs and failed authentications are written at --log-level error too",
-      rules=["C38"], deadline=60)
+      rules=["C72"], deadline=60)
 def whatever_the_level():
     with Quiet("--auth-token-file", temp_file(SECRET + "\n")) as server:
         for _ in range(30):
@@ -190,7 +190,7 @@ def first_lines(kind, stream, *args):
 
 
 @test("under the journal each line begins with its priority; JOURNAL_STREAM must name stderr itself",
-      rules=["C39"])
+      rules=["C73"])
 def journal():
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
         lines = first_lines(kind, lambda st: f"{st.st_dev}:{st.st_ino}")

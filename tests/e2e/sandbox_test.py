@@ -59,7 +59,7 @@ def escape(server):
 
 
 @test("no process has a capability, nor can it get one: not even when root has started it",
-      rules=["C36"])
+      rules=["C70"])
 def capabilities():
     with Server() as server:
         for pid in [server.pid] + server.worker_pids():
@@ -71,7 +71,7 @@ def capabilities():
                     check_eq(int(t["CapBnd"], 16), 0, f"CapBnd of {t['Name']} {pid}")
 
 
-@test("all threads of a worker have the filter; what is missing is said, and why", rules=["C37"])
+@test("all threads of a worker have the filter; what is missing is said, and why", rules=["C71"])
 def filtered():
     with Server(["--debug"]) as server:
         said = r"(sandboxed|sandbox is not complete).* landlock=(\S+|\".*\") seccomp=(\S+|\".*\")$"
@@ -92,7 +92,7 @@ def filtered():
 
 
 @test("a worker that tries to get out is told ENOSYS, call by call; the server serves on",
-      rules=["C37"])
+      rules=["C71"])
 def the_filter():
     if SANITIZERS or not SECCOMP:
         return check(not built_with("HAVE_SECCOMP") or SANITIZERS, "built without a filter")
@@ -103,7 +103,7 @@ def the_filter():
 
 
 @test("without the filter Landlock and the missing capabilities still deny files, ports, signals",
-      rules=["C36", "C37"])
+      rules=["C70", "C71"])
 def no_filter():
     if SANITIZERS:
         return check(not SECCOMP or SANITIZERS, "built with sanitizers, which need files")
@@ -122,7 +122,7 @@ def no_filter():
         check_eq((said["data"], said["fork"]), (0, 0), "what is not denied")
 
 
-@test("what a worker needs is allowed: workers that die of a denied call do not die", rules=["C37"],
+@test("what a worker needs is allowed: workers that die of a denied call do not die", rules=["C71"],
       deadline=60)
 def nothing_needed_is_denied():
     path = os.path.join(temp_dir(), "sock")

@@ -37,6 +37,7 @@ OWNERS = [
     ("kernel randomness", r"\bgetrandom\b|\bgetentropy\b|/dev/u?random", {"base/random.c"}, "*"),
     ("jansson", r"\bjansson\.h\b|\bjson_[a-z]+\w*\s*\(", {"worker/report.c"}, "*"),
     # dump.c: only the version that --version prints.
+    ("inih", r"#include <ini\.h>", {"config/file.c"}, "*"),
     ("libcrypto", r"#include <openssl/", {"config/secret.c", "config/dump.c"}, "*"),
     ("cryptography", r"\b(?:EVP|CRYPTO|SSL)_\w+", {"config/secret.c"}, "*"),
     ("filters of system calls, Landlock", r"<seccomp\.h>|\bseccomp_\w+\(|\bSYS_landlock",
