@@ -37,6 +37,10 @@ int user_identity(const struct settings *s, struct identity *id)
     id->user = pw ? s->user : NULL;
     id->uid = pw ? pw->pw_uid : geteuid();
     id->gid = gr ? gr->gr_gid : pw ? pw->pw_gid : getegid();
+    if (geteuid() != 0 && (id->uid != geteuid() || id->gid != getegid())) {
+        fprintf(stderr, "dflockd: cannot become %s: only root may change user or group\n", id->name);
+        return EXITCODE_FAIL;
+    }
     return EXITCODE_OK;
 }
 
@@ -63,8 +67,7 @@ static int become(const struct identity *id, const char *socket)
         (root && id->user && initgroups(id->user, id->gid) < 0) ||
         (root && !id->user && setgroups(1, &id->gid) < 0) ||
         setresgid(id->gid, id->gid, id->gid) < 0 || setresuid(id->uid, id->uid, id->uid) < 0) {
-        fprintf(stderr, "dflockd: cannot become %s: %s%s\n", id->name, strerror(errno),
-                root ? "" : " (only root may change user or group)");
+        fprintf(stderr, "dflockd: cannot become %s: %s\n", id->name, strerror(errno));
         return EXITCODE_FAIL;
     }
     if (!is(id)) {

@@ -15,6 +15,21 @@ from points import Board
 SECRET, ADMIN, WRONG = "right-secret-4711", "admin-secret-4712", "wrong-secret-4713"
 
 
+def launch(args, stderr, program=None, **env):
+    """A server that says nothing of itself to a harness. end() ends it, workers and all."""
+    clean = {k: v for k, v in os.environ.items()
+             if not k.startswith("DFLOCKD_") and k != "JOURNAL_STREAM"}
+    clean.update(env, DFLOCKD_RUN_DIR=os.path.join(temp_dir(), "run"))
+    return subprocess.Popen([program or os.environ["DFLOCKD"], "--port", "0", *args], env=clean,
+                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr,
+                            start_new_session=True)
+
+
+def end(process):
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
 class Quiet:
     """The tests' program on a Unix socket at --log-level error, its log in a file."""
 
@@ -22,21 +37,18 @@ class Quiet:
         directory = temp_dir()
         self.socket, self.board = f"{directory}/sock", Board()
         self.path = f"{directory}/log"
-        env = {k: v for k, v in os.environ.items() if not k.startswith("DFLOCKD_")}
-        env["CRASH_POINTS_FILE"] = self.board.path
         program = os.path.join(os.environ["top_builddir"], "tests/crash/dflockd")
         with open(self.path, "w", encoding="utf-8") as log:
-            self.proc = subprocess.Popen([program, "--port", "0", "--unix-socket", self.socket,
-                                          "--workers", "2", "--log-level", "error", *args],
-                                         env=env, stdin=subprocess.DEVNULL, stderr=log)
+            self.proc = launch(["--unix-socket", self.socket, "--workers", "2",
+                                "--log-level", "error", *args], log, program,
+                               CRASH_POINTS_FILE=self.board.path)
 
     def __enter__(self):
         eventually(lambda: os.path.exists(self.socket), 10, "it listens")
         return self
 
     def __exit__(self, *_):
-        self.proc.kill()
-        self.proc.wait()
+        end(self.proc)
 
     def client(self):
         return Client(("unix", 0), unix=self.socket)
@@ -129,9 +141,8 @@ def evict_all(server):
 @test("JSON: each line is an object, keys of any bytes are in it whole", rules=["C32", "C25"])
 def json_lines():
     ours, theirs = socket.socketpair()
-    p = subprocess.Popen([os.environ["DFLOCKD"], "--port", "0", "--workers", "1", "--debug",
-                          "--log-format", "json", "--admin-token-file", temp_file(ADMIN + "\n")],
-                         stdin=subprocess.DEVNULL, stderr=theirs)
+    p = launch(["--workers", "1", "--debug", "--log-format", "json",
+                "--admin-token-file", temp_file(ADMIN + "\n")], theirs)
     theirs.close()
     ours.settimeout(10)
     lines = []
@@ -150,8 +161,7 @@ def json_lines():
             evict_all(type("S", (), {"client": lambda self: Client(("127.0.0.1", port))})())
             read(lambda: sum(x["msg"] == "evict" for x in lines) == len(NASTY))
     finally:
-        p.kill()
-        p.wait()
+        end(p)
     check_eq([x["key"] for x in lines if x["msg"] == "evict"],
              [k.decode("utf-8", "replace") for k in NASTY], "keys")
 
@@ -170,10 +180,7 @@ def first_lines(kind, stream, *args):
     """The first three lines of a server whose stderr is a socket; stream(stat) is JOURNAL_STREAM."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
     st = os.fstat(theirs.fileno())
-    env = {k: v for k, v in os.environ.items() if k != "JOURNAL_STREAM"}
-    env["JOURNAL_STREAM"] = stream(st)
-    p = subprocess.Popen([os.environ["DFLOCKD"], "--port", "0", "--workers", "1", *args], env=env,
-                         stdin=subprocess.DEVNULL, stderr=theirs)
+    p = launch(["--workers", "1", *args], theirs, JOURNAL_STREAM=stream(st))
     theirs.close()
     ours.settimeout(10)
     text = b""
@@ -183,8 +190,7 @@ def first_lines(kind, stream, *args):
             check(data, "the log goes on")
             text += data
     finally:
-        p.send_signal(signal.SIGKILL)
-        p.wait()
+        end(p)
         ours.close()
     return text.decode("utf-8").splitlines()[:3]
 

@@ -17,6 +17,7 @@ INHERITED = [0, 4, 7]  # supplementary groups of who starts the server
 
 def refused(args, code, *texts, program=None, prefix=()):
     env = {k: v for k, v in os.environ.items() if not k.startswith("DFLOCKD_")}
+    env["DFLOCKD_RUN_DIR"] = os.path.join(shared_dir(), "run")
     p = subprocess.run([*prefix, program or os.environ["DFLOCKD"], "--port", "0", *args], env=env, text=True,
                        stdin=subprocess.DEVNULL, capture_output=True, timeout=10)
     check_eq(p.returncode, code, f"{args}: {p.stderr}")
@@ -104,7 +105,8 @@ if ROOT:
     @test("started as the user that it is to become: nothing has to change", rules=["C7"])
     def already():
         as_nobody = started_by("--reuid", "nobody", "--regid", "nogroup", "--clear-groups")
-        with Server(["--user", "nobody"], program=as_nobody) as server:
+        where = os.path.join(shared_dir(), "run")
+        with Server(["--user", "nobody", "--run-dir", where], program=as_nobody) as server:
             check_identity(server, NOBODY.pw_uid, NOBODY.pw_gid, [])
 
 
