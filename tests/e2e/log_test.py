@@ -210,7 +210,8 @@ def journal():
             check(re.match(r"\d{4}-", line), line)
     for line in first_lines(socket.SOCK_STREAM, lambda st: f"{st.st_dev}:{st.st_ino}",
                             "--log-format", "json"):
-        check("msg" in json.loads(line), line)
+        m = re.match(r"<[3467]>(\{.*\})$", line)
+        check(m and "msg" in json.loads(m[1]), line)
 
 
 if __name__ == "__main__":

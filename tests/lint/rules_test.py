@@ -50,7 +50,8 @@ def read_names(path, wrong):
 def main():
     form, unnamed, unknown, marked = [], [], [], []
     rules = read_rules(os.path.join(top, "docs/rules.md"), form)
-    tests = sorted(glob.glob(os.path.join(top, "tests/e2e/*_test.py")))
+    tests = sorted(glob.glob(os.path.join(top, "tests/e2e/*_test.py")) +
+                   glob.glob(os.path.join(top, "tests/systemd/*_test.py")))
     named = set()
     for path in tests:
         for name, line in read_names(path, form):
