@@ -94,7 +94,8 @@ lint_tests += \
 	tests/lint/docs_test.py \
 	tests/lint/layers_test.py \
 	tests/lint/points_test.py \
-	tests/lint/rules_test.py
+	tests/lint/rules_test.py \
+	tests/lint/units_test.py
 
 TESTS = \
 	$(check_PROGRAMS) \

@@ -49,7 +49,8 @@ class Service:
 
     def processes(self):
         """{pid here: process} of the server."""
-        return {pid: p for pid, p in container.processes().items() if p.name == "dflockd"}
+        return {pid: p for pid, p in container.processes().items()
+                if p.name.startswith("dflockd")}
 
     def master(self):
         inner = int(self.show("MainPID"))
@@ -225,7 +226,10 @@ def store_gap(service):
     service.drop_in("dflockd.service", "[Service]\nEnvironment=DFLOCKD_HOST=0.0.0.0\n")
     os.kill(service.master(), signal.SIGKILL)
     service.wait_journal(r"listening .*address=0\.0\.0\.0:6388$")
-    check_eq(connect().req("ping"), "ok", "there")
+    waiting.append(connect())
+    check_eq(waiting[-1].req("ping"), "ok", "there")
+    for c in waiting:
+        c.close()
     service.systemctl("stop", "dflockd")
     try:
         socket.create_connection(ADDRESS, 5)
@@ -260,15 +264,38 @@ def kill_worker(service):
     check_eq((service.state(), service.show("NRestarts")), ("active", "0"), "the service")
 
 
+@service_test("a killed master is started again; meanwhile the workers serve on", rules=["D15"])
+def kill_master(service):
+    service.drop_in("dflockd.service", "[Service]\nRestartSec=3\n")
+    service.systemctl("start", "dflockd")
+    a, b = connect(), connect()
+    token = token_of(a.req("l", "key", "0"))
+    b.ask("l", "key", "100")
+    a.req("ping")
+    workers = service.workers()
+    os.kill(service.master(), signal.SIGKILL)
+    eventually(lambda: service.state() == "activating", SLOW, "it is to be restarted")
+    check_eq(a.req("n", "key", f"{token} 50"), "ok 50", "a worker's answer")
+    service.wait_state("active")
+    service.wait_status("connections: 2$")
+    check_eq((sorted(service.workers()), service.show("NRestarts")), (sorted(workers), "1"),
+             "the workers, and starts")
+    check_eq(a.req("r", "key", token), "ok", "the release")
+    token_of(b.line())
+
+
 @service_test("a master that hangs is killed and started again by the watchdog", rules=["D8"])
 def watchdog(service):
     service.drop_in("dflockd.service", "[Service]\nWatchdogSec=2\n")
     service.systemctl("start", "dflockd")
     service.wait_status("^Serving")
+    a = connect()
+    token = token_of(a.req("l", "key", "0"))
     os.kill(service.master(), signal.SIGSTOP)
     eventually(lambda: service.show("NRestarts") == "1", SLOW, "it is not started again")
     service.wait_state("active")
-    eventually(lambda: connect().req("ping") == "ok", SLOW, "it does not serve")
+    check_eq(a.req("r", "key", token), "ok", "the workers have served on")
+    check_eq(connect().req("ping"), "ok", "the answer")
     text = container.run("journalctl", "--no-pager", f"--since={service.since}")
     check("Watchdog timeout" in text, "for another reason")
     # And one that does not is left alone.
