@@ -11,6 +11,7 @@ EXTRA_DIST += \
 	docs/internals/design.md \
 	docs/internals/journal.md \
 	docs/internals/processes.md \
+	docs/internals/systemd.md \
 	docs/internals/table.md \
 	docs/internals/testing.md \
 	docs/internals/wakeups.md \
