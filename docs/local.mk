@@ -9,6 +9,7 @@ EXTRA_DIST += \
 	docs/HACKING.md \
 	docs/internals/deaths.md \
 	docs/internals/design.md \
+	docs/internals/dump.md \
 	docs/internals/journal.md \
 	docs/internals/processes.md \
 	docs/internals/systemd.md \

@@ -56,6 +56,7 @@ e2e_modules = \
 	tests/e2e/load.py \
 	tests/e2e/points.py
 e2e_tests = \
+	tests/e2e/check_region_test.py \
 	tests/e2e/config_test.py \
 	tests/e2e/crash_damage_test.py \
 	tests/e2e/crash_failures_test.py \
@@ -92,6 +93,7 @@ EXTRA_DIST += \
 # tests/lint
 lint_tests += \
 	tests/lint/docs_test.py \
+	tests/lint/dump_test.py \
 	tests/lint/layers_test.py \
 	tests/lint/points_test.py \
 	tests/lint/rules_test.py \

@@ -114,6 +114,7 @@ struct settings {
     bool check_config;
     bool dump_config;
     char fsck[SETTINGS_PATH_LEN]; /* main() does it */
+    char check_region[SETTINGS_PATH_LEN]; /* and this */
     bool version;
     bool help;
 

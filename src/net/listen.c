@@ -77,13 +77,25 @@ static uint16_t bound_port(const struct listen_set *set)
     return 0;
 }
 
+/* Port 0 is any port: the kernel chose one for the life before. */
+static bool same_address(struct sockaddr_storage *ss, const void *addr, socklen_t len)
+{
+    const struct sockaddr_in *in = addr;
+
+    if (in->sin_family == AF_INET && in->sin_port == 0)
+        ((struct sockaddr_in *)ss)->sin_port = 0;
+    if (in->sin_family == AF_INET6 && ((const struct sockaddr_in6 *)addr)->sin6_port == 0)
+        ((struct sockaddr_in6 *)ss)->sin6_port = 0;
+    return memcmp(ss, addr, len) == 0;
+}
+
 static int take_spare(struct listen_set *set, const void *addr, socklen_t len)
 {
     for (unsigned i = 0; i < set->nspare; i++) {
         struct sockaddr_storage ss;
         int fd = set->spare[i];
 
-        if (address(fd, &ss) != len || memcmp(&ss, addr, len) != 0)
+        if (address(fd, &ss) != len || !same_address(&ss, addr, len))
             continue;
         set->spare[i] = set->spare[--set->nspare];
         return fd;

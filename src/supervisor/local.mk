@@ -6,6 +6,8 @@ src_supervisor_libsupervisor_a_SOURCES = \
 	src/supervisor/accept.c \
 	src/supervisor/adopt.c \
 	src/supervisor/adopt.h \
+	src/supervisor/bequest.c \
+	src/supervisor/bequest.h \
 	src/supervisor/bury.c \
 	src/supervisor/child.c \
 	src/supervisor/child.h \
@@ -22,4 +24,6 @@ src_supervisor_libsupervisor_a_SOURCES = \
 	src/supervisor/policy.h \
 	src/supervisor/rundir.c \
 	src/supervisor/rundir.h \
-	src/supervisor/tell.c
+	src/supervisor/tell.c \
+	src/supervisor/upgrade.c \
+	src/supervisor/upgrade.h

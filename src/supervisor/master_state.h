@@ -10,8 +10,14 @@
 #include "supervisor/keeper.h"
 #include "supervisor/master.h"
 #include "supervisor/policy.h"
+#include "supervisor/upgrade.h"
 
-enum stage { STAGE_SERVING, STAGE_DRAINING, STAGE_STOPPING };
+enum stage {
+    STAGE_SERVING,
+    STAGE_QUIET, /* the workers leave or have left, for an upgrade; connections stay */
+    STAGE_DRAINING,
+    STAGE_STOPPING,
+};
 
 struct master {
     const struct master_args *args;
@@ -22,6 +28,10 @@ struct master {
     struct child child[WORKER_MAX];
     uint32_t nworkers;
     enum stage stage;
+    enum stopping stopping; /* the master's copy of the region's word */
+    struct upgrade upgrade;
+    bool replacing; /* old workers are being replaced, one after another */
+    bool quit;      /* a signal to end came while it was quiet */
     uint64_t now;
     uint64_t deadline;  /* of the drain, or of stopping */
     uint64_t next_tick;
@@ -52,6 +62,7 @@ void accept_resend(struct master *m, uint32_t worker); /* its successor adopts t
 /* tell.c */
 void tell_ready(struct master *m); /* connections are accepted */
 void tell_drain(struct master *m);
+void tell_stop(struct master *m); /* for a restart: what is stored stays */
 void tell_tick(struct master *m);
 
 /* bury.c */
@@ -60,6 +71,9 @@ void bury_adopted(struct master *m, struct child *c); /* one that an earlier mas
 void bury_unknown(struct master *m, struct child *c); /* one that was gone when this master came */
 
 /* master.c */
+void master_quiesce(struct master *m); /* all workers leave, nobody takes over */
+bool master_is_quiet(const struct master *m);
+void master_serve_again(struct master *m);
 void master_replace(struct master *m, uint32_t worker); /* it leaves, an heir takes over */
 
 /* inherit.c */

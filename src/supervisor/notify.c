@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -57,6 +56,15 @@ static int sd_listen_fds_with_names(int unset, char ***names)
 }
 
 #endif
+
+bool notify_managed(void)
+{
+#ifdef HAVE_LIBSYSTEMD
+    return getenv("NOTIFY_SOCKET") != NULL;
+#else
+    return false;
+#endif
+}
 
 static void say(const char *lines)
 {

@@ -9,9 +9,15 @@
 #ifndef SUPERVISOR_NOTIFY_H
 #define SUPERVISOR_NOTIFY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
+/* Whether there is a manager. */
+bool notify_managed(void);
+
 /* The names of what is stored. */
+#define NOTIFY_REGION "region"
+#define NOTIFY_DUMP "dump"
 #define NOTIFY_LISTENER "own-listener" /* an address that the server bound itself */
 
 /* Connections are accepted; again after a reload. */

@@ -26,6 +26,8 @@ static void status(const struct master *m, char *out, size_t n)
                  serving, m->nworkers, m->keeper.open);
     else if (m->stage == STAGE_STOPPING)
         snprintf(out, n, "Stopping");
+    else if (m->stage == STAGE_QUIET)
+        snprintf(out, n, "Upgrading, connections: %" PRIu32, m->keeper.open);
     else if (m->deadline == TIME_NEVER)
         snprintf(out, n, "Draining, connections left: %" PRIu32, m->keeper.open);
     else
@@ -57,9 +59,18 @@ void tell_ready(struct master *m)
 {
     m->told.watchdog = notify_watchdog() / 2;
     keep_listeners(m->args->listeners);
+    notify_store(NOTIFY_REGION, m->args->region_fd);
+    notify_barrier();
     tell_status(m);
     m->told.next = m->now + TELL_NS;
     notify_ready();
+}
+
+void tell_stop(struct master *m)
+{
+    notify_stopping();
+    m->told.next = m->now;
+    tell_tick(m);
 }
 
 void tell_drain(struct master *m)

@@ -75,6 +75,7 @@ static const struct {
     {"check-config", NULL, "", false},
     {"dump-config", NULL, "", false},
     {"fsck", NULL, "", false},
+    {"check-region", NULL, "", false},
     {"version", NULL, "", false},
     {"help", NULL, "", false},
 };

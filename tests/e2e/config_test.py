@@ -51,6 +51,8 @@ SECRETS = ("auth-token",)
 def run(*args, env=None, prefix=(), timeout=5):
     """Runs dflockd to its end: (exit code, stdout, lines of stderr)."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("DFLOCKD_")}
+    if not {"-T", "-t"} & set(args):  # those that only ask have nothing to do with other servers
+        clean["DFLOCKD_RUN_DIR"] = os.path.join(temp_dir(), "run")
     clean.update(env or {})
     p = subprocess.run([*prefix, os.environ["DFLOCKD"], *args], env=clean, text=True,
                        stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout)
@@ -357,7 +359,8 @@ def log():
         bad = server.wait_log("bad request").string
         check(bad.isprintable(), repr(bad))
     env = {k: v for k, v in os.environ.items() if not k.startswith("DFLOCKD_")}
-    p = subprocess.Popen([os.environ["DFLOCKD"], "--port", "0", "--log-format=json", "--debug"],
+    p = subprocess.Popen([os.environ["DFLOCKD"], "--port", "0", "--log-format=json", "--debug",
+                          "--run-dir", temp_dir()],
                          env=env, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
     lines = []
     while not lines or lines[-1]["msg"] != "listening":
@@ -451,7 +454,7 @@ def low_descriptors():
     check_eq(code, 1, str(err))
     check("limit of 30 open files" in err[-1], err[-1])
     server = subprocess.Popen(limited(nofile=80) + [os.environ["DFLOCKD"], "--port", "0",
-                                                    "--workers", "2"], stdin=subprocess.DEVNULL,
+                                                    "--workers", "2", "--run-dir", temp_dir()], stdin=subprocess.DEVNULL,
                               stderr=subprocess.PIPE, text=True)
     clients = []
     try:

@@ -33,6 +33,8 @@ SECOND = {"RENDEZVOUS_CALL", "RENDEZVOUS_CONNECT", "ADOPT_CLOSE", "ADOPT_STAT", 
 # not answer and --discard-region come to: see master_death_test.py.
 NEVER = {"MASTER_STRAY", "NOTIFY_BARRIER", "PASS_STRAY", "PASS_PARTLY", "KEEPER_SHUTDOWN", "KEEPER_LATE",
          "END_PIDFD", "END_KILL", "END_WAIT", "DISCARD_HEAR"}
+# Of an upgrade and a restart: see upgrade_test.py.
+UPGRADE = ("UPGRADE_", "BEQUEST_", "SAVE_")
 HOLD = 600  # seconds of lease
 
 
@@ -199,7 +201,8 @@ def place_test(row):
 
 
 for row in ROWS:
-    if row.who in ("MASTER", "START", "BOTH") and row.name not in NEVER:
+    if row.who in ("MASTER", "START", "BOTH") and row.name not in NEVER and \
+            not row.name.startswith(UPGRADE):
         where = "before, after" if len(row.sides) == 2 else "at"
         function = place_test(row)
         function.__name__ = row.name

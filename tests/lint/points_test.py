@@ -34,8 +34,13 @@ EXEMPT = {
     ("supervisor/notify.c", "sd_notify"): "its stand-in, in a build without libsystemd",
     ("supervisor/notify.c", "sd_notify_barrier"): "likewise",
     ("supervisor/notify.c", "sd_pid_notify_with_fds"): "likewise",
+    ("shm/dumpfile.c", "check_head"): "start-up",
+    ("shm/dumpfile.c", "read_at"): "start-up",
     ("shm/region.c", None): "start-up",
     ("supervisor/rundir.c", None): "start-up",
+    ("supervisor/bequest.c", "descriptor"): "start-up",
+    ("supervisor/bequest.c", "bequest_read"): "start-up",
+    ("supervisor/upgrade.c", "relaunch_note"): "start-up",
 }
 
 

@@ -12,7 +12,8 @@ import socket
 import stat
 
 from container import Container
-from harness import Client, Failure, check, check_eq, diag, eventually, fail, main, test, token_of
+from harness import (Client, check, check_eq, diag, eventually, fail, fence_of, main, test,
+                     token_of)
 
 ADDRESS = ("127.0.0.1", 6388)
 SLOW = 60.0  # seconds for what the manager does
@@ -304,6 +305,54 @@ def watchdog(service):
         beats = eventually(lambda last=beats: (x := service.show("WatchdogTimestampMonotonic"))
                            != last and x, SLOW, "no sign of life")
     check_eq(service.show("NRestarts"), "1", "starts again")
+
+
+@service_test("a restart keeps every lock and fence", rules=["D16"])
+def restart(service):
+    service.systemctl("start", "dflockd")
+    a = connect()
+    token = token_of(a.req("l", "key", "0 1000"))
+    for _ in range(3):
+        service.systemctl("restart", "dflockd")
+        check_eq(connect().req("l", "key", "0"), "timeout", "somebody else")
+        check_eq(connect().req("n", "key", f"{token} 1000"), "ok 1000", "the holder")
+        check(fence_of(token_of(connect().req("l", "other", "0"))) > fence_of(token), "the fence")
+    check_eq(connect().req("r", "key", token), "ok", "the release")
+    check_eq((service.show("NRestarts"), service.show("Result")), ("0", "success"), "the service")
+
+
+@service_test("a restart while the master hangs ends all of it, and starts another", rules=["D10"])
+def restart_hung(service):
+    service.drop_in("dflockd.service", "[Service]\nTimeoutStopSec=2\n")
+    service.systemctl("start", "dflockd")
+    before = set(service.processes())
+    for pid in before:
+        os.kill(pid, signal.SIGSTOP)
+    service.systemctl("restart", "dflockd")
+    check_eq(connect().req("ping"), "ok", "the answer")
+    check_eq(before & set(service.processes()), set(), "processes of the one before")
+
+
+@service_test("SIGUSR2 replaces the program in place: same pid, connections and locks stay",
+              rules=["D17"])
+def upgrade(service):
+    service.systemctl("start", "dflockd.socket")
+    a, b = connect(), connect()
+    token = token_of(a.req("l", "key", "0"))
+    b.ask("l", "key", "100")
+    master, workers = service.master(), set(service.workers())
+    service.systemctl("kill", "--kill-who=main", "--signal=USR2", "dflockd.service")
+    service.wait_journal(r"upgraded: all workers run this program")
+    check_eq(service.master(), master, "the master's pid")
+    check_eq(workers & set(service.workers()), set(), "the old workers")
+    check_eq(a.req("r", "key", token), "ok", "the release")
+    token_of(b.line())
+    check_eq(connect().req("ping"), "ok", "a new connection")
+    service.wait_status("connections: 3$")
+    # It is watched as before.
+    beats = service.show("WatchdogTimestampMonotonic")
+    eventually(lambda: service.show("WatchdogTimestampMonotonic") != beats, SLOW, "no sign of life")
+    check_eq((service.state(), service.show("NRestarts")), ("active", "0"), "the service")
 
 
 @service_test("a stop waits for clients longer than TimeoutStopSec=, and tells how long",
