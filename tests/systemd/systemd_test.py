@@ -310,14 +310,17 @@ def watchdog(service):
 @service_test("a restart keeps every lock and fence", rules=["D16"])
 def restart(service):
     service.systemctl("start", "dflockd")
-    a = connect()
-    token = token_of(a.req("l", "key", "0 1000"))
+    holder = connect()
+    token = token_of(holder.req("l", "key", "0 1000"))
     for _ in range(3):
         service.systemctl("restart", "dflockd")
-        check_eq(connect().req("l", "key", "0"), "timeout", "somebody else")
-        check_eq(connect().req("n", "key", f"{token} 1000"), "ok 1000", "the holder")
-        check(fence_of(token_of(connect().req("l", "other", "0"))) > fence_of(token), "the fence")
-    check_eq(connect().req("r", "key", token), "ok", "the release")
+        holder.expect_close()
+        other, holder = connect(), connect()
+        check_eq(other.req("l", "key", "0"), "timeout", "somebody else")
+        check_eq(holder.req("n", "key", f"{token} 1000"), "ok 1000", "the holder, from now on")
+        check(fence_of(token_of(other.req("l", "other", "0"))) > fence_of(token), "the fence")
+        other.close()
+    check_eq(holder.req("r", "key", token), "ok", "the release")
     check_eq((service.show("NRestarts"), service.show("Result")), ("0", "success"), "the service")
 
 
@@ -347,7 +350,8 @@ def upgrade(service):
     check_eq(workers & set(service.workers()), set(), "the old workers")
     check_eq(a.req("r", "key", token), "ok", "the release")
     token_of(b.line())
-    check_eq(connect().req("ping"), "ok", "a new connection")
+    c = connect()
+    check_eq(c.req("ping"), "ok", "a new connection")
     service.wait_status("connections: 3$")
     # It is watched as before.
     beats = service.show("WatchdogTimestampMonotonic")
