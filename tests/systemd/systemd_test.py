@@ -11,7 +11,7 @@ import signal
 import socket
 import stat
 
-from container import Container
+from container import Container, hang
 from harness import (Client, check, check_eq, diag, eventually, fail, fence_of, main, test,
                      token_of)
 
@@ -292,7 +292,7 @@ def watchdog(service):
     service.wait_status("^Serving")
     a = connect()
     token = token_of(a.req("l", "key", "0"))
-    os.kill(service.master(), signal.SIGSTOP)
+    hang(service.master())
     eventually(lambda: service.show("NRestarts") == "1", SLOW, "it is not started again")
     service.wait_state("active")
     check_eq(a.req("r", "key", token), "ok", "the workers have served on")
@@ -330,7 +330,7 @@ def restart_hung(service):
     service.systemctl("start", "dflockd")
     before = set(service.processes())
     for pid in before:
-        os.kill(pid, signal.SIGSTOP)
+        hang(pid)
     service.systemctl("restart", "dflockd")
     check_eq(connect().req("ping"), "ok", "the answer")
     check_eq(before & set(service.processes()), set(), "processes of the one before")
@@ -387,7 +387,7 @@ def stop_leaves_nothing(service, pids):
     service.systemctl("start", "dflockd")
     service.wait_status("^Serving")
     for pid in pids(service):
-        os.kill(pid, signal.SIGSTOP)
+        hang(pid)
     service.systemctl("stop", "dflockd")
     check_eq(sorted(service.processes()), [], "processes left")
     check(not os.path.exists(container.path("/run/dflockd/stop")), "the mark is removed")
