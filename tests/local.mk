@@ -100,7 +100,8 @@ lint_tests += \
 	tests/lint/dump_test.py \
 	tests/lint/layers_test.py \
 	tests/lint/points_test.py \
-	tests/lint/rules_test.py
+	tests/lint/rules_test.py \
+	tests/lint/units_test.py
 
 TESTS = \
 	$(check_PROGRAMS) \
