@@ -62,6 +62,7 @@ e2e_tests = \
 	tests/e2e/crash_failures_test.py \
 	tests/e2e/crash_master_test.py \
 	tests/e2e/crash_poison_test.py \
+	tests/e2e/crash_reload_test.py \
 	tests/e2e/crash_unix_test.py \
 	tests/e2e/crash_workers_test.py \
 	tests/e2e/log_test.py \
@@ -78,6 +79,7 @@ e2e_tests = \
 	tests/e2e/protocol_storm_test.py \
 	tests/e2e/readme_test.py \
 	tests/e2e/sandbox_test.py \
+	tests/e2e/reload_test.py \
 	tests/e2e/seeds_test.py \
 	tests/e2e/semantics_disconnect_test.py \
 	tests/e2e/semantics_drain_test.py \
