@@ -18,6 +18,7 @@
 #include "core/owners.h"
 #include "core/pool.h"
 #include "core/queue.h"
+#include "core/repair.h"
 
 enum { EXPIRE_LOOK = 64, STARVED_LOOK = 64, EXTEND_STEP = 8 };
 
@@ -62,8 +63,7 @@ void tx_commit(struct tx *tx)
 
 void tx_abort(struct tx *tx)
 {
-    journal_rollback(&tx->s->journal, tx->t->base, tx->t->geo->from, tx->t->geo->size);
-    pool_settle(tx->t, tx->shard);
+    repair_rollback(tx->t, tx->shard);
 }
 
 bool table_owns_any(const struct table *t, uint32_t owner)

@@ -40,13 +40,10 @@ static const char *how(enum death death)
 static void obituary(const struct child *c, const char *how, const char *signal_name,
                      uint64_t lived, unsigned swept, uint64_t wait)
 {
-    /* Never rate-limited: each death counts. */
-    if (log_on(LVL_WARN))
-        LOG_WRITE(NULL, LVL_WARN, "worker died", log_uint("worker", c->slot),
-                  log_int("pid", c->pid), log_str("how", how),
-                  log_str("signal", signal_name ? signal_name : "none"), log_ms("lived", lived),
-                  log_uint("generation", c->generation), log_uint("mutexes_released", swept),
-                  log_ms("restart_in", wait));
+    log_audit_warn("worker died", log_uint("worker", c->slot), log_int("pid", c->pid),
+                   log_str("how", how), log_str("signal", signal_name ? signal_name : "none"),
+                   log_ms("lived", lived), log_uint("generation", c->generation),
+                   log_uint("mutexes_released", swept), log_ms("restart_in", wait));
 }
 
 /* Memory may be scribbled over: what only the master can mend is mended now, all else is validated

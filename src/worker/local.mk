@@ -14,6 +14,8 @@ src_worker_libworker_a_SOURCES = \
 	src/worker/orphan.c \
 	src/worker/report.c \
 	src/worker/report.h \
+	src/worker/sandbox.c \
+	src/worker/sandbox.h \
 	src/worker/session.c \
 	src/worker/takeover.c \
 	src/worker/timers.c \

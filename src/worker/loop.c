@@ -11,6 +11,7 @@
 #include "config/exitcode.h"
 #include "net/pass.h"
 #include "shm/bell.h"
+#include "worker/sandbox.h"
 #include "worker/worker.h"
 
 #include <errno.h>
@@ -153,8 +154,8 @@ static void log_repairs(struct worker *w)
 {
     if (w->sh.repaired) {
         w->sh.slot->counters.repairs += (uint64_t)__builtin_popcountll(w->sh.repaired);
-        log_warn("shards repaired after a death",
-                 log_int("shards", __builtin_popcountll(w->sh.repaired)));
+        log_audit_warn("shards repaired after a death",
+                       log_int("shards", __builtin_popcountll(w->sh.repaired)));
     }
     if (w->sh.rebuilt) {
         w->sh.slot->counters.rebuilt += (uint64_t)__builtin_popcountll(w->sh.rebuilt);
@@ -334,7 +335,7 @@ void loop_times(struct worker *w)
 static int prepare(struct worker *w, const struct heritage *heritage)
 {
     uint32_t slots = heritage->region->max_conns + 1;
-    int err;
+    int err, landlock;
 
     w->heritage = heritage;
     w->channel = heritage->channel;
@@ -359,7 +360,10 @@ static int prepare(struct worker *w, const struct heritage *heritage)
     if (w->epfd < 0 || w->efd < 0 || !loop_watch(w, w->efd, SOURCE_BELL) ||
         !loop_watch(w, w->channel, SOURCE_CHANNEL))
         return -errno;
-    return bell_start_thread(w->r, heritage->worker, w->efd);
+    landlock = sandbox_start();
+    err = bell_start_thread(w->r, heritage->worker, w->efd);
+    /* Before the takeover, which serves requests already: one may be what its predecessor died of. */
+    return err ? err : sandbox_seal(landlock);
 }
 
 int worker_run(const struct heritage *heritage)

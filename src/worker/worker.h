@@ -125,8 +125,8 @@ void conn_lost(struct worker *w, uint32_t slot, const char *why);
 /* A CONN_ORPHANED slot, which has no socket here: the same, step by step in this turn and the next. */
 void conn_orphan(struct worker *w, uint32_t slot);
 /* Consumes, answers and ends the connection: `error`, or `error_auth` to who has not
-   authenticated. */
-void conn_fail(struct worker *w, uint32_t slot, int code, uint64_t consumed);
+   authenticated. `code` is a request_error, or 0 and what was wrong with an authentication. */
+void conn_fail(struct worker *w, uint32_t slot, int code, const char *why, uint64_t consumed);
 /* The last reply has been written: send it, then close. */
 void conn_last(struct worker *w, uint32_t slot);
 void conn_give_up(struct worker *w, uint32_t shard); /* it is lost: who waits there hears `error` */
@@ -139,7 +139,8 @@ void session_serve(struct worker *w, uint32_t slot, const struct request *req);
 void session_bad(struct worker *w, uint32_t slot, const struct request *req);
 /* A blocked request's time is up, or (draining) all waits end. */
 void session_unblock(struct worker *w, uint32_t slot, bool draining);
-void session_refuse_stranger(struct worker *w); /* counts it, and takes a comparison's time */
+/* Counts and logs it, and takes a comparison's time. */
+void session_refuse_stranger(struct worker *w, uint32_t slot, const char *why);
 /* Overwrites what was read and served: it may have been a secret. */
 void session_scrub(struct worker *w, uint32_t slot);
 bool session_must_authenticate(const struct worker *w, const struct conn *c);
