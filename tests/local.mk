@@ -62,6 +62,7 @@ e2e_tests = \
 	tests/e2e/crash_failures_test.py \
 	tests/e2e/crash_master_test.py \
 	tests/e2e/crash_poison_test.py \
+	tests/e2e/crash_reload_test.py \
 	tests/e2e/crash_unix_test.py \
 	tests/e2e/crash_workers_test.py \
 	tests/e2e/log_test.py \
@@ -78,6 +79,7 @@ e2e_tests = \
 	tests/e2e/protocol_storm_test.py \
 	tests/e2e/readme_test.py \
 	tests/e2e/sandbox_test.py \
+	tests/e2e/reload_test.py \
 	tests/e2e/seeds_test.py \
 	tests/e2e/semantics_disconnect_test.py \
 	tests/e2e/semantics_drain_test.py \
@@ -100,7 +102,8 @@ lint_tests += \
 	tests/lint/dump_test.py \
 	tests/lint/layers_test.py \
 	tests/lint/points_test.py \
-	tests/lint/rules_test.py
+	tests/lint/rules_test.py \
+	tests/lint/units_test.py
 
 TESTS = \
 	$(check_PROGRAMS) \

@@ -503,6 +503,18 @@ enum verdict table_unblock(struct tx *tx, uint32_t node, bool deliver, struct gr
     return VERDICT_TIMEOUT;
 }
 
+void table_move_owner(struct tx *tx, uint32_t owner, uint32_t node, uint32_t worker)
+{
+    bool tell = node && table_node(tx->t, node)->owner == owner &&
+                (table_node(tx->t, node)->flags & NODE_TELL);
+
+    if (tell)
+        owners_told(tx, node);
+    SET(tx, tx->t->owners[owner].worker, worker);
+    if (tell)
+        owners_tell(tx, node);
+}
+
 /* The slot stays taken, but belongs to no connection any more. */
 static void detach(struct tx *tx, uint32_t node, bool kept)
 {

@@ -92,9 +92,9 @@ static int listen_all(const struct settings *s, bool succeeds, struct listen_set
  * How many connections the descriptor limit allows, raising it as far as we may. Each connection
  * needs one descriptor in the master and one in its worker; the master also needs some for itself.
  */
-static int decide_connections(const struct settings *s, uint32_t *out)
+static int decide_connections(const struct settings *s, uint32_t *out, uint32_t *descriptors)
 {
-    uint64_t own = 32 + (uint64_t)s->workers * (HERITAGE_DOCS + 2);
+    uint64_t own = master_descriptors((uint32_t)s->workers);
     struct rlimit limit = {0};
     uint64_t most;
 
@@ -113,6 +113,7 @@ static int decide_connections(const struct settings *s, uint32_t *out)
                 (unsigned long long)limit.rlim_cur, (unsigned long long)own + 1);
         return -EMFILE;
     }
+    *descriptors = (uint32_t)most;
     *out = (uint32_t)(most - own);
     if (s->max_connections > 0 && (uint64_t)s->max_connections <= *out) {
         *out = (uint32_t)s->max_connections;
@@ -121,6 +122,17 @@ static int decide_connections(const struct settings *s, uint32_t *out)
                  log_int("max_connections", s->max_connections), log_uint("allowed", *out));
     }
     return 0;
+}
+
+/* With the settings that it would serve with. */
+static int check_region(const struct settings *s)
+{
+    struct region_limits limits = {.max_locks = (uint32_t)s->max_locks};
+    uint32_t descriptors;
+
+    if (decide_connections(s, &limits.max_conns, &descriptors) != 0)
+        return EXITCODE_FAIL;
+    return checkregion_run(s->check_region, &limits, stdout, stderr);
 }
 
 static void say_hello(const struct settings *s, const struct listen_set *set,
@@ -165,9 +177,9 @@ int main(int argc, char **argv)
     static struct origin origin;
     static struct relaunch relaunch;
     struct config_sources sources = {.argc = argc, .argv = argv, .envp = environ,
-                                      .default_file = CONFIG_DEFAULT_FILE};
-    struct master_args args = {.settings = &settings, .listeners = &listeners, .run = worker_run,
-                               .relaunch = &relaunch};
+                                     .default_file = CONFIG_DEFAULT_FILE};
+    struct master_args args = {.settings = &settings, .listeners = &listeners, .sources = &sources,
+                               .run = worker_run, .relaunch = &relaunch};
     struct identity who;
     int status;
 
@@ -185,7 +197,7 @@ int main(int argc, char **argv)
     if (settings.fsck[0])
         return fsck_run(settings.fsck, stdout, stderr);
     if (settings.check_region[0])
-        return checkregion_run(settings.check_region, stdout, stderr);
+        return check_region(&settings);
     log_init(settings.log_format, settings.log_level);
     log_set_process("master");
     for (unsigned i = 0; i < report.warnings.count && i < REPORT_KEPT; i++)
@@ -196,7 +208,7 @@ int main(int argc, char **argv)
     status = origin_collect(&origin, &listeners);
     if (status != EXITCODE_OK)
         return status;
-    if (decide_connections(&settings, &args.max_connections) != 0)
+    if (decide_connections(&settings, &args.max_connections, &args.descriptors) != 0)
         return EXITCODE_FAIL;
     status = user_identity(&settings, &who);
     if (status == EXITCODE_OK)

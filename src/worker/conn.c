@@ -87,7 +87,10 @@ void conn_adopt(struct worker *w, uint32_t slot, int fd, bool look)
         stream_tune(fd); /* options are the socket's: heirs find them */
         c->flags |= CONN_TUNED;
     }
-    if (SYS(CONN_WATCH, epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev)) < 0) {
+    if (w->settings->auth_token.count == 0)
+        c->flags |= CONN_ADMITTED;
+    if (!handover_take(w, slot) ||
+        SYS(CONN_WATCH, epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev)) < 0) {
         p->fd = 0;
         SYS(CONN_GIVE_UP, close(fd));
         loop_return(w, slot);

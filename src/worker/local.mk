@@ -3,9 +3,11 @@
 noinst_LIBRARIES += src/worker/libworker.a
 src_worker_libworker_a_CPPFLAGS = $(AM_CPPFLAGS) $(CRYPTO_CFLAGS) $(JANSSON_CFLAGS)
 src_worker_libworker_a_SOURCES = \
+	src/worker/adjust.c \
 	src/worker/conn.c \
 	src/worker/deliver.c \
 	src/worker/expire.c \
+	src/worker/handover.c \
 	src/worker/inquest.c \
 	src/worker/job.c \
 	src/worker/loop.c \

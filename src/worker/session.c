@@ -370,7 +370,8 @@ static void serve_evict(struct worker *w, uint32_t slot, const struct request *r
 
 bool session_must_authenticate(const struct worker *w, const struct conn *c)
 {
-    return w->settings->auth_token.count > 0 && !(c->flags & CONN_AUTHENTICATED);
+    return w->settings->auth_token.count > 0 &&
+           !(c->flags & (CONN_AUTHENTICATED | CONN_ADMITTED));
 }
 
 /* Both sets are always compared, so that the time says nothing about which one matched. */

@@ -47,7 +47,7 @@ OWNERS = [
     ("passing descriptors", r"\bSCM_RIGHTS\b", {"net/pass.c"}, "*"),
     ("reading and writing connections", r"(?<![\w>.])(?:recv|send)\s*\(", {"net/stream.c"}, "*"),
     ("libsystemd", r"#include <systemd/|\bsd_[a-z_]+\s*\(", {"supervisor/notify.c"}, "*"),
-    ("fork", r"(?<!\w)(?:fork|vfork|clone3?)\s*\(", {"supervisor/child.c", "supervisor/upgrade.c"}, "*"),
+    ("fork", r"(?<!\w)(?:fork|vfork|clone3?)\s*\(", {"supervisor/child.c", "supervisor/reload.c", "supervisor/upgrade.c"}, "*"),
     ("reading the environment", r"\bgetenv\b|\benviron\b", {"base/log.c", "dflockd/main.c", "dflockd/origin.c", "supervisor/notify.c"}, "*"),
     ("allocation", ALLOC, set(), "core/*"),
     ("allocation", ALLOC, set(), "proto/*"),
