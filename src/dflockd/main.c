@@ -9,6 +9,7 @@
 #include "config/dump.h"
 #include "config/exitcode.h"
 #include "config/load.h"
+#include "config/secret.h"
 #include "dflockd/checkregion.h"
 #include "dflockd/fsck.h"
 #include "dflockd/origin.h"
@@ -205,6 +206,10 @@ int main(int argc, char **argv)
     master_block_signals();
     signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error to report, not a death */
     prctl(PR_SET_DUMPABLE, 0); /* secrets pass through our memory */
+    if (!secret_prepare()) {
+        fprintf(stderr, "dflockd: the cryptographic library does not work: see openssl.cnf(5)\n");
+        return EXITCODE_FAIL;
+    }
     status = origin_collect(&origin, &listeners);
     if (status != EXITCODE_OK)
         return status;
