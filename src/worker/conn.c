@@ -79,8 +79,7 @@ void conn_adopt(struct worker *w, uint32_t slot, int fd, bool look)
                              .data.u64 = (uint64_t)slot << 32 | (uint32_t)c->id};
 
     memset(p, 0, sizeof(*p));
-    p->fd = fd;
-    p->ops = &stream_plain;
+    stream_plain(&p->stream, fd);
     p->readable = look; /* whatever is there already is an edge of the watch that begins now */
     p->writable = true;
     if (c->family != AF_UNIX && !(c->flags & CONN_TUNED)) {
@@ -88,7 +87,7 @@ void conn_adopt(struct worker *w, uint32_t slot, int fd, bool look)
         c->flags |= CONN_TUNED;
     }
     if (SYS(CONN_WATCH, epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev)) < 0) {
-        p->fd = 0;
+        p->stream.fd = 0;
         SYS(CONN_GIVE_UP, close(fd));
         loop_return(w, slot);
         return;
@@ -113,12 +112,9 @@ static void hang_up(struct worker *w, uint32_t slot)
 {
     struct peer *p = &w->peers[slot];
 
-    /* In this order: a description that the master still holds would stay in the epoll set, and
-       the peer would hear nothing until the master closes its duplicate. */
-    SYS(CONN_UNWATCH, epoll_ctl(w->epfd, EPOLL_CTL_DEL, p->fd, NULL));
-    SYS(CONN_SHUTDOWN, shutdown(p->fd, SHUT_RDWR));
-    SYS(CONN_CLOSE, close(p->fd));
-    p->fd = 0;
+    /* In this order: a description that the master still holds would stay in the epoll set. */
+    SYS(CONN_UNWATCH, epoll_ctl(w->epfd, EPOLL_CTL_DEL, p->stream.fd, NULL));
+    p->stream.ops->close(&p->stream);
 }
 
 /* The slot goes back to the master. */
@@ -184,7 +180,7 @@ static void depart(struct worker *w, uint32_t slot)
         loop_ready(w, slot);
         return;
     }
-    if (w->peers[slot].fd > 0)
+    if (w->peers[slot].stream.fd > 0)
         hang_up(w, slot);
     give_back(w, slot);
 }
@@ -392,7 +388,7 @@ static uint64_t left_at(const struct worker *w, uint32_t slot)
     const struct conn *c = conns_slot(w->r, slot);
     uint64_t ago, now;
 
-    if (c->family == AF_UNIX || stream_last_heard(w->peers[slot].fd, &ago) != 0)
+    if (c->family == AF_UNIX || stream_last_heard(w->peers[slot].stream.fd, &ago) != 0)
         return w->now;
     now = clock_boottime_ns();
     return ago < now ? now - ago : 0;
@@ -436,7 +432,7 @@ static void finish(struct worker *w, uint32_t slot)
         c->close_at = w->now + PENALTY_NS;
     } else {
         c->close_at = w->now + LINGER_NS;
-        SYS(CONN_FIN, shutdown(p->fd, SHUT_WR));
+        p->stream.ops->finish(&p->stream);
     }
     enter(c, PHASE_PENALTY);
 }
@@ -489,7 +485,7 @@ void conn_run(struct worker *w, uint32_t slot)
     unsigned served = 0;
     bool moved = true;
 
-    if (p->fd <= 0) {
+    if (p->stream.fd <= 0) {
         if (c->state == CONN_ORPHANED)
             depart(w, slot);
         return;
@@ -588,7 +584,7 @@ static void end_waits(struct worker *w, uint32_t shard, bool draining)
     for (uint32_t slot = 1; slot <= w->r->max_conns; slot++) {
         struct conn *c = conns_slot(w->r, slot);
 
-        if (w->peers[slot].fd <= 0 || c->phase != PHASE_BLOCKED ||
+        if (w->peers[slot].stream.fd <= 0 || c->phase != PHASE_BLOCKED ||
             (shard != SHARD_COUNT && c->blocked_shard != shard))
             continue;
         if (iobufs_attach(&w->bufs, c))

@@ -91,7 +91,7 @@ static void accept_conn(struct worker *w, const struct channel_message *m, int f
         return;
     c = conns_slot(w->r, slot);
     if (c->id != m->id || c->state != CONN_OPEN || c->worker != w->sh.worker ||
-        w->peers[slot].fd > 0) {
+        w->peers[slot].stream.fd > 0) {
         if (fd >= 0)
             SYS(LOOP_DUPLICATE, close(fd));
         return;
@@ -242,7 +242,7 @@ static bool handle_event(struct worker *w, const struct epoll_event *ev)
         return true;
     }
     /* An event of a connection that was closed in this very turn, and its slot perhaps reused. */
-    if (w->peers[slot].fd <= 0 || (uint32_t)conns_slot(w->r, slot)->id != (uint32_t)ev->data.u64)
+    if (w->peers[slot].stream.fd <= 0 || (uint32_t)conns_slot(w->r, slot)->id != (uint32_t)ev->data.u64)
         return true;
     conn_event(w, slot, ev->events);
     return true;
@@ -252,7 +252,7 @@ static void starved_again(struct worker *w)
 {
     w->starved = false;
     for (uint32_t slot = 1; slot <= w->r->max_conns; slot++)
-        if (w->peers[slot].fd > 0)
+        if (w->peers[slot].stream.fd > 0)
             loop_ready(w, slot);
     deliver_shards(w, UINT64_MAX);
     if (w->draining)

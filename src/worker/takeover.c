@@ -87,7 +87,7 @@ void takeover_after_silence(struct worker *w, uint64_t gap)
     if (gap > LEASES_GRACE_NS)
         gap = LEASES_GRACE_NS;
     for (uint32_t slot = 1; slot <= w->r->max_conns; slot++)
-        if (w->peers[slot].fd > 0)
+        if (w->peers[slot].stream.fd > 0)
             extend_leases(w, slot, gap);
     __atomic_store_n(&w->r->down_since[w->sh.worker], 0, __ATOMIC_RELEASE);
 }

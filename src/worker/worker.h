@@ -24,8 +24,7 @@
 
 /* A connection as this process sees it; by slot. */
 struct peer {
-    const struct stream_ops *ops;
-    int fd; /* 0 = not here: 0 to 2 are never a connection's */
+    struct stream stream; /* without a socket: not here */
     uint32_t timer_pos; /* in the heap, + 1; 0 = not in it */
     uint64_t timer_due;
     int unacked; /* bytes in the send queue when a write last found it full, or looked again */
