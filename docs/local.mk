@@ -12,5 +12,6 @@ EXTRA_DIST += \
 	docs/internals/processes.md \
 	docs/internals/table.md \
 	docs/internals/testing.md \
+	docs/internals/tls.md \
 	docs/internals/wakeups.md \
 	docs/rules.md

@@ -51,6 +51,7 @@ include tests/supervisor/local.mk
 
 # tests/e2e
 e2e_modules = \
+	tests/e2e/certs.py \
 	tests/e2e/harness.py \
 	tests/e2e/load.py \
 	tests/e2e/points.py
@@ -78,7 +79,10 @@ e2e_tests = \
 	tests/e2e/semantics_kill_test.py \
 	tests/e2e/semantics_lease_test.py \
 	tests/e2e/semantics_limits_test.py \
-	tests/e2e/semantics_twophase_test.py
+	tests/e2e/semantics_twophase_test.py \
+	tests/e2e/tls_config_test.py \
+	tests/e2e/tls_connection_test.py \
+	tests/e2e/tls_death_test.py
 
 # tests/model: TAP through e2e/harness.py, without a server
 model_tests = \

@@ -8,10 +8,13 @@
 #include "config/dump.h"
 #include "config/exitcode.h"
 #include "config/load.h"
+#include "config/tlsfiles.h"
+#include "config/validate.h"
 #include "dflockd/fsck.h"
 #include "net/listen.h"
 #include "shm/region.h"
 #include "supervisor/master.h"
+#include "supervisor/tlscheck.h"
 #include "worker/worker.h"
 
 #include <errno.h>
@@ -22,8 +25,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -50,6 +55,35 @@ static void wipe_environment(void)
     for (char **e = environ; *e; e++)
         if (strncmp(*e, name, sizeof(name) - 1) == 0)
             explicit_bzero(*e + sizeof(name) - 1, strlen(*e + sizeof(name) - 1));
+}
+
+/* Reads the TLS files; a child of its own looks at what is in them. */
+static void load_tls(const struct settings *s, struct tls_files *files, struct config_report *report)
+{
+    struct config_report *shared;
+    int status = -1;
+    pid_t pid;
+
+    /* Not in a core dump either. */
+    madvise(files, sizeof(*files), MADV_DONTDUMP);
+    if (tlsfiles_load(s, files, report) != 0 || files->cert_n == 0)
+        return;
+    shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pid = shared == MAP_FAILED ? -1 : fork();
+    if (pid == 0) {
+        *shared = *report;
+        tlscheck(s, files, shared);
+        _exit(0);
+    }
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    if (pid < 0 || status != 0)
+        report_error(report, "%s: %s: cannot be checked: %s", config_origin(s, OPTION_tls_cert),
+                     s->tls_cert, pid < 0 ? strerror(errno) : "the process that does it has crashed");
+    else
+        *report = *shared;
+    if (shared != MAP_FAILED)
+        munmap(shared, sizeof(*shared));
 }
 
 static int listen_all(const struct settings *s, struct listen_set *set)
@@ -162,7 +196,7 @@ static void say_hello(const struct settings *s, const struct listen_set *set, ui
                       const struct region *r, int region_fd)
 {
     log_info("dflockd starts", log_str("version", PACKAGE_VERSION),
-             log_int("workers", s->workers), log_str("tls", "off"),
+             log_int("workers", s->workers), log_str("tls", s->tls_cert[0] ? "on" : "off"),
              log_str("auth", s->auth_token.count ? "on" : "off"),
              log_int("max_locks", s->max_locks), log_uint("max_connections", max_conns),
              log_int("max_connections_per_ip", s->max_connections_per_ip),
@@ -179,7 +213,8 @@ static void say_hello(const struct settings *s, const struct listen_set *set, ui
             log_warn("anybody who reaches this address may take and release locks: set "
                      "--auth-token-file",
                      log_str("address", set->l[i].text));
-        log_warn("this address is served without TLS", log_str("address", set->l[i].text));
+        if (!s->tls_cert[0])
+            log_warn("this address is served without TLS", log_str("address", set->l[i].text));
         if (!s->max_connections && !s->max_connections_per_ip)
             log_warn("one client may use up all connections: set --max-connections-per-ip",
                      log_str("address", set->l[i].text));
@@ -191,14 +226,22 @@ int main(int argc, char **argv)
     static struct settings settings;
     static struct config_report report;
     static struct listen_set listeners;
-    struct master_args args = {.settings = &settings, .listeners = &listeners, .run = worker_run};
+    static struct tls_files tls_files __attribute__((aligned(4096)));
+    struct master_args args = {.settings = &settings, .tls_files = &tls_files, .listeners = &listeners, .run = worker_run};
     int status, region_fd;
+    bool good;
 
     open_standard();
     point_init(getenv("CRASH_POINTS_FILE"));
     config_load(&settings, argc, argv, environ, &report);
     wipe_environment();
+    good = report.errors.count == 0;
+    if (settings.tls_cert[0] && settings.tls_key[0] && !settings.help && !settings.version &&
+        !settings.dump_config && !settings.fsck[0])
+        load_tls(&settings, &tls_files, &report);
     status = config_act(&settings, &report, stdout, stderr);
+    if (status == EXITCODE_CONFIG && good)
+        status = EXITCODE_FAIL; /* the settings are right, what they name is not */
     if (status != CONFIG_SERVE)
         return status;
     if (settings.fsck[0])
@@ -223,6 +266,7 @@ int main(int argc, char **argv)
     }
     say_hello(&settings, &listeners, args.max_connections, args.region, region_fd);
     status = master_run(&args);
+    tlsfiles_wipe(&tls_files);
     listen_close(&listeners);
     return status;
 }

@@ -58,8 +58,14 @@ static void plain_close(struct stream *s)
     s->fd = 0;
 }
 
+static void plain_abandon(struct stream *s)
+{
+    (void)s;
+}
+
 const struct stream_ops stream_plain_ops = {
-    .recv = plain_recv, .send = plain_send, .finish = plain_finish, .close = plain_close};
+    .recv = plain_recv, .send = plain_send, .finish = plain_finish, .close = plain_close,
+    .abandon = plain_abandon};
 
 void stream_plain(struct stream *s, int fd)
 {

@@ -42,6 +42,7 @@ struct stream_ops {
     /* Nothing more will be sent. 0, or STREAM_AGAIN: to be called again. */
     int (*finish)(struct stream *s);
     void (*close)(struct stream *s);
+    void (*abandon)(struct stream *s); /* gives back its memory; the socket stays as it is */
     bool end_in_band; /* the peer's end is seen only by reading up to it */
 };
 

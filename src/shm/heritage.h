@@ -8,12 +8,14 @@
 #include "shm/region.h"
 
 struct settings;
+struct tls_files;
 
 enum { HERITAGE_DOCS = 4 };
 
 struct heritage {
     struct region *region;
     const struct settings *settings;
+    const struct tls_files *tls_files; /* NULL, or empty: no TLS */
     uint32_t worker; /* slot */
     int channel;     /* SOCK_SEQPACKET to the master: struct channel_message */
     int docs[HERITAGE_DOCS]; /* memfds of the slot, for answers too long for a ring */

@@ -134,6 +134,7 @@ struct region {
     uint64_t conn_id_next; /* atomic: one counter for connections and sessions, from 1 */
     uint64_t units;    /* atomic: see caps.h */
     uint32_t bigbuf_owner[BIGBUF_COUNT]; /* atomic; connection slot, 0 = free */
+    uint64_t tickets[32]; /* net/tickets.h: keys of TLS sessions */
     uint64_t down_since[WORKER_MAX];     /* atomic; BOOTTIME ns, 0 = serving */
     struct shard_mutex mutex[SHARD_COUNT];
 };

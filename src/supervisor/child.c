@@ -110,10 +110,11 @@ static void signals_of_a_worker(void)
 }
 
 static int be_child(const struct child *c, struct region *r, const struct settings *settings,
-                    const int *conn_fd, int channel, child_main run)
+                    const struct tls_files *tls_files, const int *conn_fd, int channel,
+                    child_main run)
 {
-    struct heritage h = {.region = r, .settings = settings, .worker = c->slot,
-                         .channel = channel, .conn_fd = conn_fd};
+    struct heritage h = {.region = r, .settings = settings, .tls_files = tls_files,
+                         .worker = c->slot, .channel = channel, .conn_fd = conn_fd};
     char name[32];
 
     snprintf(name, sizeof(name), "worker-%u", c->slot);
@@ -149,7 +150,7 @@ static void close_theirs(int fd)
 }
 
 int child_spawn(struct child *c, struct region *r, const struct settings *settings,
-                const int *conn_fd, child_main run)
+                const struct tls_files *tls_files, const int *conn_fd, child_main run)
 {
     struct worker_slot *slot = region_worker(r, c->slot);
     int *mine = inherited(c, r, conn_fd);
@@ -168,7 +169,7 @@ int child_spawn(struct child *c, struct region *r, const struct settings *settin
     __atomic_store_n(&slot->beat, slot->started, __ATOMIC_RELAXED);
     pid = SYS(CHILD_FORK, fork());
     if (pid == 0)
-        _exit(be_child(c, r, settings, mine, pair[1], run));
+        _exit(be_child(c, r, settings, tls_files, mine, pair[1], run));
     err = pid < 0 ? -errno : 0;
     free(mine);
     if (err) {

@@ -50,6 +50,6 @@ typedef int (*child_main)(const struct heritage *);
  * 0 or a negative error; then nothing has changed.
  */
 int child_spawn(struct child *c, struct region *r, const struct settings *settings,
-                const int *conn_fd, child_main run);
+                const struct tls_files *tls_files, const int *conn_fd, child_main run);
 
 #endif

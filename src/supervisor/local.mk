@@ -13,4 +13,6 @@ src_supervisor_libsupervisor_a_SOURCES = \
 	src/supervisor/master.h \
 	src/supervisor/master_state.h \
 	src/supervisor/policy.c \
-	src/supervisor/policy.h
+	src/supervisor/policy.h \
+	src/supervisor/tlscheck.c \
+	src/supervisor/tlscheck.h

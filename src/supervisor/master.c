@@ -9,6 +9,7 @@
 #include "base/point.h"
 #include "config/exitcode.h"
 #include "net/pass.h"
+#include "net/tickets.h"
 #include "shm/bell.h"
 #include "supervisor/master_state.h"
 #include "supervisor/policy.h"
@@ -50,7 +51,7 @@ void master_block_signals(void)
 static void start_child(struct master *m, struct child *c)
 {
     struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
-    int err = child_spawn(c, m->r, m->settings, m->keeper.fd, m->args->run);
+    int err = child_spawn(c, m->r, m->settings, m->args->tls_files, m->keeper.fd, m->args->run);
 
     if (err) {
         log_error("worker cannot be started, will try again", log_uint("worker", c->slot),
@@ -203,11 +204,22 @@ static void watchdog(struct master *m, uint64_t late)
     }
 }
 
+/* Before the first worker, and then now and again. */
+static void turn_tickets(struct master *m)
+{
+    int err = tickets_turn((struct tickets *)m->r->tickets, m->now);
+
+    _Static_assert(sizeof(struct tickets) <= sizeof(m->r->tickets), "the region has no room");
+    if (err)
+        log_error("no new key for TLS tickets, the old ones stay", log_err("error", err));
+}
+
 static void tick(struct master *m)
 {
     uint64_t late = m->now - m->next_tick;
 
     watchdog(m, m->next_tick ? late : 0);
+    turn_tickets(m);
     keeper_reap_all(&m->keeper);
     accept_returned(m);
     m->next_tick = m->now + TICK_NS;
@@ -344,6 +356,7 @@ int master_run(const struct master_args *args)
         return EXITCODE_FAIL;
     }
     __atomic_store_n(&m->r->nworkers, m->nworkers, __ATOMIC_RELAXED);
+    turn_tickets(m);
     for (uint32_t i = 0; i < m->nworkers; i++) {
         m->child[i].slot = i;
         m->child[i].channel = -1;

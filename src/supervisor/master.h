@@ -11,10 +11,12 @@
 #include "supervisor/child.h"
 
 struct settings;
+struct tls_files;
 
 struct master_args {
     struct region *region;
     const struct settings *settings;
+    const struct tls_files *tls_files; /* what workers are to serve with; NULL: no TLS */
     struct listen_set *listeners;
     uint32_t max_connections; /* decided by the caller from settings and descriptor limit */
     child_main run;

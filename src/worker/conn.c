@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/point.h"
+#include "net/tls.h"
 #include "proto/reply.h"
 #include "worker/transfer.h"
 #include "worker/worker.h"
@@ -77,16 +78,22 @@ void conn_adopt(struct worker *w, uint32_t slot, int fd, bool look)
     struct conn *c = conns_slot(w->r, slot);
     struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
                              .data.u64 = (uint64_t)slot << 32 | (uint32_t)c->id};
+    int err = 0;
 
     memset(p, 0, sizeof(*p));
-    stream_plain(&p->stream, fd);
     p->readable = look; /* whatever is there already is an edge of the watch that begins now */
     p->writable = true;
     if (c->family != AF_UNIX && !(c->flags & CONN_TUNED)) {
         stream_tune(fd); /* options are the socket's: heirs find them */
-        c->flags |= CONN_TUNED;
+        c->flags |= w->tls ? CONN_TUNED | CONN_TLS : CONN_TUNED;
     }
-    if (SYS(CONN_WATCH, epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev)) < 0) {
+    if (c->flags & CONN_TLS)
+        err = tls_open(&p->stream, fd, w->tls);
+    else
+        stream_plain(&p->stream, fd);
+    if (err || SYS(CONN_WATCH, epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev)) < 0) {
+        if (!err)
+            p->stream.ops->abandon(&p->stream);
         p->stream.fd = 0;
         SYS(CONN_GIVE_UP, close(fd));
         loop_return(w, slot);
@@ -236,6 +243,10 @@ void conn_fail(struct worker *w, uint32_t slot, int code, uint64_t consumed)
               log_str("why", stranger ? "not authenticated" : request_error_text(code)));
     if (stranger)
         session_refuse_stranger(w);
+    if (!w->peers[slot].stream.open) {
+        conn_drop(w, slot, "no handshake in time");
+        return;
+    }
     /* Without a buffer or room for one word there is a peer that does not read: just end. */
     if (!iobufs_attach(&w->bufs, c) || conns_out_free(c) < REPLY_MAX) {
         conn_drop(w, slot, "peer does not read");
@@ -288,6 +299,18 @@ static enum request_result parse(struct worker *w, const struct conn *c, struct 
     return result;
 }
 
+/* A client that speaks TLS where none is, says so with its first bytes; it will wait in vain. */
+static void notice_tls(struct worker *w, const struct conn *c)
+{
+    const char *view;
+    uint32_t n = conns_view(w->r, c, w->scratch, 2, &view);
+    char peer[64];
+
+    if (n == 2 && memcmp(view, "\x16\x03", 2) == 0)
+        log_warn("TLS on a plain-text address", log_uint("conn", c->id),
+                 log_str("peer", conn_peer_text(c, peer, sizeof(peer))));
+}
+
 /* Serves whole requests. True when it consumed something. */
 static bool serve_some(struct worker *w, uint32_t slot, unsigned *served)
 {
@@ -297,6 +320,7 @@ static bool serve_some(struct worker *w, uint32_t slot, unsigned *served)
 
     while (c->phase == PHASE_READY && *served < SERVE_BUDGET && conns_in_used(c) > 0) {
         struct request req;
+        enum request_result result;
 
         if (conns_out_free(c) < REPLY_MAX) {
             transfer_flush(w, slot);
@@ -304,7 +328,10 @@ static bool serve_some(struct worker *w, uint32_t slot, unsigned *served)
                 return moved; /* the peer does not read: its write deadline runs */
         }
         inquest_name(w, slot | INQUEST_EXECUTES);
-        switch (parse(w, c, &req)) {
+        result = parse(w, c, &req);
+        if (result != REQUEST_OK && c->in_head == 0 && c->request_since == 0)
+            notice_tls(w, c);
+        switch (result) {
         case REQUEST_MORE:
             if (p->eof) {
                 *(volatile uint64_t *)&c->in_head = c->in_tail; /* never to be completed */
@@ -400,10 +427,14 @@ static void watch_blocked(struct worker *w, uint32_t slot)
 {
     struct peer *p = &w->peers[slot];
     struct conn *c = conns_slot(w->r, slot);
+    bool known = c->flags & CONN_HALF_CLOSED;
 
+    if (p->stream.ops->end_in_band)
+        while (transfer_read(w, slot))
+            ;
     if (p->dead || p->hup) {
         conn_drop(w, slot, "client gone while its request was blocked");
-    } else if ((p->rdhup || p->eof) && !(c->flags & CONN_HALF_CLOSED)) {
+    } else if ((p->rdhup || p->eof) && !known) {
         if (left_at(w, slot) <= c->blocked_since + HALF_CLOSE_NS ||
             whole_request_behind(w, slot))
             c->flags |= CONN_HALF_CLOSED;
@@ -430,9 +461,11 @@ static void finish(struct worker *w, uint32_t slot)
     }
     if (session_must_authenticate(w, c)) {
         c->close_at = w->now + PENALTY_NS;
+    } else if (p->stream.ops->finish(&p->stream) == STREAM_AGAIN) {
+        transfer_full(w, slot);
+        return;
     } else {
         c->close_at = w->now + LINGER_NS;
-        p->stream.ops->finish(&p->stream);
     }
     enter(c, PHASE_PENALTY);
 }
@@ -466,9 +499,14 @@ static void settle(struct worker *w, uint32_t slot)
 {
     struct peer *p = &w->peers[slot];
     struct conn *c = conns_slot(w->r, slot);
+    char peer[64];
 
-    if (c->phase != PHASE_DROP && p->dead)
+    if (c->phase != PHASE_DROP && p->dead) {
+        if (p->stream.fault)
+            log_warn("connection failed", log_uint("conn", c->id), log_str("why", p->stream.fault),
+                     log_str("peer", conn_peer_text(c, peer, sizeof(peer))));
         conn_drop(w, slot, "reset");
+    }
     if (c->phase == PHASE_READY && p->eof && conns_in_used(c) == 0)
         conn_last(w, slot);
     if (c->bigbuf && c->request_since == 0 && conns_in_used(c) <= IOBUF_IN)
@@ -535,10 +573,14 @@ void conn_event(struct worker *w, uint32_t slot, uint32_t events)
 {
     struct peer *p = &w->peers[slot];
 
-    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
         p->readable = true;
-    if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+        p->writable |= p->stream.send_awaits_bytes;
+    }
+    if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) {
         p->writable = true;
+        p->readable |= p->stream.recv_awaits_room;
+    }
     if (events & EPOLLRDHUP)
         p->rdhup = true;
     if (events & (EPOLLHUP | EPOLLERR))

@@ -32,6 +32,8 @@ static bool restore_position(struct worker *w, uint32_t slot, int fd)
     struct conn *c = conns_slot(w->r, slot);
     uint64_t rd, wr, sent;
 
+    if (c->flags & CONN_TLS)
+        return false; /* what was on the wire was not these bytes */
     if (c->family == AF_UNIX)
         return !c->in_call;
     switch (stream_position(fd, &rd, &wr)) {

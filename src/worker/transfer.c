@@ -29,6 +29,15 @@ bool transfer_reads_slowly(struct peer *p)
     return p->unacked < before;
 }
 
+void transfer_full(struct worker *w, uint32_t slot)
+{
+    struct conn *c = conns_slot(w->r, slot);
+
+    cannot_write(&w->peers[slot]);
+    if (c->write_since == 0)
+        c->write_since = w->now;
+}
+
 /*
  * The kernel counts a TCP stream's bytes, and an heir asks it. It does not count a Unix socket's:
  * there a mark says that a call was made whose result may not be recorded.
@@ -64,6 +73,7 @@ void transfer_flush(struct worker *w, uint32_t slot)
             *(volatile uint64_t *)&c->out_head = c->out_head + (uint64_t)sent;
             POINT(TRANSFER_SENT);
             c->write_since = 0;
+            p->readable |= p->stream.recv_awaits_room;
             if ((uint32_t)sent < n)
                 cannot_write(p);
         } else if (sent == STREAM_AGAIN) {
@@ -107,11 +117,14 @@ bool transfer_read(struct worker *w, uint32_t slot)
     if (got > 0) {
         /* A short read has emptied the socket; only a FIN that epoll has already told of may
            still be there, and no new edge would tell of it again. */
-        if ((uint32_t)got < n && !p->rdhup && !p->hup)
+        if ((uint32_t)got < n && !p->stream.more && !p->rdhup && !p->hup)
             p->readable = false;
+        p->writable |= p->stream.send_awaits_bytes;
         return true;
     }
-    p->readable = false;
+    p->readable = p->stream.more;
+    if (p->stream.more)
+        loop_ready(w, slot); /* others first */
     if (got == STREAM_END) {
         p->eof = true;
         c->flags |= CONN_HALF_CLOSED;

@@ -43,6 +43,7 @@ struct timers {
 };
 
 struct job;
+struct ssl_ctx_st;
 
 /* A connection that asked for a long answer; its slot may be somebody else's by now. */
 struct asker {
@@ -61,6 +62,7 @@ struct jobs {
 struct worker {
     const struct heritage *heritage;
     const struct settings *settings;
+    struct ssl_ctx_st *tls; /* of handshakes to come; NULL: new connections are plain */
     struct region *r;
     struct shared sh;
     struct iobufs bufs;
@@ -85,6 +87,9 @@ struct worker {
 
 /* loop.c: the process's whole life; returns its exit status. */
 int worker_run(const struct heritage *heritage);
+/* Handshakes to come use these files (NULL, or empty: connections to come are plain); connections keep
+   what they have. 0 or a negative error; then nothing has changed. */
+int loop_use_tls(struct worker *w, const struct tls_files *files);
 void loop_ready(struct worker *w, uint32_t slot); /* run this connection again in the next turn */
 void loop_tell_closed(struct worker *w, uint32_t slot);
 void loop_flush_closed(struct worker *w);

@@ -37,16 +37,17 @@ Server(args=[], env={}, expect_log=[], workers=2, program=DFLOCKD): with --port 
     tell of a worker's death, unless a regex of expect_log matches it. The end of `with` calls it.
     .exited(timeout=5) → exit code, waits for an end that the test caused otherwise.
 
-Client(server or (host, port), source="127.0.0.5", unix="/path", rcvbuf=4096); what does not come
-    within 10 s is a failure:
+Client(server or (host, port), source="127.0.0.5", unix="/path", rcvbuf=4096, tls=SSLContext,
+    session=SSLSession); what does not come within 10 s is a failure:
     .send(bytes or str)     all of it
     .ask(cmd, key, arg)     sends a request;  .req(cmd, key, arg) also returns its reply
     .line(timeout=10)       one reply without its LF as str (bytes that are not UTF-8: surrogates)
     .lines(n)               the next n
     .expect(text, what="")  the next line must be exactly this
     .expect_silence(0.2)    nothing comes. The only place where a test just waits
-    .expect_close(timeout=10, how=None)   → "fin" or "rst", which must be `how`; no byte before it
-    .half_close() .reset() .close() .is_closed()
+    .expect_close(timeout=10, how=None)   → "fin" or "rst", which must be `how`; no byte before it;
+        over TLS "fin" is a close_notify, "cut" a FIN without one
+    .half_close() (over TLS: close_notify without FIN) .reset() .close() .is_closed()
     .sock .local (address as the server logs it)
 """
 
@@ -59,6 +60,7 @@ import select
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -339,7 +341,8 @@ reply_form = re.compile(
 
 
 class Client:
-    def __init__(self, server, source=None, unix=None, timeout=TIMEOUT, rcvbuf=None):
+    def __init__(self, server, source=None, unix=None, timeout=TIMEOUT, rcvbuf=None, tls=None,
+                 session=None):
         self.timeout = timeout
         self.buffer = bytearray()
         self.at = 0  # where the next line begins
@@ -364,6 +367,10 @@ class Client:
             self.local = f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
         if isinstance(server, Server):
             server.clients.append(self)
+        self.tls = tls is not None
+        if self.tls:
+            self.sock = tls.wrap_socket(self.sock, server_hostname="localhost", session=session,
+                                        suppress_ragged_eofs=False)
 
     def __enter__(self):
         return self
@@ -387,13 +394,18 @@ class Client:
         if self.ended:
             return False
         left = end - time.monotonic()
-        ready = poll_in(self.sock, max(left, 0))
+        ready = (self.tls and self.sock.pending()) or poll_in(self.sock, max(left, 0))
         if not ready:
             return False
         try:
-            data = self.sock.recv(1 << 18, socket.MSG_DONTWAIT)
-        except BlockingIOError:
+            if self.tls:  # takes no flags
+                self.sock.settimeout(0)
+            data = self.sock.recv(1 << 18, 0 if self.tls else socket.MSG_DONTWAIT)
+        except (BlockingIOError, ssl.SSLWantReadError):
             return True
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError) as e:
+            self.ended = "cut" if isinstance(e, ssl.SSLEOFError) else "fin"
+            return False
         except (ConnectionResetError, BrokenPipeError):
             self.ended = "rst"
             return False
@@ -453,7 +465,14 @@ class Client:
         return self.ended is not None
 
     def half_close(self):
-        self.sock.shutdown(socket.SHUT_WR)
+        if not self.tls:
+            self.sock.shutdown(socket.SHUT_WR)
+            return
+        self.sock.settimeout(0)
+        try:
+            self.sock.unwrap()
+        except ssl.SSLWantReadError:
+            pass  # said; the server has not answered it
 
     def reset(self):
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
