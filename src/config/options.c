@@ -46,9 +46,8 @@ const struct feature feature_table[FEATURE_COUNT] = {
     [FEATURE_TLS] = {"tls", WITHOUT_TLS},
     [FEATURE_HTTP] = {"http", "this version has no HTTP server yet"},
     [FEATURE_CONFIG_FILE] = {"config-file", "this version reads no configuration file yet"},
-    [FEATURE_RUN_DIR] = {"run-dir", "this version keeps no run directory yet"},
-    [FEATURE_DISCARD_REGION] = {"discard-region",
-                                "this version always starts with an empty lock table"},
+    [FEATURE_RUN_DIR] = {"run-dir", NULL},
+    [FEATURE_DISCARD_REGION] = {"discard-region", NULL},
     [FEATURE_FENCE_FILE] = {"fence-file", "this version keeps no fence state file yet"},
     [FEATURE_COLD_START] = {"cold-start-delay", "this version has no cold start delay yet"},
 };

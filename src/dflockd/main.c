@@ -2,6 +2,7 @@
  * dflockd/main.c - composition: settings → addresses → region → master. The only file that
  * sees everything; what it does is done before the first fork.
  */
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/point.h"
@@ -13,7 +14,9 @@
 #include "dflockd/fsck.h"
 #include "net/listen.h"
 #include "shm/region.h"
+#include "supervisor/adopt.h"
 #include "supervisor/master.h"
+#include "supervisor/rundir.h"
 #include "supervisor/tlscheck.h"
 #include "worker/worker.h"
 
@@ -29,11 +32,12 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 extern char **environ;
 
-enum { LISTEN_TRIES = 20 };
+enum { LISTEN_TRIES = 20, BIND_AGAIN_MS = 50, BIND_TRIES = 60 };
 
 /* Descriptors 0 to 2 must be something, or a socket would become one of them. */
 static void open_standard(void)
@@ -86,18 +90,24 @@ static void load_tls(const struct settings *s, struct tls_files *files, struct c
         munmap(shared, sizeof(*shared));
 }
 
-static int listen_all(const struct settings *s, struct listen_set *set)
+static int listen_all(const struct settings *s, bool succeeds, struct listen_set *set)
 {
+    /* A worker that was born as its master died may hold the listeners for some moments more. */
+    unsigned most = s->port == 0 ? LISTEN_TRIES : succeeds ? BIND_TRIES : 1;
     int err = 0;
 
-    for (unsigned tries = 0; tries < LISTEN_TRIES; tries++) {
+    for (unsigned tries = 0; tries < most; tries++) {
+        struct timespec pause = {.tv_nsec = BIND_AGAIN_MS * NS_PER_MS};
+
         err = 0;
         for (unsigned i = 0; !err && i < s->host.count; i++)
             err = listen_tcp(set, s->host.name[i], (uint16_t)s->port);
         /* The port that the kernel chose for the first address may be taken at the next one. */
-        if (err != -EADDRINUSE || s->port != 0)
+        if (err != -EADDRINUSE || tries + 1 == most)
             break;
         listen_close(set);
+        if (s->port != 0)
+            nanosleep(&pause, NULL);
     }
     if (!err && s->unix_socket[0])
         err = listen_unix(set, s->unix_socket, (unsigned)s->unix_socket_mode);
@@ -158,6 +168,74 @@ static struct region *make_region(const struct settings *s, uint32_t max_conns, 
     return r;
 }
 
+/* The one that was found, or a new one. Its memfd stays open: by it root can save the table, for
+   --fsck, and the next master finds it. */
+static void take_region(const struct settings *s, const struct legacy *l, struct master_args *args)
+{
+    args->region = l->region;
+    args->region_fd = l->region_fd;
+    if (!args->region) {
+        args->region = make_region(s, args->max_connections, &args->region_fd);
+        return;
+    }
+    args->legacy = l;
+    if (args->max_connections > args->region->max_conns)
+        args->max_connections = args->region->max_conns;
+    if ((uint64_t)s->max_locks != args->region->geo.max_locks)
+        log_warn("the lock table was made for another --max-locks, which holds until all workers "
+                 "have ended",
+                 log_uint("max_locks", args->region->geo.max_locks));
+}
+
+/* Whom the server will run as: the run directory is theirs. */
+static void identity(const struct settings *s, uid_t *uid, gid_t *gid)
+{
+    const struct passwd *pw = s->user[0] ? getpwnam(s->user) : NULL;
+    const struct group *gr = s->group[0] ? getgrnam(s->group) : NULL;
+
+    *uid = pw ? pw->pw_uid : geteuid();
+    *gid = gr ? gr->gr_gid : pw ? pw->pw_gid : getegid();
+}
+
+/* One that was asked for must be had; the default one only if it can. */
+static int open_run_dir(const struct settings *s, struct rundir *d)
+{
+    uid_t uid;
+    gid_t gid;
+    int err;
+
+    identity(s, &uid, &gid);
+    err = rundir_open(d, s->run_dir[0] ? s->run_dir : RUNDIR_DEFAULT, uid, gid);
+    if (!err)
+        return 0;
+    if (s->run_dir[0]) {
+        fprintf(stderr, "dflockd: %s: %s; each server needs a directory of its own, writable by its "
+                "user\n", config_origin(s, OPTION_run_dir), d->error);
+        return err;
+    }
+    log_info("no run directory: should the master die, its workers end too (see --run-dir)",
+             log_str("why", d->error));
+    return 0;
+}
+
+/* What the server before this one left, if anything. */
+static int find_legacy(const struct settings *s, const struct rundir *d, struct legacy *l)
+{
+    int err = s->discard_region ? adopt_discard(l, d->path) : adopt_find(l, d->path, -1);
+
+    if (!err)
+        return 0;
+    if (s->discard_region)
+        fprintf(stderr, "dflockd: --discard-region: %s\n", l->error);
+    else
+        fprintf(stderr,
+                "dflockd: workers of another server still serve their clients, and their lock table "
+                "cannot be taken over: %s. Start the version that made it, or give the locks up "
+                "with --discard-region\n",
+                l->error);
+    return err;
+}
+
 /* After the addresses are bound, before the first fork. Returns EXITCODE_OK or what to end with. */
 static int drop_privileges(const struct settings *s, const struct listen_set *set)
 {
@@ -192,17 +270,18 @@ static int drop_privileges(const struct settings *s, const struct listen_set *se
     return EXITCODE_OK;
 }
 
-static void say_hello(const struct settings *s, const struct listen_set *set, uint32_t max_conns,
-                      const struct region *r, int region_fd)
+static void say_hello(const struct settings *s, const struct listen_set *set,
+                      const struct master_args *args)
 {
     log_info("dflockd starts", log_str("version", PACKAGE_VERSION),
              log_int("workers", s->workers), log_str("tls", s->tls_cert[0] ? "on" : "off"),
              log_str("auth", s->auth_token.count ? "on" : "off"),
-             log_int("max_locks", s->max_locks), log_uint("max_connections", max_conns),
+             log_int("max_locks", s->max_locks), log_uint("max_connections", args->max_connections),
              log_int("max_connections_per_ip", s->max_connections_per_ip),
              log_int("max_waiters", s->max_waiters),
-             log_int("default_lease_s", s->default_lease_ttl), log_uint("region_bytes", r->size),
-             log_int("region_fd", region_fd));
+             log_int("default_lease_s", s->default_lease_ttl),
+             log_uint("region_bytes", args->region->size), log_int("region_fd", args->region_fd),
+             log_str("run_dir", args->run_dir[0] ? args->run_dir : "none"));
     log_warn("fences are seeded from the clock: if it steps back while the server is down, fences "
              "could repeat");
     for (unsigned i = 0; i < set->n; i++) {
@@ -226,9 +305,13 @@ int main(int argc, char **argv)
     static struct settings settings;
     static struct config_report report;
     static struct listen_set listeners;
+    static struct legacy legacy;
+    static struct rundir run_dir;
     static struct tls_files tls_files __attribute__((aligned(4096)));
-    struct master_args args = {.settings = &settings, .tls_files = &tls_files, .listeners = &listeners, .run = worker_run};
-    int status, region_fd;
+    struct master_args args = {.settings = &settings, .tls_files = &tls_files,
+                               .listeners = &listeners, .run = worker_run,
+                               .run_dir = run_dir.path};
+    int status;
     bool good;
 
     open_standard();
@@ -255,16 +338,17 @@ int main(int argc, char **argv)
     prctl(PR_SET_DUMPABLE, 0); /* secrets pass through our memory */
     if (decide_connections(&settings, &args.max_connections) != 0)
         return EXITCODE_FAIL;
-    /* The memfd stays open: by it root can save the table, for --fsck. */
-    args.region = make_region(&settings, args.max_connections, &region_fd);
-    if (!args.region || listen_all(&settings, &listeners) != 0)
+    if (open_run_dir(&settings, &run_dir) != 0 || find_legacy(&settings, &run_dir, &legacy) != 0)
+        return EXITCODE_FAIL;
+    take_region(&settings, &legacy, &args);
+    if (!args.region || listen_all(&settings, args.legacy != NULL, &listeners) != 0)
         return EXITCODE_FAIL;
     status = drop_privileges(&settings, &listeners);
     if (status != EXITCODE_OK) {
         listen_close(&listeners);
         return status;
     }
-    say_hello(&settings, &listeners, args.max_connections, args.region, region_fd);
+    say_hello(&settings, &listeners, &args);
     status = master_run(&args);
     tlsfiles_wipe(&tls_files);
     listen_close(&listeners);

@@ -7,6 +7,8 @@ src_net_libnet_a_SOURCES = \
 	src/net/listen.h \
 	src/net/pass.c \
 	src/net/pass.h \
+	src/net/rendezvous.c \
+	src/net/rendezvous.h \
 	src/net/stream.c \
 	src/net/stream.h \
 	src/net/tickets.c \

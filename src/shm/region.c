@@ -4,6 +4,7 @@
 #include "shm/region.h"
 
 #include "base/clock.h"
+#include "base/err.h"
 #include "base/random.h"
 #include "shm/caps.h"
 #include "shm/conns.h"
@@ -129,6 +130,14 @@ static int format(struct region *r)
     return 0;
 }
 
+static void protect(struct region *r)
+{
+    /* Secrets pass through the buffers, and a dump of a sparse region would be huge. */
+    madvise(region_base(r) + r->iobufs, r->size - r->iobufs, MADV_DONTDUMP);
+    if (sysconf(_SC_PAGESIZE) <= REGION_SEALED)
+        mprotect(r, REGION_SEALED, PROT_READ); /* a stray store kills its worker, not the server */
+}
+
 static struct region *map_new(int fd, const struct region *head, int *err)
 {
     struct region *r;
@@ -147,10 +156,7 @@ static struct region *map_new(int fd, const struct region *head, int *err)
         region_destroy(r);
         return NULL;
     }
-    /* Secrets pass through the buffers, and a dump of a sparse region would be huge. */
-    madvise(region_base(r) + r->iobufs, r->size - r->iobufs, MADV_DONTDUMP);
-    if (sysconf(_SC_PAGESIZE) <= REGION_SEALED)
-        mprotect(r, REGION_SEALED, PROT_READ); /* a stray store kills its worker, not the server */
+    protect(r);
     return r;
 }
 
@@ -207,7 +213,23 @@ static int read_head(int fd, struct region *head)
     return !head->ready || (uint64_t)st.st_size < head->size ? -ENODATA : 0;
 }
 
-struct region *region_load(int fd, int *err)
+const char *region_error_text(int err)
+{
+    switch (err) {
+    case -EINVAL:
+        return "this is no lock table of dflockd";
+    case -ENOEXEC:
+        return "it was made by another version or build of dflockd: use that one";
+    case -ENODATA:
+        return "it is cut off, or was never finished";
+    case -EUCLEAN:
+        return "its header contradicts itself";
+    default:
+        return err_text(err);
+    }
+}
+
+static struct region *map_found(int fd, int how, int *err)
 {
     static struct region head;
     struct region *r;
@@ -215,9 +237,23 @@ struct region *region_load(int fd, int *err)
     *err = read_head(fd, &head);
     if (*err)
         return NULL;
-    r = mmap(NULL, head.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
+    r = mmap(NULL, head.size, PROT_READ | PROT_WRITE, how | MAP_NORESERVE, fd, 0);
     *err = r == MAP_FAILED ? -errno : 0;
     return *err ? NULL : r;
+}
+
+struct region *region_load(int fd, int *err)
+{
+    return map_found(fd, MAP_PRIVATE, err);
+}
+
+struct region *region_adopt(int fd, int *err)
+{
+    struct region *r = map_found(fd, MAP_SHARED, err);
+
+    if (r)
+        protect(r);
+    return r;
 }
 
 uint64_t region_key_hash(const struct region *r, enum kind kind, const char *key, uint32_t len)

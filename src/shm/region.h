@@ -159,11 +159,18 @@ struct region *region_create_fd(const struct region_limits *limits, int *fd, int
 void region_destroy(struct region *r); /* for tests, and a start that failed */
 
 /*
+ * Maps the region of an earlier master, shared with whoever still has it. The errors are those of
+ * region_load(); fd stays open.
+ */
+struct region *region_adopt(int fd, int *err);
+
+/*
  * Maps a copy of a region that was saved to a file: what is done to it stays private. NULL with a
  * negative error in *err: -errno, -EINVAL (no region at all), -ENOEXEC (another version's or another
  * build's), -ENODATA (cut off, or never finished), -EUCLEAN (its places contradict its limits).
  */
 struct region *region_load(int fd, int *err);
+const char *region_error_text(int err); /* of either, for a person */
 
 uint64_t region_key_hash(const struct region *r, enum kind kind, const char *key, uint32_t len);
 

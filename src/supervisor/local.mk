@@ -4,15 +4,21 @@ noinst_LIBRARIES += src/supervisor/libsupervisor.a
 src_supervisor_libsupervisor_a_CPPFLAGS = $(AM_CPPFLAGS) $(CRYPTO_CFLAGS)
 src_supervisor_libsupervisor_a_SOURCES = \
 	src/supervisor/accept.c \
+	src/supervisor/adopt.c \
+	src/supervisor/adopt.h \
 	src/supervisor/bury.c \
 	src/supervisor/child.c \
 	src/supervisor/child.h \
+	src/supervisor/inherit.c \
 	src/supervisor/keeper.c \
 	src/supervisor/keeper.h \
+	src/supervisor/legacy.h \
 	src/supervisor/master.c \
 	src/supervisor/master.h \
 	src/supervisor/master_state.h \
 	src/supervisor/policy.c \
 	src/supervisor/policy.h \
+	src/supervisor/rundir.c \
+	src/supervisor/rundir.h \
 	src/supervisor/tlscheck.c \
 	src/supervisor/tlscheck.h

@@ -51,7 +51,7 @@ void master_block_signals(void)
 static void start_child(struct master *m, struct child *c)
 {
     struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
-    int err = child_spawn(c, m->r, m->settings, m->args->tls_files, m->keeper.fd, m->args->run);
+    int err = child_spawn(c, &m->birth, m->keeper.fd);
 
     if (err) {
         log_error("worker cannot be started, will try again", log_uint("worker", c->slot),
@@ -82,7 +82,7 @@ static void ask_to_leave(struct master *m, struct child *c)
     int err = pass_send(c->channel, &msg, offsetof(struct channel_message, slot), -1);
 
     if (err)
-        SYS(MASTER_KILL_DEAF, kill(c->pid, SIGKILL));
+        child_kill(c);
     c->state = CHILD_LEAVING;
     c->due = m->now + LEAVE_NS;
 }
@@ -94,7 +94,7 @@ static void child_happens(struct master *m, struct child *c, enum child_event ev
         start_child(m, c);
         break;
     case ACT_KILL:
-        SYS(MASTER_KILL, kill(c->pid, SIGKILL));
+        child_kill(c);
         if (c->state == CHILD_SERVING || c->state == CHILD_LEAVING)
             c->state = CHILD_DYING;
         break;
@@ -110,6 +110,11 @@ static void child_happens(struct master *m, struct child *c, enum child_event ev
     default:
         break; /* deaths are bury.c's */
     }
+}
+
+void master_replace(struct master *m, uint32_t worker)
+{
+    child_happens(m, &m->child[worker], CHILD_REPLACE);
 }
 
 static void read_channel(struct master *m, struct child *c)
@@ -267,12 +272,24 @@ static int sleep_ms(const struct master *m)
     return next > m->now ? (int)((next - m->now + NS_PER_MS - 1) / NS_PER_MS) : 0;
 }
 
+/* The worker whose pidfd is readable, if that is what the source is. */
+static struct child *adopted(struct master *m, const void *source)
+{
+    for (uint32_t i = 0; i < WORKER_MAX; i++)
+        if (source == &m->child[i].pidfd && m->child[i].pidfd)
+            return &m->child[i];
+    return NULL;
+}
+
 static void handle(struct master *m, void *source)
 {
+    struct child *dead = adopted(m, source);
     struct child *c = source;
 
     if (source == &m->sigfd)
         read_signals(m);
+    else if (dead)
+        bury_adopted(m, dead);
     else if (c >= m->child && c < m->child + WORKER_MAX)
         read_channel(m, c);
     else if (m->stage == STAGE_SERVING)
@@ -346,6 +363,9 @@ int master_run(const struct master_args *args)
     m->args = args;
     m->settings = args->settings;
     m->r = args->region;
+    m->birth = (struct birth){.region = args->region, .region_fd = args->region_fd,
+                              .settings = args->settings, .tls_files = args->tls_files,
+                              .run_dir = args->run_dir, .run = args->run};
     m->nworkers = (uint32_t)args->settings->workers;
     m->now = clock_boottime_ns();
     m->next_tick = m->now + TICK_NS;
@@ -355,13 +375,17 @@ int master_run(const struct master_args *args)
         log_error("cannot start", log_err("error", err));
         return EXITCODE_FAIL;
     }
-    __atomic_store_n(&m->r->nworkers, m->nworkers, __ATOMIC_RELAXED);
     turn_tickets(m);
-    for (uint32_t i = 0; i < m->nworkers; i++) {
+    for (uint32_t i = 0; i < WORKER_MAX; i++) {
         m->child[i].slot = i;
         m->child[i].channel = -1;
-        child_happens(m, &m->child[i], CHILD_DUE);
     }
+    if (args->legacy)
+        inherit(m, args->legacy);
+    __atomic_store_n(&m->r->nworkers, m->nworkers, __ATOMIC_RELAXED);
+    for (uint32_t i = 0; i < m->nworkers; i++)
+        if (m->child[i].state == CHILD_NONE)
+            child_happens(m, &m->child[i], CHILD_DUE);
     accept_start(m);
     return loop(m);
 }

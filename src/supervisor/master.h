@@ -10,11 +10,15 @@
 #include "net/listen.h"
 #include "supervisor/child.h"
 
+struct legacy;
 struct settings;
 struct tls_files;
 
 struct master_args {
     struct region *region;
+    int region_fd;
+    const struct legacy *legacy; /* NULL: the region is new */
+    const char *run_dir;         /* "": none, and workers end with this master */
     const struct settings *settings;
     const struct tls_files *tls_files; /* what workers are to serve with; NULL: no TLS */
     struct listen_set *listeners;

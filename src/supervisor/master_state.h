@@ -16,6 +16,7 @@ enum stage { STAGE_SERVING, STAGE_DRAINING, STAGE_STOPPING };
 struct master {
     const struct master_args *args;
     const struct settings *settings;
+    struct birth birth;
     struct region *r;
     struct keeper keeper;
     struct child child[WORKER_MAX];
@@ -44,5 +45,13 @@ void accept_resend(struct master *m, uint32_t worker); /* its successor adopts t
 
 /* bury.c */
 void bury_dead(struct master *m); /* reaps, repairs, decides when the next one starts */
+void bury_adopted(struct master *m, struct child *c); /* one that an earlier master started */
+void bury_unknown(struct master *m, struct child *c); /* one that was gone when this master came */
+
+/* master.c */
+void master_replace(struct master *m, uint32_t worker); /* it leaves, an heir takes over */
+
+/* inherit.c */
+void inherit(struct master *m, const struct legacy *l);
 
 #endif

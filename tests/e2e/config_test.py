@@ -21,6 +21,7 @@ SETTINGS = [
     ("unix-socket-mode", "DFLOCKD_UNIX_SOCKET_MODE", "0660", "0600", ["8", "01000", "rw"]),
     ("user", "DFLOCKD_USER", "", "nobody", []),
     ("group", "DFLOCKD_GROUP", "", "nogroup", []),
+    ("run-dir", "DFLOCKD_RUN_DIR", "", "/tmp/x", []),
     ("workers", "DFLOCKD_WORKERS", None, "3", ["0", "65", "x"]),
     ("default-lease-ttl", "DFLOCKD_DEFAULT_LEASE_TTL_S", "33", "40", ["0", "-1", "9223372037"]),
     ("max-lease-ttl", "DFLOCKD_MAX_LEASE_TTL_S", "0", "100", ["-1", "x"]),
@@ -94,7 +95,8 @@ def every_setting():
                 check(origin.startswith(variable) and f"over --{flag}" in origin, origin)
 
         in_threads(one, SETTINGS)
-        check_eq(set(defaults), {s[0].replace("-", "_") for s in SETTINGS} | TLS, "all settings")
+        check_eq(set(defaults), {s[0].replace("-", "_") for s in SETTINGS} | TLS |
+                 {"discard_region"}, "all settings")
         check_eq(int(defaults["workers"][0]), len(os.sched_getaffinity(0)), "workers")
 
 
