@@ -49,6 +49,16 @@ include tests/worker/local.mk
 # tests/supervisor: tests_supervisor_NAME_test_LDADD = $(TAP) $(LINK_SUPERVISOR)
 include tests/supervisor/local.mk
 
+# tests/tls: clients that a library cannot play
+if WITH_TLS
+EXTRA_PROGRAMS += \
+	tests/tls/records
+check_DATA += \
+	tests/tls/records
+tests_tls_records_CPPFLAGS = $(AM_CPPFLAGS) $(SSL_CFLAGS)
+tests_tls_records_LDADD = $(SSL_LIBS) $(CRYPTO_LIBS)
+endif
+
 # tests/e2e
 e2e_modules = \
 	tests/e2e/certs.py \

@@ -39,7 +39,7 @@ Server(args=[], env={}, expect_log=[], workers=2, program=DFLOCKD): with --port 
     .exited(timeout=5) → exit code, waits for an end that the test caused otherwise.
 
 Client(server or (host, port), source="127.0.0.5", unix="/path", rcvbuf=4096, tls=SSLContext,
-    session=SSLSession); what does not come within 10 s is a failure:
+    session=SSLSession, handshake=True); what does not come within 10 s is a failure:
     .send(bytes or str)     all of it
     .ask(cmd, key, arg)     sends a request;  .req(cmd, key, arg) also returns its reply
     .line(timeout=10)       one reply without its LF as str (bytes that are not UTF-8: surrogates)
@@ -49,7 +49,7 @@ Client(server or (host, port), source="127.0.0.5", unix="/path", rcvbuf=4096, tl
     .expect_close(timeout=10, how=None)   → "fin" or "rst", which must be `how`; no byte before it;
         over TLS "fin" is a close_notify, "cut" a FIN without one
     .half_close() (over TLS: close_notify without FIN) .reset() .close() .is_closed()
-    .sock .local (address as the server logs it)
+    .sock .local (address as the server logs it) .tls (see class Tls)
 """
 
 import atexit
@@ -401,7 +401,7 @@ reply_form = re.compile(
 
 class Client:
     def __init__(self, server, source=None, unix=None, timeout=TIMEOUT, rcvbuf=None, tls=None,
-                 session=None):
+                 session=None, handshake=True):
         self.timeout = timeout
         self.buffer = bytearray()
         self.at = 0  # where the next line begins
@@ -426,10 +426,9 @@ class Client:
             self.local = f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
         if isinstance(server, Server):
             server.clients.append(self)
-        self.tls = tls is not None
-        if self.tls:
-            self.sock = tls.wrap_socket(self.sock, server_hostname="localhost", session=session,
-                                        suppress_ragged_eofs=False)
+        self.tls = Tls(self.sock, tls, session) if tls else None
+        if self.tls and handshake:
+            self.tls.handshake()
 
     def __enter__(self):
         return self
@@ -439,7 +438,7 @@ class Client:
 
     def send(self, data):
         self.sock.settimeout(self.timeout)
-        self.sock.sendall(as_bytes(data))
+        self.sock.sendall(self.tls.encrypt(as_bytes(data)) if self.tls else as_bytes(data))
 
     def ask(self, cmd, key="", arg=""):
         self.send(b"%b\n%b\n%b\n" % (as_bytes(cmd), as_bytes(key), as_bytes(arg)))
@@ -453,26 +452,22 @@ class Client:
         if self.ended:
             return False
         left = end - time.monotonic()
-        ready = (self.tls and self.sock.pending()) or poll_in(self.sock, max(left, 0))
+        ready = poll_in(self.sock, max(left, 0))
         if not ready:
             return False
         try:
-            if self.tls:  # takes no flags
-                self.sock.settimeout(0)
-            data = self.sock.recv(1 << 18, 0 if self.tls else socket.MSG_DONTWAIT)
-        except (BlockingIOError, ssl.SSLWantReadError):
+            data = self.sock.recv(1 << 18, socket.MSG_DONTWAIT)
+        except BlockingIOError:
             return True
-        except (ssl.SSLZeroReturnError, ssl.SSLEOFError) as e:
-            self.ended = "cut" if isinstance(e, ssl.SSLEOFError) else "fin"
-            return False
         except (ConnectionResetError, BrokenPipeError):
             self.ended = "rst"
             return False
-        if not data:
+        if self.tls:
+            data, self.ended = self.tls.decrypt(data)
+        elif not data:
             self.ended = "fin"
-            return False
         self.buffer += data
-        return True
+        return bool(data) or self.ended is None
 
     def line(self, timeout=None):
         timeout = self.timeout if timeout is None else timeout
@@ -524,14 +519,10 @@ class Client:
         return self.ended is not None
 
     def half_close(self):
-        if not self.tls:
+        if self.tls:
+            self.sock.sendall(self.tls.close_notify())
+        else:
             self.sock.shutdown(socket.SHUT_WR)
-            return
-        self.sock.settimeout(0)
-        try:
-            self.sock.unwrap()
-        except ssl.SSLWantReadError:
-            pass  # said; the server has not answered it
 
     def reset(self):
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -539,6 +530,68 @@ class Client:
 
     def close(self):
         self.sock.close()
+
+
+class Tls:
+    """A client's TLS, apart from its socket: what is on the wire is in the test's own hands."""
+
+    def __init__(self, sock, context, session):
+        self.sock = sock
+        self.from_wire, self.to_wire = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.ssl = context.wrap_bio(self.from_wire, self.to_wire, server_hostname="localhost",
+                                    session=session)
+
+    def flight(self):
+        """What the handshake has to send next, if anything; and whether it is done."""
+        try:
+            self.ssl.do_handshake()
+            done = True
+        except ssl.SSLWantReadError:
+            done = False
+        except ssl.SSLError:
+            self.sock.sendall(self.to_wire.read())  # an alert
+            raise
+        return self.to_wire.read(), done
+
+    def handshake(self, send=None):
+        done = False
+        while not done:
+            data, done = self.flight()
+            (send or self.sock.sendall)(data)
+            if not done:
+                data = self.sock.recv(1 << 16)
+                self.from_wire.write(data) if data else self.from_wire.write_eof()
+
+    def encrypt(self, data):
+        for at in range(0, len(data), 1 << 14):
+            self.ssl.write(data[at:at + (1 << 14)])
+        return self.to_wire.read()
+
+    def decrypt(self, data):
+        """What is in these bytes of the wire, b"" being its end; and how the stream ended or None."""
+        self.from_wire.write(data) if data else self.from_wire.write_eof()
+        text, ended = bytearray(), None
+        try:
+            while not ended:
+                more = self.ssl.read(1 << 16)
+                text += more
+                ended = None if more else "fin"
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            ended = "fin"
+        except ssl.SSLEOFError:
+            ended = "cut"
+        if self.to_wire.pending and not ended:
+            self.sock.sendall(self.to_wire.read())
+        return bytes(text), ended
+
+    def close_notify(self):
+        try:
+            self.ssl.unwrap()
+        except ssl.SSLWantReadError:
+            pass
+        return self.to_wire.read()
 
 
 def poll_in(sock, seconds):
