@@ -108,6 +108,7 @@ static SSL *handshake(int fd)
     ssl = SSL_new(ctx);
     if (!ssl || !SSL_set_fd(ssl, fd) || SSL_connect(ssl) != 1)
         fail("the handshake");
+    SSL_CTX_free(ctx); /* the connection has it */
     return ssl;
 }
 
@@ -172,5 +173,7 @@ int main(int argc, char **argv)
             good = update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
         puts(good ? "sent" : "closed");
     }
+    SSL_free(ssl);
+    close(fd);
     return 0;
 }
