@@ -11,7 +11,7 @@ import subprocess
 import time
 import warnings
 
-from certs import Authority, authority, client_context, server_certificate
+from certs import Authority, authority, client_context, in_file, server_certificate, text_of
 from harness import (Client, Server, check, check_eq, elapsed, eventually, fail, in_threads, json_of,
                      main, temp_dir, test, token_of)
 
@@ -79,6 +79,33 @@ def versions():
         out = s_client(server, "-tls1_2", "-cipher", "NULL:aNULL:@SECLEVEL=0")
         check("handshake failure" in out and "New, (NONE)" in out, out)
         check_eq(server.client(tls=client_context()).req("ping"), "ok", "others are served")
+
+
+@test("the system's policy: what it allows below TLS 1.2 is not served, what it forbids above is not "
+      "either", rules=["T2"])
+def policy():
+    def conf(text):
+        return {"OPENSSL_CONF": in_file("openssl.cnf", f"""
+openssl_conf = init
+[init]
+ssl_conf = ssl
+[ssl]
+system_default = policy
+[policy]
+{text}
+""".encode())}
+
+    with tls_server(env=conf("MinProtocol = TLSv1\nCipherString = ALL:@SECLEVEL=0")) as server:
+        out = s_client(server, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0")
+        check("alert protocol version" in out and "\nok\n" not in out, out)
+        check("\nok\n" in s_client(server, "-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA"),
+              "what it allows")
+    with tls_server(env=conf("MinProtocol = TLSv1.3")) as server:
+        check("\nok\n" not in s_client(server, "-tls1_2"), "what it forbids")
+        check("\nok\n" in s_client(server, "-tls1_3"), "what it allows")
+    with tls_server(env=conf("CipherString = ECDHE+AESGCM")) as server:
+        check("\nok\n" not in s_client(server, "-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA"),
+              "a cipher that it does not name")
 
 
 @test("the server's certificate is verified by clients: another authority, another name, expired",
@@ -339,11 +366,41 @@ def resumption():
                 check(resumed(server, context, session, close=False)[0], "resumed with heirs")
         with tls_server() as server:
             check(not resumed(server, context, session)[0], "another server knows nothing of it")
-    clients = Authority("clients")
-    with tls_server("--tls-client-ca", clients.cert) as server:
-        context = client_context(authority(), clients.issue("client"))
+
+
+@test("a session does not outlive the authorities that its client was let in by", rules=["T7", "T3"])
+def other_files():
+    clients, others = Authority("clients"), Authority("others")
+    ca = in_file("ca", text_of(clients.cert))
+    context = client_context(authority(), clients.issue("client"))
+    with tls_server("--tls-client-ca", ca, expect_log=["worker died"]) as server:
         session = resumed(server, context, None)[1]
         check(resumed(server, context, session)[0], "with a client's certificate")
+        server.master_dies()
+        server.start_again()
+        with open(ca, "wb") as f:
+            f.write(text_of(others.cert))
+        before = server.worker_pids()
+        for pid in before:
+            os.kill(pid, 9)
+        eventually(lambda: len(server.worker_pids()) == 2 and
+                   not set(server.worker_pids()) & set(before), text="they are replaced")
+        check(resumed(server, context, session)[0], "the master has read the file before")
+        server.master_dies()
+        server.start_again()
+        before = server.worker_pids()
+        for pid in before:
+            os.kill(pid, 9)
+        eventually(lambda: len(server.worker_pids()) == 2 and
+                   not set(server.worker_pids()) & set(before), text="they are replaced")
+        c = server.client(tls=context, session=session, handshake=False)
+        try:
+            c.tls.handshake()
+            c.ask("ping")
+            c.line()
+            fail("it is let in")
+        except (ssl.SSLError, OSError):
+            check(not c.tls.ssl.session_reused, "it is not resumed")
 
 
 @test("half-close by close_notify alone, and by FIN alone: what was asked is answered, then the end",
