@@ -2,12 +2,14 @@
 
 dist_man_MANS += \
 	docs/man/dflockd-protocol.7 \
+	docs/man/dflockd.conf.5 \
 	docs/man/dflockd.8
 
 EXTRA_DIST += \
 	docs/HACKING.md \
 	docs/internals/deaths.md \
 	docs/internals/design.md \
+	docs/internals/dump.md \
 	docs/internals/journal.md \
 	docs/internals/processes.md \
 	docs/internals/table.md \
@@ -15,3 +17,6 @@ EXTRA_DIST += \
 	docs/internals/tls.md \
 	docs/internals/wakeups.md \
 	docs/rules.md
+
+# The sample of a configuration file: tests/config/sample_test.c holds it against the options.
+dist_doc_DATA += systemd/dflockd.conf

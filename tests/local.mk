@@ -61,11 +61,13 @@ endif
 
 # tests/e2e
 e2e_modules = \
+	tests/e2e/activate.py \
 	tests/e2e/certs.py \
 	tests/e2e/harness.py \
 	tests/e2e/load.py \
 	tests/e2e/points.py
 e2e_tests = \
+	tests/e2e/check_region_test.py \
 	tests/e2e/config_test.py \
 	tests/e2e/crash_damage_test.py \
 	tests/e2e/crash_failures_test.py \
@@ -73,6 +75,7 @@ e2e_tests = \
 	tests/e2e/crash_poison_test.py \
 	tests/e2e/crash_unix_test.py \
 	tests/e2e/crash_workers_test.py \
+	tests/e2e/manager_test.py \
 	tests/e2e/master_death_test.py \
 	tests/e2e/protocol_admin_test.py \
 	tests/e2e/protocol_auth_test.py \
@@ -104,6 +107,7 @@ EXTRA_DIST += \
 # tests/lint
 lint_tests += \
 	tests/lint/docs_test.py \
+	tests/lint/dump_test.py \
 	tests/lint/layers_test.py \
 	tests/lint/points_test.py \
 	tests/lint/rules_test.py

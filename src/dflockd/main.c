@@ -10,14 +10,14 @@
 #include "config/exitcode.h"
 #include "config/load.h"
 #include "config/tlsfiles.h"
-#include "config/validate.h"
+#include "dflockd/checkregion.h"
 #include "dflockd/fsck.h"
+#include "dflockd/origin.h"
+#include "dflockd/tlsload.h"
 #include "net/listen.h"
 #include "shm/region.h"
-#include "supervisor/adopt.h"
 #include "supervisor/master.h"
-#include "supervisor/rundir.h"
-#include "supervisor/tlscheck.h"
+#include "supervisor/upgrade.h"
 #include "worker/worker.h"
 
 #include <errno.h>
@@ -28,10 +28,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -61,41 +59,17 @@ static void wipe_environment(void)
             explicit_bzero(*e + sizeof(name) - 1, strlen(*e + sizeof(name) - 1));
 }
 
-/* Reads the TLS files; a child of its own looks at what is in them. */
-static void load_tls(const struct settings *s, struct tls_files *files, struct config_report *report)
-{
-    struct config_report *shared;
-    int status = -1;
-    pid_t pid;
-
-    /* Not in a core dump either. */
-    madvise(files, sizeof(*files), MADV_DONTDUMP);
-    if (tlsfiles_load(s, files, report) != 0 || files->cert_n == 0)
-        return;
-    shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    pid = shared == MAP_FAILED ? -1 : fork();
-    if (pid == 0) {
-        *shared = *report;
-        tlscheck(s, files, shared);
-        _exit(0);
-    }
-    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        continue;
-    if (pid < 0 || status != 0)
-        report_error(report, "%s: %s: cannot be checked: %s", config_origin(s, OPTION_tls_cert),
-                     s->tls_cert, pid < 0 ? strerror(errno) : "the process that does it has crashed");
-    else
-        *report = *shared;
-    if (shared != MAP_FAILED)
-        munmap(shared, sizeof(*shared));
-}
-
 static int listen_all(const struct settings *s, bool succeeds, struct listen_set *set)
 {
     /* A worker that was born as its master died may hold the listeners for some moments more. */
     unsigned most = s->port == 0 ? LISTEN_TRIES : succeeds ? BIND_TRIES : 1;
     int err = 0;
 
+    if (set->passed) {
+        log_info("sockets were passed: --host, --port and --unix-socket are not used",
+                 log_uint("sockets", set->n));
+        return 0;
+    }
     for (unsigned tries = 0; tries < most; tries++) {
         struct timespec pause = {.tv_nsec = BIND_AGAIN_MS * NS_PER_MS};
 
@@ -111,6 +85,7 @@ static int listen_all(const struct settings *s, bool succeeds, struct listen_set
     }
     if (!err && s->unix_socket[0])
         err = listen_unix(set, s->unix_socket, (unsigned)s->unix_socket_mode);
+    listen_settle(set);
     if (err)
         fprintf(stderr, "dflockd: %s\n", set->error);
     return err;
@@ -151,91 +126,6 @@ static int decide_connections(const struct settings *s, uint32_t *out)
     return 0;
 }
 
-static struct region *make_region(const struct settings *s, uint32_t max_conns, int *fd)
-{
-    struct region_limits limits = {.max_conns = max_conns};
-    struct region *r;
-    int err;
-
-    limits.max_locks = (uint32_t)s->max_locks;
-    r = region_create_fd(&limits, fd, &err);
-    if (!r)
-        fprintf(stderr,
-                "dflockd: no memory for the lock table: %llu bytes of address space for "
-                "--max-locks %lld and %u connections: %s\n",
-                (unsigned long long)region_size(&limits), (long long)s->max_locks, max_conns,
-                err_text(err));
-    return r;
-}
-
-/* The one that was found, or a new one. Its memfd stays open: by it root can save the table, for
-   --fsck, and the next master finds it. */
-static void take_region(const struct settings *s, const struct legacy *l, struct master_args *args)
-{
-    args->region = l->region;
-    args->region_fd = l->region_fd;
-    if (!args->region) {
-        args->region = make_region(s, args->max_connections, &args->region_fd);
-        return;
-    }
-    args->legacy = l;
-    if (args->max_connections > args->region->max_conns)
-        args->max_connections = args->region->max_conns;
-    if ((uint64_t)s->max_locks != args->region->geo.max_locks)
-        log_warn("the lock table was made for another --max-locks, which holds until all workers "
-                 "have ended",
-                 log_uint("max_locks", args->region->geo.max_locks));
-}
-
-/* Whom the server will run as: the run directory is theirs. */
-static void identity(const struct settings *s, uid_t *uid, gid_t *gid)
-{
-    const struct passwd *pw = s->user[0] ? getpwnam(s->user) : NULL;
-    const struct group *gr = s->group[0] ? getgrnam(s->group) : NULL;
-
-    *uid = pw ? pw->pw_uid : geteuid();
-    *gid = gr ? gr->gr_gid : pw ? pw->pw_gid : getegid();
-}
-
-/* One that was asked for must be had; the default one only if it can. */
-static int open_run_dir(const struct settings *s, struct rundir *d)
-{
-    uid_t uid;
-    gid_t gid;
-    int err;
-
-    identity(s, &uid, &gid);
-    err = rundir_open(d, s->run_dir[0] ? s->run_dir : RUNDIR_DEFAULT, uid, gid);
-    if (!err)
-        return 0;
-    if (s->run_dir[0]) {
-        fprintf(stderr, "dflockd: %s: %s; each server needs a directory of its own, writable by its "
-                "user\n", config_origin(s, OPTION_run_dir), d->error);
-        return err;
-    }
-    log_info("no run directory: should the master die, its workers end too (see --run-dir)",
-             log_str("why", d->error));
-    return 0;
-}
-
-/* What the server before this one left, if anything. */
-static int find_legacy(const struct settings *s, const struct rundir *d, struct legacy *l)
-{
-    int err = s->discard_region ? adopt_discard(l, d->path) : adopt_find(l, d->path, -1);
-
-    if (!err)
-        return 0;
-    if (s->discard_region)
-        fprintf(stderr, "dflockd: --discard-region: %s\n", l->error);
-    else
-        fprintf(stderr,
-                "dflockd: workers of another server still serve their clients, and their lock table "
-                "cannot be taken over: %s. Start the version that made it, or give the locks up "
-                "with --discard-region\n",
-                l->error);
-    return err;
-}
-
 /* After the addresses are bound, before the first fork. Returns EXITCODE_OK or what to end with. */
 static int drop_privileges(const struct settings *s, const struct listen_set *set)
 {
@@ -271,7 +161,7 @@ static int drop_privileges(const struct settings *s, const struct listen_set *se
 }
 
 static void say_hello(const struct settings *s, const struct listen_set *set,
-                      const struct master_args *args)
+                      const struct master_args *args, const char *why_no_run_dir)
 {
     log_info("dflockd starts", log_str("version", PACKAGE_VERSION),
              log_int("workers", s->workers), log_str("tls", s->tls_cert[0] ? "on" : "off"),
@@ -282,6 +172,9 @@ static void say_hello(const struct settings *s, const struct listen_set *set,
              log_int("default_lease_s", s->default_lease_ttl),
              log_uint("region_bytes", args->region->size), log_int("region_fd", args->region_fd),
              log_str("run_dir", args->run_dir[0] ? args->run_dir : "none"));
+    if (!args->run_dir[0])
+        log_info("no run directory: should the master die, its workers end too (see --run-dir)",
+                 log_str("why", why_no_run_dir));
     log_warn("fences are seeded from the clock: if it steps back while the server is down, fences "
              "could repeat");
     for (unsigned i = 0; i < set->n; i++) {
@@ -305,23 +198,29 @@ int main(int argc, char **argv)
     static struct settings settings;
     static struct config_report report;
     static struct listen_set listeners;
-    static struct legacy legacy;
-    static struct rundir run_dir;
+    static struct origin origin;
+    static struct relaunch relaunch;
     static struct tls_files tls_files __attribute__((aligned(4096)));
+    struct config_sources sources = {.argc = argc, .argv = argv, .envp = environ,
+                                      .default_file = CONFIG_DEFAULT_FILE};
     struct master_args args = {.settings = &settings, .tls_files = &tls_files,
                                .listeners = &listeners, .run = worker_run,
-                               .run_dir = run_dir.path};
+                               .relaunch = &relaunch};
     int status;
     bool good;
 
     open_standard();
     point_init(getenv("CRASH_POINTS_FILE"));
-    config_load(&settings, argc, argv, environ, &report);
+    if (relaunch_note(&relaunch, argv, environ) != 0) {
+        fprintf(stderr, "dflockd: no memory for a copy of the arguments\n");
+        return EXITCODE_FAIL;
+    }
+    config_load(&settings, &sources, &report);
     wipe_environment();
     good = report.errors.count == 0;
     if (settings.tls_cert[0] && settings.tls_key[0] && !settings.help && !settings.version &&
-        !settings.dump_config && !settings.fsck[0])
-        load_tls(&settings, &tls_files, &report);
+        !settings.dump_config && !settings.fsck[0] && !settings.check_region[0])
+        tlsload(&settings, &tls_files, &report);
     status = config_act(&settings, &report, stdout, stderr);
     if (status == EXITCODE_CONFIG && good)
         status = EXITCODE_FAIL; /* the settings are right, what they name is not */
@@ -329,6 +228,8 @@ int main(int argc, char **argv)
         return status;
     if (settings.fsck[0])
         return fsck_run(settings.fsck, stdout, stderr);
+    if (settings.check_region[0])
+        return checkregion_run(settings.check_region, stdout, stderr);
     log_init(settings.log_format, settings.log_level);
     log_set_process("master");
     for (unsigned i = 0; i < report.warnings.count && i < REPORT_KEPT; i++)
@@ -336,19 +237,24 @@ int main(int argc, char **argv)
     master_block_signals();
     signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error to report, not a death */
     prctl(PR_SET_DUMPABLE, 0); /* secrets pass through our memory */
+    status = origin_collect(&origin, &listeners);
+    if (status != EXITCODE_OK)
+        return status;
     if (decide_connections(&settings, &args.max_connections) != 0)
         return EXITCODE_FAIL;
-    if (open_run_dir(&settings, &run_dir) != 0 || find_legacy(&settings, &run_dir, &legacy) != 0)
-        return EXITCODE_FAIL;
-    take_region(&settings, &legacy, &args);
-    if (!args.region || listen_all(&settings, args.legacy != NULL, &listeners) != 0)
+    status = origin_run_dir(&origin, &settings);
+    if (status == EXITCODE_OK)
+        status = origin_region(&origin, &settings, &args);
+    if (status != EXITCODE_OK)
+        return status;
+    if (listen_all(&settings, args.legacy != NULL, &listeners) != 0)
         return EXITCODE_FAIL;
     status = drop_privileges(&settings, &listeners);
     if (status != EXITCODE_OK) {
         listen_close(&listeners);
         return status;
     }
-    say_hello(&settings, &listeners, &args);
+    say_hello(&settings, &listeners, &args, origin.run_dir.error);
     status = master_run(&args);
     tlsfiles_wipe(&tls_files);
     listen_close(&listeners);

@@ -217,15 +217,14 @@ static uint64_t call_all(struct legacy *l, const char *run_dir)
 
 int adopt_find(struct legacy *l, const char *run_dir, int region_fd)
 {
+    uint64_t callees;
     int err;
 
     memset(l, 0, sizeof(*l));
-    if (region_fd >= 0) {
-        err = use_region(l, region_fd);
-        if (err)
-            return err;
-    }
-    return listen_to(l, call_all(l, run_dir));
+    callees = call_all(l, run_dir);
+    l->served = callees != 0;
+    err = region_fd >= 0 ? use_region(l, region_fd) : 0;
+    return err ? err : listen_to(l, callees);
 }
 
 /* A worker that is not wanted says who it is. */

@@ -69,9 +69,8 @@ static void suspect_everything(struct master *m, const struct child *dead)
     /* Words that only the master writes. */
     __atomic_store_n(&m->r->nworkers, m->nworkers, __ATOMIC_RELAXED);
     __atomic_store_n(&m->r->nconns, m->keeper.open, __ATOMIC_RELAXED);
-    __atomic_store_n(&m->r->draining, m->stage != STAGE_SERVING, __ATOMIC_RELAXED);
-    __atomic_store_n(&m->r->stopping, m->stage == STAGE_STOPPING ? STOPPING_END : STOPPING_NOT,
-                     __ATOMIC_RELAXED);
+    __atomic_store_n(&m->r->draining, m->stage >= STAGE_DRAINING, __ATOMIC_RELAXED);
+    __atomic_store_n(&m->r->stopping, m->stopping, __ATOMIC_RELAXED);
     __atomic_store_n(&m->r->fence_limit, UINT64_MAX, __ATOMIC_RELAXED);
     __atomic_store_n(&m->r->conn_id_next, m->keeper.last_id + 1, __ATOMIC_RELAXED);
     region_worker(m->r, dead->slot)->suspect = 1;
@@ -184,5 +183,7 @@ void bury_dead(struct master *m)
         if (c)
             bury(m, c, death, how(death),
                  si.si_code == CLD_EXITED ? NULL : sigabbrev_np(si.si_status));
+        else
+            upgrade_reaped(m, si.si_pid, si.si_code, si.si_status);
     }
 }

@@ -37,6 +37,7 @@ struct child {
     uint32_t generation; /* lives so far */
     int docs[HERITAGE_DOCS];
     int rendezvous; /* 0 = none */
+    bool old; /* it runs the program that this one has replaced */
 };
 
 /* What the table says; pure. */

@@ -25,11 +25,8 @@ static void take_worker(struct master *m, struct child *c, const struct legacy_w
     c->pid = w->pid;
     c->pidfd = w->pidfd;
     c->channel = w->channel;
-    c->rendezvous = w->rendezvous;
-    c->generation = w->generation;
     c->started = region_worker(m->r, c->slot)->started;
     c->state = CHILD_SERVING;
-    memcpy(c->docs, w->docs, sizeof(c->docs));
     SYS(INHERIT_WATCH, epoll_ctl(m->epfd, EPOLL_CTL_ADD, c->channel, &channel));
     if (c->pidfd)
         SYS(INHERIT_WATCH_PIDFD, epoll_ctl(m->epfd, EPOLL_CTL_ADD, c->pidfd, &death));
@@ -57,9 +54,16 @@ void inherit(struct master *m, const struct legacy *l)
         if (l->worker[i].alive || m->keeper.load[i] > 0)
             m->nworkers = i + 1;
     for (uint32_t i = 0; i < WORKER_MAX; i++) {
-        if (l->worker[i].alive)
-            take_worker(m, &m->child[i], &l->worker[i]);
-        alive += l->worker[i].alive;
+        const struct legacy_worker *w = &l->worker[i];
+
+        m->child[i].rendezvous = w->rendezvous;
+        memcpy(m->child[i].docs, w->docs, sizeof(w->docs));
+        if (!w->alive)
+            continue;
+        m->child[i].generation = w->generation;
+        m->child[i].old = l->upgraded;
+        take_worker(m, &m->child[i], w);
+        alive++;
     }
     for (uint32_t i = 0; i < m->nworkers; i++)
         if (!l->worker[i].alive)
@@ -67,5 +71,6 @@ void inherit(struct master *m, const struct legacy *l)
     for (uint32_t i = 0; was_draining && i < m->nworkers; i++)
         master_replace(m, i); /* they refuse new locks for good */
     log_audit("took over from another master", log_uint("workers", alive),
-              log_uint("connections", m->keeper.open), log_str("table", "kept"));
+              log_uint("connections", m->keeper.open), log_str("table", "kept"),
+             log_str("why", l->upgraded ? "upgrade" : l->orderly ? "restart" : "its death"));
 }

@@ -26,7 +26,9 @@ struct legacy {
     int region_fd;
     struct legacy_worker worker[WORKER_MAX];
     int *conn_fd; /* by connection slot; 0 = none */
+    bool served;  /* workers have answered, or at least have not let go of their rendezvous */
     bool orderly; /* the one before ended on purpose and said so */
+    bool upgraded; /* its program is another one: the workers are to be replaced */
     char error[512]; /* why the last call failed, for a person */
 };
 

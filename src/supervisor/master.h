@@ -11,6 +11,7 @@
 #include "supervisor/child.h"
 
 struct legacy;
+struct relaunch;
 struct settings;
 struct tls_files;
 
@@ -19,6 +20,8 @@ struct master_args {
     int region_fd;
     const struct legacy *legacy; /* NULL: the region is new */
     const char *run_dir;         /* "": none, and workers end with this master */
+    int lock_fd;                 /* of the run directory */
+    const struct relaunch *relaunch;
     const struct settings *settings;
     const struct tls_files *tls_files; /* what workers are to serve with; NULL: no TLS */
     struct listen_set *listeners;
@@ -27,7 +30,7 @@ struct master_args {
 };
 
 /*
- * SIGTERM, SIGINT, SIGHUP and SIGCHLD are blocked from here on. Call it before anything that takes
+ * SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2 and SIGCHLD are blocked from here on. Call it before anything that takes
  * long, so that a signal that comes early is not lost.
  */
 void master_block_signals(void);

@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #define RUNDIR_DEFAULT "/run/dflockd"
+#define RUNDIR_SAVED "/saved" /* in it: the dump that a restart leaves without a service manager */
 
 struct rundir {
     char path[RENDEZVOUS_DIR_MAX]; /* "": none */

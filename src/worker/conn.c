@@ -327,7 +327,7 @@ static bool serve_some(struct worker *w, uint32_t slot, unsigned *served)
             if (conns_out_free(c) < REPLY_MAX)
                 return moved; /* the peer does not read: its write deadline runs */
         }
-        inquest_name(w, slot | INQUEST_EXECUTES);
+        inquest_name(w, slot | SERVING_EXECUTES);
         result = parse(w, c, &req);
         if (result != REQUEST_OK && c->in_head == 0 && c->request_since == 0)
             notice_tls(w, c);

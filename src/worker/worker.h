@@ -177,8 +177,7 @@ int job_doc_fd(const struct worker *w, uint32_t doc);
 /* inquest.c, the heir's: who the slot's last worker died of, and what it may have damaged. */
 void inquest_count(struct worker *w);
 /* What this worker runs from here on, for its heir's inquest: a connection's slot, 0 = nothing; with
-   INQUEST_EXECUTES a request of it is being parsed or executed. */
-#define INQUEST_EXECUTES (UINT32_C(1) << 31)
+   SERVING_EXECUTES a request of it is being parsed or executed. */
 static inline void inquest_name(struct worker *w, uint32_t slot)
 {
 #ifndef UNGUARDED

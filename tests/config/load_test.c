@@ -75,6 +75,7 @@ static const struct {
     {"check-config", NULL, "", false},
     {"dump-config", NULL, "", false},
     {"fsck", NULL, "", false},
+    {"check-region", NULL, "", false},
     {"version", NULL, "", false},
     {"help", NULL, "", false},
 };
@@ -438,11 +439,6 @@ static void test_missing_features(void)
         refused(WORDS(), ENV("DFLOCKD_TLS_KEY=/x"), "DFLOCKD_TLS_KEY: this build has no TLS");
     }
     refused(WORDS("--http-port=0"), ENV(), "--http-port: this version has no HTTP server yet");
-    refused(WORDS("--config", "/x"), ENV(),
-            "--config: this version reads no configuration file yet");
-    refused(WORDS("--run-dir", "/x"), ENV(), "--run-dir: this version keeps no run directory yet");
-    refused(WORDS("--discard-region"), ENV(),
-            "--discard-region: this version always starts with an empty lock table");
     refused(WORDS("--fence-state-file", "/x"), ENV(),
             "--fence-state-file: this version keeps no fence state file yet");
     refused(WORDS("--cold-start-delay=1"), ENV(),

@@ -29,7 +29,8 @@ is not done after `deadline` seconds has its stack dumped and has failed.
     temp_file(data), temp_dir()           paths that are gone when the tests are over
 
 Server(args=[], env={}, expect_log=[], workers=2, program=DFLOCKD): with --port 0 and --workers, on 127.0.0.1. Its
-    environment has no DFLOCKD_* but what `env` says.
+    environment has no DFLOCKD_* but what `env` says; it inherits the descriptors `fds`. program may be
+    a list, of a program that runs it and its arguments.
     .start_again() another master, once this one is dead (.master_dies());  .members() → all pids
     .port .pid .worker_pids() .client(…) (its clients are closed when it stops)
     .wait_log(regex, timeout=5, since=0) → match;  .logged(regex, since=0) → lines
@@ -185,8 +186,10 @@ def as_bytes(value):
 
 
 class Server:
-    def __init__(self, args=(), env=None, expect_log=(), workers=2, expect_exit=0, program=None):
+    def __init__(self, args=(), env=None, expect_log=(), workers=2, expect_exit=0, program=None,
+                 fds=()):
         self.program = program or os.environ["DFLOCKD"]
+        self.fds = fds
         self.args, self.extra_env = [str(a) for a in args], dict(env or {})
         self.expect_log = [re.compile(x) for x in expect_log]
         self.expect_exit = expect_exit
@@ -240,17 +243,19 @@ class Server:
         return self
 
     def _exec(self, port):
-        argv = [self.program, "--port", str(port)]
+        program = self.program if isinstance(self.program, list) else [self.program]
+        argv = program + ["--port", str(port)]
         if "--workers" in self.args:
             self.workers = int(self.args[self.args.index("--workers") + 1])
         elif self.workers:
             argv += ["--workers", str(self.workers)]
         env = {k: v for k, v in os.environ.items() if not k.startswith("DFLOCKD_")}
-        env.pop("JOURNAL_STREAM", None)
+        for name in ("JOURNAL_STREAM", "LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET"):
+            env.pop(name, None)
         env.update({k: str(v) for k, v in self.extra_env.items()})
         self.proc = subprocess.Popen(argv + self.args, env=env, stdin=subprocess.DEVNULL,
                                      stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                                     start_new_session=True)
+                                     start_new_session=True, pass_fds=self.fds)
         self.pid = self.proc.pid
         self.sessions.append(self.pid)
         running.add(self)

@@ -176,7 +176,7 @@ def draining():
         check_eq(a.req("n", "key", f"{token} 90"), "ok 90", "held on")
 
 
-@test("one server a run directory; without one workers end with their master", rules=["C36", "C37"])
+@test("one server a run directory; without one workers end with their master", rules=["C50", "C51"])
 def directories():
     directory = os.path.join(temp_dir(), "run")
     with Server(["--run-dir", directory]) as server:
@@ -196,7 +196,7 @@ def directories():
     check("chmod it to 0700" in err, err)
 
 
-@test("--discard-region ends what is left and starts with an empty table", rules=["C38"])
+@test("--discard-region ends what is left and starts with an empty table", rules=["C52"])
 def discard():
     with Server(["--discard-region"]) as server:
         a = server.client()
@@ -210,7 +210,7 @@ def discard():
 
 
 @test("workers of a table that cannot be taken over: the start is refused, they serve on",
-      rules=["C38"])
+      rules=["C52"])
 def other_version():
     with Server(workers=1, expect_exit=None) as server:
         a = server.client()
