@@ -173,7 +173,7 @@ def plain_text():
         for text in ("p", "ping\n\n\n", "GET / HTTP/1.1\r\n\r\n", "\n", "\0"):
             mark, c = server.mark(), server.client()
             c.send(text)
-            c.expect_close(timeout=5)
+            c.expect_close()
             server.wait_log(f'connection failed .*why="plain text on a TLS address" peer={c.local}',
                             since=mark)
         noise = server.client()
@@ -223,7 +223,7 @@ def stalled():
 
         others()
         alive, i = True, 0
-        while alive and took() < 8:  # a byte now and then buys no time
+        while alive and took() < 20:  # a byte now and then buys no time
             try:
                 trickling.sock.sendall(first[i:i + 1])
                 i += 1
@@ -313,11 +313,11 @@ def key_updates():
                                  stderr=subprocess.DEVNULL)
         try:
             c = server.client(tls=client_context())
-            took, n = elapsed(), 0
-            while took() < 3:
+            for _ in range(50):
                 check_eq(c.req("ping"), "ok", "a ping meanwhile")
-                n += 1
-            check(n >= 3, f"only {n} pings in 3 s")
+            took = elapsed()
+            while took() < 2.5:  # longer than a worker may be without a sign of life
+                check_eq(c.req("ping"), "ok", "a ping meanwhile")
         finally:
             flood.kill()
             flood.wait()
@@ -410,8 +410,7 @@ def half_close():
         holder = server.client(tls=client_context())
         token = token_of(holder.req("l", "k", "0"))
         said, cut, part = (server.client(tls=client_context()) for _ in range(3))
-        said.send("ping\n\n\nl\nk\n20\n")
-        said.half_close()
+        said.sock.sendall(on_wire(said, "ping\n\n\nl\nk\n20\n") + said.tls.close_notify())
         cut.send("l\nk\n20\n")
         cut.sock.shutdown(socket.SHUT_WR)  # no close_notify
         said.expect("ok", "the ping")
@@ -451,7 +450,7 @@ def leaving():
             else:
                 getattr(c, how)()
             eventually(lambda: waiting() == 0, text=f"{how}: it is forgotten")
-            check(took() < 2, f"{how}: {took():.2f} s")
+            check(took() < 5, f"{how}: {took():.2f} s")
             c.close()
 
 

@@ -2,6 +2,7 @@
 """tls_death_test.py - workers that die while they serve TLS: the connections end, and nothing else is
 lost. Load over TLS, too."""
 
+import errno
 import os
 import random
 import signal
@@ -13,7 +14,7 @@ from certs import client_context, server_certificate
 from harness import (BRIEF, Client, Failure, Server, check, check_eq, diag, elapsed, eventually,
                      fence_of, json_of, main, temp_dir, test, token_of)
 from load import Load
-from points import BEFORE, BY_NAME, MASTER, WORKER, CrashServer
+from points import BEFORE, BY_NAME, FAIL, MASTER, WORKER, CrashServer
 
 DIED = ["worker died", "worker hangs"]
 LOST = r"connections lost by the server's fault, their slots are kept .*conns=(\d+)"
@@ -57,7 +58,7 @@ def killed():
         end_workers(server)
         for c in (holder, pair, waiter, queued, watch):
             check(c.expect_close() in ("cut", "rst"), "no close_notify")
-        check(took() < 5, f"{took():.2f} s until all had heard")
+        check(took() < 10, f"{took():.2f} s until all had heard")
         check_eq(local.req("ping"), "ok", "a Unix socket's connection lives")
         eventually(lambda: sum(int(x.rsplit("conns=", 1)[1].split()[0])
                                for x in server.logged(LOST)) == 5, text="five are lost")
@@ -124,6 +125,17 @@ def handshakes():
         fresh = server.client(tls=client_context())  # its worker dies before it looks at it
         check_eq(fresh.req("ping"), "ok", "the heir begins its handshake")
         eventually(lambda: server.board.fired == 1, text="it died there")
+
+
+@test("a worker without resources for a connection: it is handed over again, and the handshake begins",
+      rules=["T1"])
+def returned():
+    with tls_server(program=CrashServer, workers=1,
+                    expect_log=["no resources for a connection"]) as server:
+        server.board.arm("CONN_WATCH", action=FAIL, error=errno.ENOMEM, role=WORKER)
+        c = server.client(tls=client_context())
+        check_eq(c.req("ping"), "ok", "a ping")
+        check_eq(server.board.fired, 1, "it failed once")
 
 
 @test("everything that clients do, over TLS", rules=["T1", "S67", "S62"], deadline=60)
