@@ -303,5 +303,31 @@ def without_master():
         check_eq(c.req("r", "k", token), "ok", "the old connection goes on")
 
 
+@test("an upgrade, to the same layout and to another one: TLS connections end, what they hold stays held",
+      rules=["T9", "S73", "S74"], deadline=60)
+def upgraded():
+    other = os.path.join(os.environ["top_builddir"], "tests/upgrade/dflockd")
+    for target in (os.environ["DFLOCKD"], other):
+        program, path = os.path.join(temp_dir(), "dflockd"), os.path.join(temp_dir(), "socket")
+        os.symlink(os.environ["DFLOCKD"], program)
+        with Server([*server_certificate().args, "--unix-socket", path], program=program) as server:
+            local = server.client(unix=path)
+            check_eq(local.req("ping"), "ok", "a ping")
+            holder, waiter = (server.client(tls=client_context()) for _ in range(2))
+            token = token_of(holder.req("l", "k", "0 600"))
+            waiter.ask("l", "k", "60")
+            eventually(lambda: locks(local)["k"]["waiters"] == 1, text="it waits")
+            os.unlink(program)
+            os.symlink(target, program)
+            server.kill(signal.SIGUSR2)
+            for c in (holder, waiter):
+                check(c.expect_close(timeout=20) in ("cut", "rst"), "no close_notify")
+            eventually(lambda: json_of(local.req("stats"))["connections"] == 1, 20, "one is left")
+            back = server.client(tls=client_context())
+            check_eq(locks(back)["k"]["waiters"], 0, "nobody waits")
+            check_eq(back.req("l", "k", "0"), "timeout", "it is held")
+            check_eq(back.req("r", "k", token), "ok", "released by token")
+
+
 if __name__ == "__main__":
     main(jobs=3)
