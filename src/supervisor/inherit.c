@@ -37,7 +37,6 @@ static void take_worker(struct master *m, struct child *c, const struct legacy_w
 static void miss_worker(struct master *m, struct child *c, bool orderly)
 {
     c->generation = region_worker(m->r, c->slot)->generation;
-    keeper_orphan_tls(&m->keeper, c->slot);
     if (c->generation && !orderly)
         bury_unknown(m, c);
 }
