@@ -11,7 +11,9 @@ src_dflockd_dflockd_SOURCES = \
 	src/dflockd/origin.c \
 	src/dflockd/origin.h \
 	src/dflockd/tlsload.c \
-	src/dflockd/tlsload.h
+	src/dflockd/tlsload.h \
+	src/dflockd/user.c \
+	src/dflockd/user.h
 src_dflockd_dflockd_LDADD = \
 	src/supervisor/libsupervisor.a \
 	src/config/libconfig.a \

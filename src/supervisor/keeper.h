@@ -59,7 +59,9 @@ void keeper_reap_all(struct keeper *k);
 void keeper_orphan(struct keeper *k, uint32_t slot);
 /* That, with all connections of a worker that no heir can go on with: those over TLS. */
 void keeper_orphan_tls(struct keeper *k, uint32_t worker);
-/* True when the slot's worker could not take its socket; the slot is open again, hand it over. */
-bool keeper_returned(struct keeper *k, uint32_t slot);
+/* Whether the slot's worker gave its socket back. */
+bool keeper_is_returned(const struct keeper *k, uint32_t slot);
+/* Such a slot is open again, as a connection of `worker`: hand it over. */
+void keeper_reopen(struct keeper *k, uint32_t slot, uint32_t worker);
 
 #endif
