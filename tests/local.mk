@@ -102,6 +102,7 @@ e2e_tests = \
 	tests/e2e/tls_config_test.py \
 	tests/e2e/tls_connection_test.py \
 	tests/e2e/tls_death_test.py \
+	tests/e2e/tls_reload_test.py \
 	tests/e2e/user_test.py
 
 # tests/model: TAP through e2e/harness.py, without a server

@@ -28,6 +28,12 @@ struct tls_files {
     char client_ca[TLSFILES_CA_MAX];
 };
 
+/* All that a reload replaces. */
+struct served {
+    struct settings settings;
+    struct tls_files tls_files;
+};
+
 /* Fills *files from scratch. 0, or ERR_CONFIG after errors were reported; then it is empty. A key that
    everybody may read is a warning. */
 int tlsfiles_load(const struct settings *settings, struct tls_files *files,

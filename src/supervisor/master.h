@@ -24,7 +24,7 @@ struct master_args {
     int lock_fd;                 /* of the run directory */
     const struct relaunch *relaunch;
     const struct settings *settings;
-    const struct tls_files *tls_files; /* what workers are to serve with; NULL: no TLS */
+    const struct tls_files *tls_files; /* what workers are to serve with */
     struct listen_set *listeners;
     const struct config_sources *sources; /* of the settings, for a reload */
     uint32_t max_connections; /* decided by the caller from settings and descriptor limit */
