@@ -128,10 +128,11 @@ static int decide_connections(const struct settings *s, uint32_t *out, uint32_t 
 static int check_region(const struct settings *s)
 {
     struct region_limits limits = {.max_locks = (uint32_t)s->max_locks};
+    uint32_t descriptors;
 
-    if (decide_connections(s, &limits.max_conns) != 0)
+    if (decide_connections(s, &limits.max_conns, &descriptors) != 0)
         return EXITCODE_FAIL;
-    return checkregion_run(s->check_region, &limits, stdout, stderr);
+    return checkregion_run(s->check_region, limits, stdout, stderr);
 }
 
 static void say_hello(const struct settings *s, const struct listen_set *set,

@@ -580,13 +580,58 @@ void dump_forget(struct dump_result *out)
     out->nslots = 0;
 }
 
-int dump_try(int fd, const struct region_limits *limits, struct dump_result *out)
+static int count(struct undump *u, struct region_limits *least)
 {
-    struct region *r;
+    struct snapshot_resource res;
+    struct dump_record rec;
+    int more, err = 0;
+
+    while (!err && (more = dumpfile_next(&u->in, &rec)) == 1) {
+        least->max_conns += rec.type == DUMP_CONN;
+        least->max_nodes += rec.type == DUMP_NODE || rec.type == DUMP_LAPSED;
+        if (rec.type != DUMP_RESOURCE)
+            continue;
+        res.idle = 0;
+        err = get(u, &rec, &dump_resource_kind, &res);
+        least->max_locks += res.idle == 0;
+    }
+    return !err && more < 0 ? corrupt(u, "a record has a length that cannot be") : err;
+}
+
+int dump_limits(int fd, struct region_limits *limits, struct dump_result *out)
+{
+    struct region_limits least = {0};
+    struct undump *u = calloc(1, sizeof(*u));
     int err;
 
     memset(out, 0, sizeof(*out));
-    r = region_create(limits, &err);
+    if (!u)
+        return -ENOMEM;
+    u->out = out;
+    err = load(u, fd);
+    if (!err)
+        err = count(u, &least);
+    end(u);
+    if (err)
+        return err;
+    if (limits->max_locks < least.max_locks)
+        limits->max_locks = least.max_locks;
+    if (limits->max_conns < least.max_conns)
+        limits->max_conns = least.max_conns;
+    if (least.max_nodes > (limits->max_nodes ? limits->max_nodes
+                                             : layout_nodes(limits->max_locks, limits->max_conns)))
+        limits->max_nodes = least.max_nodes;
+    return 0;
+}
+
+int dump_try(int fd, struct region_limits limits, struct dump_result *out)
+{
+    struct region *r;
+    int err = dump_limits(fd, &limits, out);
+
+    if (err)
+        return err;
+    r = region_create(&limits, &err);
     if (!r) {
         snprintf(out->why, sizeof(out->why), "there is no memory for a lock table of its own");
         return err;
