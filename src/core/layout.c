@@ -37,6 +37,11 @@ static uint64_t put(uint64_t *where, uint64_t at, uint64_t count, uint64_t size)
     return page_up(at + count * size);
 }
 
+uint64_t layout_nodes(uint32_t max_locks, uint32_t max_owners)
+{
+    return (UINT64_C(1) << 20) + (uint64_t)max_locks * 2 + (uint64_t)max_owners * 4;
+}
+
 int layout_compute(const struct layout_limits *limits, uint64_t start, struct geometry *g)
 {
     uint64_t share = limits->max_locks / SHARD_COUNT;
@@ -46,11 +51,8 @@ int layout_compute(const struct layout_limits *limits, uint64_t start, struct ge
     if (limits->max_locks < 1 || limits->max_locks > 1u << 26 || limits->max_owners < 1 ||
         limits->max_owners > 1u << 22)
         return -ERANGE;
-    /* By default: a holder for each lock, a place in some queue for each connection, and room for
-       one semaphore of the largest limit. Only what is used is ever touched. */
     if (nodes == 0)
-        nodes = (UINT64_C(1) << 20) + (uint64_t)limits->max_locks * 2 +
-                (uint64_t)limits->max_owners * 4;
+        nodes = layout_nodes(limits->max_locks, limits->max_owners);
     nodes += (uint64_t)SHARD_COUNT * CHUNK_NODES; /* each shard may keep one chunk half used */
     if (nodes > UINT32_MAX / 2)
         return -ERANGE;

@@ -234,6 +234,10 @@ struct layout_limits {
     uint64_t max_nodes;  /* holders and waiters; 0 = derived from the two above */
 };
 
+/* Nodes by default: a holder for each lock, a place in some queue for each connection, and room for
+   one semaphore of the largest limit. Only what is used is ever touched. */
+uint64_t layout_nodes(uint32_t max_locks, uint32_t max_owners);
+
 /*
  * Places the table from byte `start` of a block on (aligned up to a page). Returns 0, or -ERANGE
  * when the limits are outside the ranges above or the journal could not address the block.

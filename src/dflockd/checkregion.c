@@ -39,8 +39,7 @@ static const char *why_not(int err)
     }
 }
 
-static int try_dump(int fd, const char *what, const struct region_limits *limits, FILE *out,
-                    FILE *err)
+static int try_dump(int fd, const char *what, struct region_limits limits, FILE *out, FILE *err)
 {
     struct dump_result result;
     int status = EXITCODE_FAIL;
@@ -58,7 +57,7 @@ static int try_dump(int fd, const char *what, const struct region_limits *limits
     return status;
 }
 
-int checkregion_run(const char *what, const struct region_limits *limits, FILE *out, FILE *err)
+int checkregion_run(const char *what, struct region_limits limits, FILE *out, FILE *err)
 {
     int fd = open_it(what);
     uint32_t dump_version;

@@ -135,7 +135,7 @@ static int check_region(const struct settings *s)
 
     if (decide_connections(s, &limits.max_conns, &descriptors) != 0)
         return EXITCODE_FAIL;
-    return checkregion_run(s->check_region, &limits, stdout, stderr);
+    return checkregion_run(s->check_region, limits, stdout, stderr);
 }
 
 static void say_hello(const struct settings *s, const struct listen_set *set,

@@ -131,19 +131,21 @@ int origin_run_dir(struct origin *o, const struct settings *s, const struct iden
 
 /* ---- the region ---- */
 
-static struct region *make_region(const struct settings *s, uint32_t max_conns, int *fd)
+static struct region_limits limits_of(const struct settings *s, uint32_t max_conns)
 {
-    struct region_limits limits = {.max_conns = max_conns};
-    struct region *r;
-    int err;
+    return (struct region_limits){.max_locks = (uint32_t)s->max_locks, .max_conns = max_conns};
+}
 
-    limits.max_locks = (uint32_t)s->max_locks;
-    r = region_create_fd(&limits, fd, &err);
+static struct region *make_region(const struct region_limits *limits, int *fd)
+{
+    int err;
+    struct region *r = region_create_fd(limits, fd, &err);
+
     if (!r)
         fprintf(stderr,
                 "dflockd: no memory for the lock table: %llu bytes of address space for "
-                "--max-locks %lld and %u connections: %s\n",
-                (unsigned long long)region_size(&limits), (long long)s->max_locks, max_conns,
+                "--max-locks %u and %u connections: %s\n",
+                (unsigned long long)region_size(limits), limits->max_locks, limits->max_conns,
                 err_text(err));
     return r;
 }
@@ -163,10 +165,15 @@ static int *moved(const struct origin *o, const struct region *r, const struct d
 static int import(struct origin *o, const struct settings *s, struct master_args *args)
 {
     struct legacy *l = &o->legacy;
+    struct region_limits limits = limits_of(s, args->max_connections);
     struct dump_result d = {0};
-    int err;
+    int err = dump_limits(o->dump_fd, &limits, &d);
 
-    l->region = make_region(s, args->max_connections, &l->region_fd);
+    if (err) {
+        snprintf(l->error, sizeof(l->error), "%s", d.why[0] ? d.why : err_text(err));
+        return err;
+    }
+    l->region = make_region(&limits, &l->region_fd);
     if (!l->region)
         return -ENOMEM;
     err = dump_read(l->region, o->dump_fd, &d);
@@ -286,7 +293,9 @@ int origin_region(struct origin *o, const struct settings *s, struct master_args
         args->region_fd = l->region_fd;
         args->legacy = l;
     } else {
-        args->region = make_region(s, args->max_connections, &args->region_fd);
+        struct region_limits limits = limits_of(s, args->max_connections);
+
+        args->region = make_region(&limits, &args->region_fd);
         if (!args->region)
             return EXITCODE_FAIL;
         notify_unstore(NOTIFY_REGION);

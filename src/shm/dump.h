@@ -32,7 +32,7 @@ struct dump_result {
     /* Where the connections are now: slot[i], for i from 1 to nslots, of the one that was in slot i of
        the old region; 0 = none was. A slot stays what it was unless the region has fewer. */
     uint32_t *slot;
-    uint32_t nslots; /* of the array: the highest slot is below it */
+    uint32_t nslots;
 };
 
 /*
@@ -48,7 +48,14 @@ struct dump_result {
 int dump_read(struct region *fresh, int fd, struct dump_result *out);
 void dump_forget(struct dump_result *out);
 
-/* A trial: the same, into a region of these limits that is given up again. */
-int dump_try(int fd, const struct region_limits *limits, struct dump_result *out);
+/*
+ * Raises limits to what is in use in the dump, so that a region of them has room for it: a limit that
+ * was lowered evicts nobody. Errors as above; what is wrong with single records is dump_read()'s to
+ * see.
+ */
+int dump_limits(int fd, struct region_limits *limits, struct dump_result *out);
+
+/* A trial: both, into a region that is given up again. */
+int dump_try(int fd, struct region_limits limits, struct dump_result *out);
 
 #endif

@@ -24,4 +24,6 @@ src_shm_libshm_a_SOURCES = \
 	src/shm/region.h \
 	src/shm/shared.c \
 	src/shm/shared.h \
-	src/shm/undump.c
+	src/shm/undump.c \
+	src/shm/undump.h \
+	src/shm/undump_conns.c

@@ -73,9 +73,9 @@ def dumps():
     server.stop()
     for program in (OURS, OTHER):
         says(program, path, 3, "this dump can be read: 2 keys, 2 holders, 1 waiters, 2 connections")
-        says(program, path, 3, "this dump can be read", args=["--max-locks", "2"])
-        says(program, path, 1, "more keys in use than max-locks", args=["--max-locks", "1"])
-        says(program, path, 1, "more connections", args=["--max-connections", "1"])
+        # Lowered limits evict nobody.
+        says(program, path, 3, "this dump can be read: 2 keys",
+             args=["--max-locks", "1", "--max-connections", "1"])
     with open(path, "r+b") as f:
         f.seek(8)
         f.write(b"\2")

@@ -339,21 +339,27 @@ static void test_starved(void)
 
 static void test_trial(void)
 {
-    static const struct region_limits few = {.max_locks = 2, .max_conns = CONNS};
+    struct region_limits few = {.max_locks = 2, .max_conns = 1, .max_nodes = 1};
     struct dump_result out;
     struct crowd c;
     int fd;
 
     crowd_small(&c);
     fd = crowd_dump(c.r);
-    is_int(dump_try(fd, &normal, &out), 0, "a trial");
+    is_int(dump_try(fd, normal, &out), 0, "a trial");
     is_u64(out.conns, 6, "says what would come");
     dump_forget(&out);
-    is_int(dump_try(fd, &few, &out), ERR_FULL, "or what has no room: %s", out.why);
+    is_int(dump_try(fd, few, &out), 0, "also with limits below what is in use");
+    is_u64(out.resources, 3, "then there is room for that, and not for more");
     dump_forget(&out);
+    is_int(dump_limits(fd, &few, &out), 0, "for the limits are raised");
+    ok(few.max_locks == 3 && few.max_conns == 6 && few.max_nodes == 6, "as far as need be");
+    few = normal;
+    is_int(dump_limits(fd, &few, &out), 0, "or are enough");
+    ok(memcmp(&few, &normal, sizeof(few)) == 0, "and stay");
     if (ftruncate(fd, 100) < 0)
         bail_out("ftruncate");
-    is_int(dump_try(fd, &normal, &out), ERR_CORRUPT, "or not: %s", out.why);
+    is_int(dump_try(fd, normal, &out), ERR_CORRUPT, "or not: %s", out.why);
     dump_forget(&out);
     close(fd);
     crowd_free(&c);
