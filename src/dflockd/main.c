@@ -217,6 +217,7 @@ int main(int argc, char **argv)
     master_block_signals();
     signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error to report, not a death */
     prctl(PR_SET_DUMPABLE, 0); /* secrets pass through our memory */
+    tzset(); /* or gmtime() would open a file in a worker, which cannot */
     if (!secret_prepare()) {
         fprintf(stderr, "dflockd: the cryptographic library does not work: see openssl.cnf(5)\n");
         return EXITCODE_FAIL;

@@ -21,7 +21,7 @@ def refused(args, code, *texts, program=None, prefix=()):
     p = subprocess.run([*prefix, program or os.environ["DFLOCKD"], "--port", "0", *args], env=env, text=True,
                        stdin=subprocess.DEVNULL, capture_output=True, timeout=10)
     check_eq(p.returncode, code, f"{args}: {p.stderr}")
-    last = p.stderr.splitlines()[-1]
+    last = [x for x in p.stderr.splitlines() if x.startswith("dflockd: ")][-1]
     for text in texts:
         check(text in last, f"'{text}' in {last}")
 
