@@ -72,6 +72,8 @@ static void begin_spread(struct master *m)
     m->reload.due = m->now + CONFIRM_NS;
 }
 
+/* The file holds struct settings alone. What else workers are born with, and a reload changes, would
+   follow it: here, in take(), and where worker/adjust.c reads. */
 static bool publish(int fd, const struct settings *s)
 {
     return SYS(RELOAD_FINAL, pwrite(fd, s, sizeof(*s), 0)) == (ssize_t)sizeof(*s) &&
