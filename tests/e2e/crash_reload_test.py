@@ -102,7 +102,7 @@ for row in ROWS:
 
 @test("a worker that cannot read the settings is replaced by one that has them", deadline=60)
 def cannot_read():
-    with Site(expect_log=["cannot be read", "does not take", "worker died"]) as server:
+    with Site(expect_log=["new settings cannot be", "does not take", "worker died"]) as server:
         clients = [server.client() for _ in range(12)]
         tokens = [token_of(c.req("l", f"k{i}", "0 1000")) for i, c in enumerate(clients)]
         server.board.arm("RELOAD_READ", action=FAIL, error=errors("EIO"), role=WORKER)
