@@ -83,7 +83,7 @@ static bool publish(int fd, const struct served *s)
 
 /* --- the child */
 
-static int load_settings(struct master *m, int fd)
+static int load_settings(struct master *m, int fd, pid_t parent)
 {
     static struct served s;
     static struct config_report report;
@@ -92,6 +92,8 @@ static int load_settings(struct master *m, int fd)
     sigset_t none;
 
     SYS(RELOAD_TIED, prctl(PR_SET_PDEATHSIG, SIGKILL)); /* nobody would wait for it */
+    if (getppid() != parent)
+        return EXITCODE_FAIL; /* it died before that */
     /* It may hang for long: no socket may be kept open by that. */
     if (io_close_all_but(keep, 4) != 0)
         return EXITCODE_FAIL;
@@ -116,6 +118,7 @@ static int load_settings(struct master *m, int fd)
 void reload_request(struct master *m)
 {
     struct reload *r = &m->reload;
+    pid_t self;
 
     if (m->stage != STAGE_SERVING) {
         refused(m, m->stage == STAGE_QUIET ? "an upgrade is under way" : "the server is draining");
@@ -135,9 +138,10 @@ void reload_request(struct master *m)
         ended(m, false, err_text(err));
         return;
     }
+    self = getpid();
     r->child = SYS(RELOAD_FORK, fork());
     if (r->child == 0)
-        _exit(load_settings(m, r->fd));
+        _exit(load_settings(m, r->fd, self));
     if (r->child < 0) {
         r->child = 0;
         ended(m, false, err_text(-errno));
