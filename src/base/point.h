@@ -30,7 +30,7 @@ enum point {
 #ifdef CRASH_POINTS
 
 enum point_action { POINT_KILL = 1, POINT_SEGV = 2, POINT_FAIL = 3, POINT_HANG = 4 };
-enum point_role { POINT_ANY = 0, POINT_WORKER = 1, POINT_MASTER = 2 };
+enum point_role { POINT_ANY = 0, POINT_WORKER = 1, POINT_MASTER = 2, POINT_WRITER = 3 };
 
 struct point_order {
     uint32_t armed; /* place + 1; 0 = none. Stored last by the test, cleared when it fires */
@@ -52,11 +52,16 @@ struct point_board {
     uint32_t poison_action;
     uint32_t poisoned; /* how often a worker died of the key below */
     char poison[64];   /* a request for this key kills its worker; "" = none */
-    uint64_t passes[POINT_PLACES]; /* from byte 136 on */
+    int64_t boottime, realtime; /* ns, added to what the clocks say */
+    uint32_t writer; /* pid of the fence writer */
+    uint32_t reserved;
+    uint64_t passes[POINT_PLACES]; /* from byte 160 on */
 };
 
 /* Maps the file; without one (NULL) nothing ever fires. The master's. */
 void point_init(const char *path);
+
+void point_writer(void); /* this process is the fence writer */
 
 /* Counts, and does what was asked for; true: the call is to fail with errno as set. */
 int point_pass(unsigned place);
@@ -76,6 +81,7 @@ void point_key(const char *key, uint32_t len);
 #else
 
 #define point_init(path) ((void)0)
+#define point_writer() ((void)0)
 #define POINT(name) ((void)POINT_##name)
 #define SYS(name, call) ((void)POINT_##name, (call))
 #define POINT_KEY(key, len) ((void)0)

@@ -43,8 +43,6 @@ const struct feature feature_table[FEATURE_COUNT] = {
     [FEATURE_RUN_DIR] = {"run-dir", "this version keeps no run directory yet"},
     [FEATURE_DISCARD_REGION] = {"discard-region",
                                 "this version always starts with an empty lock table"},
-    [FEATURE_FENCE_FILE] = {"fence-file", "this version keeps no fence state file yet"},
-    [FEATURE_COLD_START] = {"cold-start-delay", "this version has no cold start delay yet"},
 };
 
 enum option_id option_find(const char *name, size_t n)

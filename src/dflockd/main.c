@@ -169,8 +169,6 @@ static void say_hello(const struct settings *s, const struct listen_set *set, ui
              log_int("max_waiters", s->max_waiters),
              log_int("default_lease_s", s->default_lease_ttl), log_uint("region_bytes", r->size),
              log_int("region_fd", region_fd));
-    log_warn("fences are seeded from the clock: if it steps back while the server is down, fences "
-             "could repeat");
     for (unsigned i = 0; i < set->n; i++) {
         log_info("listening", log_str("address", set->l[i].text));
         if (set->l[i].loopback)
@@ -191,7 +189,9 @@ int main(int argc, char **argv)
     static struct settings settings;
     static struct config_report report;
     static struct listen_set listeners;
-    struct master_args args = {.settings = &settings, .listeners = &listeners, .run = worker_run};
+    static struct fence fence;
+    struct master_args args = {.settings = &settings, .listeners = &listeners, .fence = &fence,
+                               .run = worker_run};
     int status, region_fd;
 
     open_standard();
@@ -220,6 +220,10 @@ int main(int argc, char **argv)
     if (status != EXITCODE_OK) {
         listen_close(&listeners);
         return status;
+    }
+    if (fence_start(&fence, args.region, &settings, false) != 0) {
+        listen_close(&listeners);
+        return EXITCODE_FAIL;
     }
     say_hello(&settings, &listeners, args.max_connections, args.region, region_fd);
     status = master_run(&args);

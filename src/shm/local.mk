@@ -8,6 +8,8 @@ src_shm_libshm_a_SOURCES = \
 	src/shm/caps.h \
 	src/shm/conns.c \
 	src/shm/conns.h \
+	src/shm/fences.c \
+	src/shm/fences.h \
 	src/shm/futex.c \
 	src/shm/futex.h \
 	src/shm/heritage.h \

@@ -74,7 +74,7 @@ static void suspect_everything(struct master *m, const struct child *dead)
     __atomic_store_n(&m->r->draining, m->stage != STAGE_SERVING, __ATOMIC_RELAXED);
     __atomic_store_n(&m->r->stopping, m->stage == STAGE_STOPPING ? STOPPING_END : STOPPING_NOT,
                      __ATOMIC_RELAXED);
-    __atomic_store_n(&m->r->fence_limit, UINT64_MAX, __ATOMIC_RELAXED);
+    fence_mend(m->args->fence);
     __atomic_store_n(&m->r->conn_id_next, m->keeper.last_id + 1, __ATOMIC_RELAXED);
     region_worker(m->r, dead->slot)->suspect = 1;
     __atomic_fetch_add(&m->r->crashes, 1, __ATOMIC_SEQ_CST);
@@ -145,5 +145,7 @@ void bury_dead(struct master *m)
         c = by_pid(m, si.si_pid);
         if (c)
             bury(m, c, &si);
+        else
+            fence_died(m->args->fence, si.si_pid, m->now);
     }
 }

@@ -210,6 +210,7 @@ static void tick(struct master *m)
     watchdog(m, m->next_tick ? late : 0);
     keeper_reap_all(&m->keeper);
     accept_returned(m);
+    fence_tick(m->args->fence, m->now, m->next_tick ? late : 0);
     m->next_tick = m->now + TICK_NS;
 }
 
@@ -291,7 +292,8 @@ static int loop(struct master *m)
 {
     struct epoll_event ev[EVENTS];
 
-    while (m->stage != STAGE_STOPPING || !all_gone(m)) {
+    while (m->stage != STAGE_STOPPING || !all_gone(m) ||
+           !fence_end(m->args->fence, m->now, true)) {
         int n = SYS(MASTER_WAIT, epoll_wait(m->epfd, ev, EVENTS, sleep_ms(m)));
 
         m->now = clock_boottime_ns();

@@ -9,6 +9,7 @@
 
 #include "net/listen.h"
 #include "supervisor/child.h"
+#include "supervisor/fence.h"
 
 struct settings;
 
@@ -17,6 +18,7 @@ struct master_args {
     const struct settings *settings;
     struct listen_set *listeners;
     uint32_t max_connections; /* decided by the caller from settings and descriptor limit */
+    struct fence *fence; /* started */
     child_main run;
 };
 

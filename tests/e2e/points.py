@@ -10,10 +10,10 @@ import struct
 from harness import Server, check, eventually, temp_dir
 
 KILL, SEGV, FAIL, HANG = 1, 2, 3, 4
-ANY, WORKER, MASTER = 0, 1, 2
+ANY, WORKER, MASTER, WRITER = 0, 1, 2, 3
 BEFORE, AFTER = 0, 1
 
-POISON_AT, PASSES_AT = 72, 136
+POISON_AT, CLOCKS_AT, WRITER_AT, PASSES_AT = 72, 136, 152, 160
 ORDER_AT, NEXT_AT = 16, 40
 
 
@@ -71,6 +71,14 @@ class Board:
         struct.pack_into("<I", self.map, 64, action)
         struct.pack_into("64s", self.map, POISON_AT, key)
 
+    def clocks(self, boottime=0, realtime=0):
+        """Seconds that the server's clocks are ahead."""
+        struct.pack_into("<qq", self.map, CLOCKS_AT, int(boottime * 1e9), int(realtime * 1e9))
+
+    @property
+    def writer(self):
+        return self._word(WRITER_AT)
+
     @property
     def armed(self):
         return self._word(ORDER_AT) != 0
@@ -95,8 +103,8 @@ class Board:
 class CrashServer(Server):
     """A server with places, told by .board."""
 
-    def __init__(self, args=(), **options):
-        self.board = Board()
+    def __init__(self, args=(), board=None, **options):
+        self.board = board or Board()
         env = dict(options.pop("env", {}), CRASH_POINTS_FILE=self.board.path)
         options.setdefault("expect_log", ["worker died", "worker hangs"])
         super().__init__(args, env=env, **options, program=os.path.join(

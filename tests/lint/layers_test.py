@@ -41,7 +41,7 @@ OWNERS = [
     ("cryptography", r"\b(?:EVP|CRYPTO|SSL)_\w+", {"config/secret.c"}, "*"),
     ("passing descriptors", r"\bSCM_RIGHTS\b", {"net/pass.c"}, "*"),
     ("reading and writing connections", r"(?<![\w>.])(?:recv|send)\s*\(", {"net/stream.c"}, "*"),
-    ("fork", r"(?<!\w)(?:fork|vfork|clone3?)\s*\(", {"supervisor/child.c"}, "*"),
+    ("fork", r"(?<!\w)(?:fork|vfork|clone3?)\s*\(", {"supervisor/child.c", "supervisor/fence.c"}, "*"),
     ("reading the environment", r"\bgetenv\b|\benviron\b", {"base/log.c", "dflockd/main.c"}, "*"),
     ("allocation", ALLOC, set(), "core/*"),
     ("allocation", ALLOC, set(), "proto/*"),

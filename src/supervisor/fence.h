@@ -1,0 +1,49 @@
+/*
+ * supervisor/fence.h - the master's side of the fence state file: starts the fence writer, restarts
+ * and watches it, has it write the last record. Never waits for the disk but before it serves.
+ *
+ * The writer dies with its master (PR_SET_PDEATHSIG), whose heir starts one of its own; meanwhile
+ * workers go on with what is reserved.
+ */
+#ifndef SUPERVISOR_FENCE_H
+#define SUPERVISOR_FENCE_H
+
+#include "shm/region.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct settings;
+
+struct fence {
+    struct region *r;
+    const char *path;     /* NULL: no state file */
+    uint64_t delay;       /* --cold-start-delay, ns */
+    uint64_t grants_from; /* the master's copy: the region may be written over */
+    pid_t pid;            /* 0 = there is none now */
+    uint64_t due;         /* then: when the next one starts */
+    uint32_t heard;       /* asks that the writer had dealt with when it was last looked at … */
+    uint64_t since;       /* … which has not changed since, though there are more; 0 = there are none */
+    bool waiting;         /* for a cold start to be over */
+    bool leaving;
+    uint64_t deadline; /* of that */
+};
+
+/*
+ * Before the first worker. `found`: the region is an earlier server's, or in use; else what an earlier
+ * one has promised is known from the file alone. 0 or a negative error, which has been told on stderr.
+ */
+int fence_start(struct fence *f, struct region *r, const struct settings *s, bool found);
+
+void fence_tick(struct fence *f, uint64_t now, uint64_t late);
+bool fence_died(struct fence *f, pid_t pid, uint64_t now); /* false: it is somebody else */
+/* After a worker's crash: the words that may have been written over. */
+void fence_mend(struct fence *f);
+
+/*
+ * No worker runs any more; call until true. `over`: the server ends, and the file says how long leases
+ * still run, rather than how long they could. Else it stays as it is: another program goes on.
+ */
+bool fence_end(struct fence *f, uint64_t now, bool over);
+
+#endif
