@@ -19,10 +19,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define START_PATIENCE_MS 30000
-#define STUCK_NS (5 * NS_PER_SEC) /* what is asked for is not written: the disk hangs, or the writer */
+#define STUCK_NS (10 * NS_PER_SEC) /* what is asked for is not written: the disk hangs, or the writer */
 #define AGAIN_NS (100 * NS_PER_MS)
 #define LEAVE_NS (2 * NS_PER_SEC)
 
@@ -32,6 +33,7 @@ static int be_writer(const struct fencewriter_args *args, pid_t master)
 
     log_set_process("fence-writer");
     point_writer();
+    SYS(FENCE_NAME, prctl(PR_SET_NAME, "dflockd-fences")); /* for ps(1) */
     /* Nobody but the master may end it, and it must not outlive it: the next one needs the lock. */
     SYS(FENCE_PDEATHSIG, prctl(PR_SET_PDEATHSIG, SIGKILL));
     if (getppid() != master || io_close_all_but(keep, args->report < 0 ? 3 : 4) != 0)
@@ -52,17 +54,21 @@ static int spawn(const struct fence *f, bool found, int report)
 }
 
 /* Until the writer has said that all is well; or, having said on stderr what is not, ends. */
-static int await_report(int fd)
+static int await_report(int fd, pid_t pid)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
+    siginfo_t si = {0};
     char byte;
     int n = SYS(FENCE_AWAIT, poll(&p, 1, START_PATIENCE_MS));
 
-    if (n == 0) {
+    if (n == 1 && SYS(FENCE_ANSWER, read(fd, &byte, 1)) == 1)
+        return 0;
+    if (n != 1)
         fprintf(stderr, "dflockd: --fence-state-file: the disk does not answer\n");
-        return -ETIMEDOUT;
-    }
-    return n == 1 && SYS(FENCE_ANSWER, read(fd, &byte, 1)) == 1 ? 0 : -EIO;
+    else if (SYS(FENCE_REAP, waitid(P_PID, (id_t)pid, &si, WEXITED)) < 0 ||
+             si.si_code != CLD_EXITED)
+        fprintf(stderr, "dflockd: --fence-state-file: its process was killed\n");
+    return -EIO;
 }
 
 static int start_writer(struct fence *f, bool found)
@@ -74,7 +80,7 @@ static int start_writer(struct fence *f, bool found)
     } else {
         pid = spawn(f, found, ends[1]);
         SYS(FENCE_THEIRS, close(ends[1]));
-        err = pid < 0 ? pid : await_report(ends[0]);
+        err = pid < 0 ? pid : await_report(ends[0], pid);
         SYS(FENCE_OURS, close(ends[0]));
         f->pid = pid > 0 ? pid : 0;
         if (pid > 0)

@@ -37,6 +37,7 @@ struct writer {
     dev_t dev;
     ino_t ino;
     struct fencefile_record rec; /* what is on disk */
+    bool found;     /* the region has words of an earlier writer, or of this one */
     bool published; /* the words are this process's */
     bool failing;
     const char *what; /* went wrong last */
@@ -278,7 +279,7 @@ static int begin(struct writer *w)
 
     note_now(w, &now);
     rec.until = fencefile_until(&w->rec, &now);
-    if (!w->args->found) {
+    if (!w->found) {
         next = rec.ceiling;
         __atomic_store_n(&r->fence_next, next, __ATOMIC_SEQ_CST);
         __atomic_store_n(&r->grants_from,
@@ -291,7 +292,7 @@ static int begin(struct writer *w)
                                             __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
             ;
     }
-    if (w->args->found)
+    if (w->found)
         rec.until = latest(latest(rec.until, __atomic_load_n(&r->asks.until, __ATOMIC_SEQ_CST)),
                            __atomic_load_n(&r->promise_until, __ATOMIC_SEQ_CST));
     if (next > rec.ceiling)
@@ -300,7 +301,7 @@ static int begin(struct writer *w)
         rec.ceiling > UINT64_MAX - FENCES_RANGE ? UINT64_MAX : rec.ceiling + FENCES_RANGE;
     err = write_both(w, &rec);
     if (!err)
-        w->published = true;
+        w->found = w->published = true;
     return err;
 }
 
@@ -417,7 +418,7 @@ static void refuse(const struct writer *w, int err)
 
 int fencewriter_run(const struct fencewriter_args *args)
 {
-    struct writer w = {.args = args, .r = args->region, .fd = -1};
+    struct writer w = {.args = args, .r = args->region, .fd = -1, .found = args->found};
     int report = args->report;
 
     for (;;) {

@@ -5,6 +5,7 @@ check_PROGRAMS += \
 	tests/shm/bell_test \
 	tests/shm/caps_test \
 	tests/shm/conns_test \
+	tests/shm/fences_test \
 	tests/shm/lock_test \
 	tests/shm/region_test \
 	tests/shm/shared_test
@@ -28,6 +29,7 @@ tests_shm_conns_test_SOURCES = \
 	tests/shm/proc.c \
 	tests/shm/proc.h
 tests_shm_conns_test_LDADD = $(TAP) $(LINK_SHM)
+tests_shm_fences_test_LDADD = $(TAP) $(LINK_SHM)
 tests_shm_lock_test_SOURCES = \
 	tests/shm/lock_test.c \
 	tests/shm/proc.c \
