@@ -2,15 +2,21 @@
 
 dist_man_MANS += \
 	docs/man/dflockd-protocol.7 \
+	docs/man/dflockd.conf.5 \
 	docs/man/dflockd.8
 
 EXTRA_DIST += \
 	docs/HACKING.md \
 	docs/internals/deaths.md \
 	docs/internals/design.md \
+	docs/internals/dump.md \
+	docs/internals/fences.md \
 	docs/internals/journal.md \
 	docs/internals/processes.md \
 	docs/internals/table.md \
 	docs/internals/testing.md \
 	docs/internals/wakeups.md \
 	docs/rules.md
+
+# The sample of a configuration file: tests/config/sample_test.c holds it against the options.
+dist_doc_DATA += systemd/dflockd.conf

@@ -51,10 +51,12 @@ include tests/supervisor/local.mk
 
 # tests/e2e
 e2e_modules = \
+	tests/e2e/activate.py \
 	tests/e2e/harness.py \
 	tests/e2e/load.py \
 	tests/e2e/points.py
 e2e_tests = \
+	tests/e2e/check_region_test.py \
 	tests/e2e/config_test.py \
 	tests/e2e/crash_damage_test.py \
 	tests/e2e/crash_failures_test.py \
@@ -64,6 +66,8 @@ e2e_tests = \
 	tests/e2e/crash_unix_test.py \
 	tests/e2e/crash_workers_test.py \
 	tests/e2e/fences_test.py \
+	tests/e2e/manager_test.py \
+	tests/e2e/master_death_test.py \
 	tests/e2e/protocol_admin_test.py \
 	tests/e2e/protocol_auth_test.py \
 	tests/e2e/protocol_commands_test.py \
@@ -91,6 +95,7 @@ EXTRA_DIST += \
 # tests/lint
 lint_tests += \
 	tests/lint/docs_test.py \
+	tests/lint/dump_test.py \
 	tests/lint/layers_test.py \
 	tests/lint/points_test.py \
 	tests/lint/rules_test.py

@@ -31,6 +31,11 @@ uint64_t clock_realtime_ns(void)
     return read_clock(CLOCK_REALTIME, realtime_offset);
 }
 
+uint64_t clock_monotonic_ns(void)
+{
+    return read_clock(CLOCK_MONOTONIC, &no_offset);
+}
+
 void clock_test_offset_ns(const int64_t *boottime, const int64_t *realtime)
 {
     boottime_offset = boottime != NULL ? boottime : &no_offset;

@@ -2,7 +2,7 @@
  * base/clock.h - the only reader of clocks, so that tests can move time.
  *
  * BOOTTIME is what leases, deadlines and idle times are measured by: it never steps and counts
- * suspended time. REALTIME is for people only (log lines).
+ * suspended time. REALTIME is for people only (log lines), MONOTONIC for the service manager.
  *
  * Any process, any thread; takes no lock.
  */
@@ -17,6 +17,7 @@
 
 uint64_t clock_boottime_ns(void);
 uint64_t clock_realtime_ns(void);
+uint64_t clock_monotonic_ns(void);
 
 /*
  * For tests: what the pointers point at is added to each reading; NULL adds nothing. They may point

@@ -16,6 +16,7 @@ static const char *const own_text[] = {
     [ERR_CONFIG - ERR_RESOLVE] = "name has no address",
     [ERR_CONFIG - ERR_CLOSED] = "closed by the other side",
     [ERR_CONFIG - ERR_CRYPTO] = "cryptographic library failed",
+    [ERR_CONFIG - ERR_STALE] = "stored data is of an earlier boot",
 };
 
 _Static_assert(sizeof(own_text) / sizeof(own_text[0]) == ERR_CONFIG - ERR_LAST + 1,

@@ -18,7 +18,8 @@ enum err {
     ERR_RESOLVE = -4005,  /* a name has no address */
     ERR_CLOSED = -4006,   /* the other side closed in an orderly way */
     ERR_CRYPTO = -4007,   /* the cryptographic library failed */
-    ERR_LAST = ERR_CRYPTO,
+    ERR_STALE = -4008,    /* stored data was true once, of another life of the machine */
+    ERR_LAST = ERR_STALE,
 };
 
 /* Text without a final newline; for an unknown code it holds the number. Valid until the same

@@ -99,7 +99,9 @@ static bool stderr_is_journal(void)
 
 void log_init(enum log_format wanted, enum log_level level)
 {
-    format = wanted == LOG_FORMAT_TEXT && stderr_is_journal() ? LOG_FORMAT_JOURNAL : wanted;
+    format = wanted;
+    if (stderr_is_journal())
+        format = wanted == LOG_FORMAT_JSON ? LOG_FORMAT_JSON_JOURNAL : LOG_FORMAT_JOURNAL;
     log_set_level(level);
 }
 

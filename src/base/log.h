@@ -26,9 +26,10 @@
 enum log_level { LVL_ERROR, LVL_WARN, LVL_INFO, LVL_DEBUG };
 
 enum log_format {
-    LOG_FORMAT_TEXT, /* LOG_FORMAT_JOURNAL if log_init() finds that stderr is the journal */
+    LOG_FORMAT_TEXT, /* these two become those below if log_init() finds that stderr is the journal */
     LOG_FORMAT_JSON,
-    LOG_FORMAT_JOURNAL, /* text after a priority, "<4>" */
+    LOG_FORMAT_JOURNAL, /* text after a priority, "<4>", which the journal takes off */
+    LOG_FORMAT_JSON_JOURNAL,
 };
 
 /* Without it: text, info. May be called again (reload). */

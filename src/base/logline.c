@@ -214,10 +214,12 @@ void logline_field(struct logline *l, const struct log_field *f)
 void logline_begin(struct logline *l, enum log_format format, enum log_level level, uint64_t now,
                    const char *msg)
 {
-    l->format = format;
+    l->format = format == LOG_FORMAT_JSON_JOURNAL ? LOG_FORMAT_JSON : format;
     l->used = 0;
     l->room = sizeof(l->text) - TAIL_ROOM;
     l->cut = false;
+    if (format == LOG_FORMAT_JOURNAL || format == LOG_FORMAT_JSON_JOURNAL)
+        put(l, levels[level].priority, 3);
     if (l->format == LOG_FORMAT_JSON) {
         put_str(l, "{\"time\":\"");
         put_time(l, now);
@@ -226,8 +228,6 @@ void logline_begin(struct logline *l, enum log_format format, enum log_level lev
         put_str(l, "\",\"msg\":");
         put_quoted(l, msg, strlen(msg));
     } else {
-        if (l->format == LOG_FORMAT_JOURNAL)
-            put(l, levels[level].priority, 3);
         put_time(l, now);
         put_str(l, " ");
         put_str(l, levels[level].name);

@@ -42,7 +42,7 @@ static void print_shadows(const struct settings *s, enum option_id id, FILE *out
 
     for (unsigned source = SOURCE_FILE; source < origin->source; source++)
         if (origin->given & 1u << source)
-            fprintf(out, ", over %s", config_source_name(id, source));
+            fprintf(out, ", over %s", config_given_by(s, id, source));
     if ((id == OPTION_auth_token || id == OPTION_auth_token_file) && id != auth &&
         origin->source != SOURCE_DEFAULT)
         fprintf(out, ", not used: %s wins", config_origin(s, auth));
@@ -57,9 +57,7 @@ void config_dump(const struct settings *s, FILE *out)
 
         if (!option_built(i) || option->type == TYPE_ACTION || option->type == TYPE_ACTION_PATH)
             continue;
-        for (const char *p = option->name; *p != '\0'; p++)
-            fputc(*p == '-' ? '_' : *p, out);
-        fputs(" = ", out);
+        fprintf(out, "%s = ", option->key);
         /* The tokens of a file are in the same field, but are not this option's value. */
         if (option->type != TYPE_SECRET || s->origin[i].source != SOURCE_DEFAULT)
             value_print(option, (const char *)s + option->offset, out);
@@ -104,10 +102,11 @@ void config_help(FILE *out)
         help_option(OPTION_##field, out);                                                          \
     }
 #include "config/options.def"
-    fputs("\nWrite --NAME VALUE or --NAME=VALUE. An environment variable wins over the flag; an "
-          "empty\n"
-          "one counts as unset. Booleans are 1 0 true false yes no on off. Exit status: 0 after a\n"
-          "clean end, 78 for wrong settings, 1 for any other failure.\n",
+    fputs("\nWrite --NAME VALUE or --NAME=VALUE; in the configuration file NAME = VALUE, with _ in "
+          "names.\n"
+          "An environment variable wins over the flag, the flag over the file; an empty variable\n"
+          "counts as unset. Booleans are 1 0 true false yes no on off. Exit status: 0 after a clean\n"
+          "end, 78 for wrong settings, 1 for any other failure.\n",
           out);
 }
 

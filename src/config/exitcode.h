@@ -7,6 +7,7 @@
 enum exitcode {
     EXITCODE_OK = 0,      /* a clean end, drain included */
     EXITCODE_FAIL = 1,    /* anything else: an address in use, TLS files, the state file */
+    EXITCODE_IMPORT = 3,  /* --check-region: not as it is, but a dump of it can be read */
     EXITCODE_CONFIG = 78, /* configuration or usage: starting again cannot help (EX_CONFIG) */
 };
 

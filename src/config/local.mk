@@ -1,11 +1,13 @@
 # src/config - options: the table of them, where they come from, whether they make sense.
 
 noinst_LIBRARIES += src/config/libconfig.a
-src_config_libconfig_a_CPPFLAGS = $(AM_CPPFLAGS) $(CRYPTO_CFLAGS)
+src_config_libconfig_a_CPPFLAGS = $(AM_CPPFLAGS) $(CRYPTO_CFLAGS) $(INIH_CFLAGS)
 src_config_libconfig_a_SOURCES = \
 	src/config/dump.c \
 	src/config/dump.h \
 	src/config/exitcode.h \
+	src/config/file.c \
+	src/config/file.h \
 	src/config/load.c \
 	src/config/load.h \
 	src/config/options.c \

@@ -16,6 +16,7 @@ enum { RESTART = false, RELOAD = true, SHOWN = false, SECRET = true };
                help_, field_)                                                                      \
     [OPTION_##field_] = {                                                                          \
         .name = name_,                                                                             \
+        .key = #field_,                                                                            \
         .env = env_,                                                                               \
         .older = older_,                                                                           \
         .def = def_,                                                                               \
@@ -39,10 +40,9 @@ const struct feature feature_table[FEATURE_COUNT] = {
     [FEATURE_NONE] = {"core", NULL},
     [FEATURE_TLS] = {"tls", "this build has no TLS"},
     [FEATURE_HTTP] = {"http", "this version has no HTTP server yet"},
-    [FEATURE_CONFIG_FILE] = {"config-file", "this version reads no configuration file yet"},
-    [FEATURE_RUN_DIR] = {"run-dir", "this version keeps no run directory yet"},
-    [FEATURE_DISCARD_REGION] = {"discard-region",
-                                "this version always starts with an empty lock table"},
+    [FEATURE_CONFIG_FILE] = {"config-file", NULL},
+    [FEATURE_RUN_DIR] = {"run-dir", NULL},
+    [FEATURE_DISCARD_REGION] = {"discard-region", NULL},
 };
 
 enum option_id option_find(const char *name, size_t n)
@@ -51,6 +51,19 @@ enum option_id option_find(const char *name, size_t n)
         if (strlen(option_table[i].name) == n && memcmp(option_table[i].name, name, n) == 0)
             return i;
     return OPTION_COUNT;
+}
+
+enum option_id option_find_key(const char *key)
+{
+    for (unsigned i = 0; i < OPTION_COUNT; i++)
+        if (strcmp(option_table[i].key, key) == 0)
+            return i;
+    return OPTION_COUNT;
+}
+
+bool option_in_file(enum option_id id)
+{
+    return option_table[id].env != NULL && id != OPTION_config;
 }
 
 bool option_built(enum option_id id)
@@ -99,21 +112,22 @@ static unsigned distance(const char *a, size_t na, const char *b, size_t nb)
     return row[na % 3][nb];
 }
 
-const char *option_suggest(const char *name, size_t n)
+enum option_id option_suggest(const char *name, size_t n)
 {
     unsigned nearest = (unsigned)n / 3 < 3 ? (unsigned)n / 3 + 1 : 4; /* farther is a guess */
-    const char *found = NULL;
+    enum option_id found = OPTION_COUNT;
 
     for (unsigned i = 0; i < OPTION_COUNT; i++) {
-        size_t len = strlen(option_table[i].name);
-        unsigned d;
+        const char *const spelled[] = {option_table[i].name, option_table[i].key};
 
-        if (!option_built(i) || len >= 63 || n >= 63)
-            continue;
-        d = distance(name, n, option_table[i].name, len);
-        if (d < nearest) {
-            nearest = d;
-            found = option_table[i].name;
+        for (unsigned k = 0; k < 2 && option_built(i); k++) {
+            size_t len = strlen(spelled[k]);
+            unsigned d = len < 63 && n < 63 ? distance(name, n, spelled[k], len) : nearest;
+
+            if (d < nearest) {
+                nearest = d;
+                found = i;
+            }
         }
     }
     return found;

@@ -56,6 +56,7 @@ struct feature {
 
 struct option {
     const char *name;  /* of the flag, without dashes */
+    const char *key;   /* the same in a file, with "_" */
     const char *env;   /* or NULL */
     const char *older; /* older name of env, or NULL */
     const char *def;   /* as it would be written; "": off, none, or computed */
@@ -77,8 +78,14 @@ extern const struct feature feature_table[FEATURE_COUNT];
 /* By the flag's name without dashes, n bytes; OPTION_COUNT: none. */
 enum option_id option_find(const char *name, size_t n);
 
-/* The built-in option whose name is nearest, for "did you mean"; NULL: none is near. */
-const char *option_suggest(const char *name, size_t n);
+/* By its key in a file. */
+enum option_id option_find_key(const char *key);
+
+/* The built-in option whose name or key is nearest, for "did you mean"; OPTION_COUNT: none is. */
+enum option_id option_suggest(const char *name, size_t n);
+
+/* Whether a file may set it; the others say what to do now, or where the file is. */
+bool option_in_file(enum option_id id);
 
 bool option_built(enum option_id id);
 

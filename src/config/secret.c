@@ -10,6 +10,7 @@
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* All tokens at their longest, with line ends, and some room for blank lines. */
 enum { FILE_MAX = SECRET_MAX * (SECRET_TOKEN_MAX + 2) + 65536 };
@@ -84,6 +85,15 @@ static bool add_lines(struct secret_set *set, const char *text, size_t n, const 
     return set->count > 0;
 }
 
+void secret_warn_public(const char *path, const char *origin, struct config_report *report)
+{
+    struct stat st;
+
+    if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_mode & S_IROTH)
+        report_warn(report, "%s: every user of this machine may read %s: chmod o-r it", origin,
+                    path);
+}
+
 int secret_load_file(struct secret_set *set, const char *path, const char *origin,
                      struct config_report *report)
 {
@@ -103,8 +113,10 @@ int secret_load_file(struct secret_set *set, const char *path, const char *origi
         good = add_lines(set, buf, (size_t)n, path, origin, report);
     explicit_bzero(buf, FILE_MAX);
     free(buf);
-    if (good)
+    if (good) {
+        secret_warn_public(path, origin, report);
         return 0;
+    }
     memset(set, 0, sizeof(*set));
     return ERR_CONFIG;
 }

@@ -38,6 +38,9 @@ const char *secret_add(struct secret_set *set, const char *token, size_t n);
 int secret_load_file(struct secret_set *set, const char *path, const char *origin,
                      struct config_report *report);
 
+/* Warns if everybody may read that file, which has a secret in it. */
+void secret_warn_public(const char *path, const char *origin, struct config_report *report);
+
 /* Whether the token, already trimmed, is in the set. The time taken depends on n and on the number
  * of tokens only. An empty set matches nothing. */
 bool secret_match(const struct secret_set *set, const void *token, size_t n);

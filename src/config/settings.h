@@ -23,6 +23,7 @@ enum {
     SETTINGS_PATH_LEN = 4096,
     SETTINGS_UNIX_LEN = 108, /* of sun_path */
     SETTINGS_LIST_LEN = 4096,
+    SETTINGS_PLACES_LEN = 32768,
     SETTINGS_PORT_AUTO = -1, /* of http_port only: the kernel chooses */
     SETTINGS_COUNT_MAX = 2147483647,
     SETTINGS_LOCKS_MAX = 67108864, /* what a lock table can be laid out for */
@@ -37,7 +38,7 @@ struct host_list {
 /* Ascending precedence: a value replaces one from a source that is not higher. */
 enum setting_source {
     SOURCE_DEFAULT,
-    SOURCE_FILE, /* not read yet */
+    SOURCE_FILE,
     SOURCE_FLAG,
     SOURCE_ENV_OLDER, /* by the variable's older name */
     SOURCE_ENV,
@@ -46,6 +47,8 @@ enum setting_source {
 struct setting_origin {
     uint8_t source; /* enum setting_source of the value in use */
     uint8_t given;  /* bit 1 << source for each source that gave one: what is shadowed */
+    uint16_t place; /* of the last one in a file: "PATH:LINE" at settings->places + this */
+    uint64_t in_file; /* a hash of that value, which tells a change also where it is shadowed */
 };
 
 struct settings {
@@ -111,10 +114,12 @@ struct settings {
     bool check_config;
     bool dump_config;
     char fsck[SETTINGS_PATH_LEN]; /* main() does it */
+    char check_region[SETTINGS_PATH_LEN]; /* and this */
     bool version;
     bool help;
 
     struct setting_origin origin[OPTION_COUNT];
+    char places[SETTINGS_PLACES_LEN];
 };
 
 #endif

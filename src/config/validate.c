@@ -14,13 +14,13 @@ static const char *const flag_names[OPTION_COUNT] = {
 #include "config/options.def"
 };
 
-const char *config_source_name(enum option_id id, enum setting_source source)
+const char *config_spelled(enum option_id id, enum setting_source source)
 {
     switch (source) {
     case SOURCE_DEFAULT:
         break;
     case SOURCE_FILE:
-        return "configuration file";
+        return option_table[id].key;
     case SOURCE_FLAG:
         return flag_names[id];
     case SOURCE_ENV_OLDER:
@@ -31,11 +31,18 @@ const char *config_source_name(enum option_id id, enum setting_source source)
     return "default";
 }
 
+const char *config_given_by(const struct settings *settings, enum option_id id,
+                            enum setting_source source)
+{
+    return source == SOURCE_FILE ? settings->places + settings->origin[id].place
+                                 : config_spelled(id, source);
+}
+
 const char *config_origin(const struct settings *settings, enum option_id id)
 {
     if (id == OPTION_log_level && settings->origin[id].source == SOURCE_DEFAULT && settings->debug)
         id = OPTION_debug;
-    return config_source_name(id, settings->origin[id].source);
+    return config_given_by(settings, id, settings->origin[id].source);
 }
 
 enum option_id config_auth_option(const struct settings *settings)
@@ -48,15 +55,17 @@ enum option_id config_auth_option(const struct settings *settings)
     return token >= file ? OPTION_auth_token : OPTION_auth_token_file;
 }
 
-/* "needs --tls-key" or "needs DFLOCKD_TLS_KEY", in the words of who gave the first half. */
+/* "--tls-cert needs --tls-key", "DFLOCKD_TLS_CERT needs DFLOCKD_TLS_KEY" or "FILE:LINE: tls_cert
+   needs tls_key": in the words of who gave the first half. */
 static void check_needs(const struct settings *s, enum option_id id, bool given,
                         enum option_id other, bool other_given, struct config_report *report)
 {
     enum setting_source source = s->origin[id].source;
 
     if (given && !other_given)
-        report_error(report, "%s needs %s", config_origin(s, id),
-                     config_source_name(other, source == SOURCE_ENV ? source : SOURCE_FLAG));
+        report_error(report, "%s%s%s needs %s", source == SOURCE_FILE ? config_origin(s, id) : "",
+                     source == SOURCE_FILE ? ": " : "", config_spelled(id, source),
+                     config_spelled(other, source));
 }
 
 static void check_tls(const struct settings *s, struct config_report *report)

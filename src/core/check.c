@@ -303,8 +303,7 @@ static bool check_owners(struct walk *w)
             n = table_node(w->t, i);
             REQUIRE(w, n->state != NODE_FREE && n->owner == o && n->own_prev == prev, 7, i,
                     "owner's list");
-            tombs += n->state == NODE_LAPSED && (n->flags & NODE_TWO_PHASE) &&
-                     !(n->flags & NODE_BLOCKED);
+            tombs += owners_is_tombstone(n);
             prev = i;
             owned++;
         }

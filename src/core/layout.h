@@ -34,12 +34,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/*
+ * tests/upgrade builds the server once more, with records that lie elsewhere and arrays of other
+ * sizes: a program that cannot share a region with this one, see docs/internals/dump.md.
+ */
+#ifdef REGION_LAYOUT_TEST
+#define LAYOUT_SHIFT uint64_t shifts_the_rest;
+enum { LAYOUT_TEST = 1 };
+#else
+#define LAYOUT_SHIFT
+enum { LAYOUT_TEST = 0 };
+#endif
+
 enum {
     SHARD_COUNT = 64,
     WORKER_MAX = 64,
     KEY_MAX = 256,       /* bytes; protocol.md */
-    KEY_INLINE = 64,     /* longer keys live in the shard's long-key array */
-    CHUNK_NODES = 64,    /* nodes a shard claims at a time */
+    KEY_INLINE = LAYOUT_TEST ? 40 : 64, /* longer keys live in the shard's long-key array */
+    CHUNK_NODES = LAYOUT_TEST ? 32 : 64, /* nodes a shard claims at a time */
     WHEEL_LEVELS = 8,    /* of 64 slots each */
     WHEEL_TICK_SHIFT = 20, /* a tick is 2^20 ns, about 1.05 ms */
     TOMBSTONE_MAX = 1024, /* lapsed two-phase grants a connection may leave behind */
@@ -54,6 +66,7 @@ enum resource_state { RES_FREE = 0, RES_LIVE = 1, RES_IDLE = 2 };
 
 /* A key and what hangs on it. 128 bytes. */
 struct resource {
+    LAYOUT_SHIFT
     uint64_t hash;        /* keyed hash of kind and key; bucket = hash & mask */
     uint64_t last_active; /* BOOTTIME ns of the last call that named it rightly */
     uint32_t limit;
@@ -89,6 +102,7 @@ enum node_flag {
 
 /* A waiter or a holder: one record in two states. 104 bytes. */
 struct node {
+    LAYOUT_SHIFT
     uint64_t conn_id; /* whose it is, also after that connection is gone */
     uint64_t order;   /* WAITING: ticket; HELD and LAPSED: fence */
     uint64_t salt;    /* second half of the token */
@@ -118,6 +132,7 @@ struct node {
  * whole table while nothing is ever allocated across shards.
  */
 struct chunk {
+    LAYOUT_SHIFT
     uint32_t free_head; /* nodes given back */
     uint32_t bump;      /* nodes [bump, CHUNK_NODES) were never used since the claim */
     uint32_t nfree;
@@ -132,6 +147,7 @@ struct chunk {
  * nodes in shard s and changes only under that shard's mutex, which is why it is an array.
  */
 struct owner {
+    LAYOUT_SHIFT
     uint64_t id;     /* connection id, 0 = slot unused */
     uint32_t worker; /* slot of the worker that serves it */
     uint32_t reserved;
@@ -152,6 +168,7 @@ struct journal {
 
 /* The timer wheel of one shard: see leases.c. */
 struct wheel {
+    LAYOUT_SHIFT
     uint64_t now;      /* tick that everything before has been dealt with */
     uint64_t occupied[WHEEL_LEVELS];
     uint32_t draining; /* slot (level * 64 + slot + 1) whose nodes are being moved down, 0 = none */
@@ -166,6 +183,7 @@ enum shard_state {
 };
 
 struct shard {
+    LAYOUT_SHIFT
     struct journal journal;
     uint32_t state;
     uint32_t moving; /* chunk (+1) being claimed or given back; not journalled, see pool.c */
@@ -222,8 +240,8 @@ struct layout_limits {
  */
 int layout_compute(const struct layout_limits *limits, uint64_t start, struct geometry *out);
 
-_Static_assert(sizeof(struct resource) == 128, "resource");
-_Static_assert(sizeof(struct node) == 104, "node");
+_Static_assert(LAYOUT_TEST || sizeof(struct resource) == 128, "resource");
+_Static_assert(LAYOUT_TEST || sizeof(struct node) == 104, "node");
 _Static_assert(sizeof(struct journal_entry) == 16, "journal entry");
 
 #endif

@@ -24,5 +24,7 @@ src_core_libcore_a_SOURCES = \
 	src/core/queue.h \
 	src/core/repair.c \
 	src/core/repair.h \
+	src/core/snapshot.c \
+	src/core/snapshot.h \
 	src/core/table.c \
 	src/core/table.h

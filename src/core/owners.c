@@ -126,3 +126,14 @@ void owners_told(struct tx *tx, uint32_t node)
     }
     SET(tx, n->flags, n->flags & ~NODE_TELL);
 }
+
+void owners_count_lapsed(struct tx *tx, uint32_t node, int by)
+{
+    const struct node *n = table_node(tx->t, node);
+    struct resource *r = table_resource(tx->t, tx->shard, n->res);
+    uint32_t *tombs = &tx->t->owners[n->owner].tombs[tx->shard];
+
+    SET(tx, r->ntombs, r->ntombs + (uint32_t)by);
+    if (owners_is_tombstone(n))
+        SET(tx, *tombs, *tombs + (uint32_t)by);
+}

@@ -20,4 +20,13 @@ uint32_t *owners_pair_bucket(const struct table *t, uint32_t shard, uint64_t con
 void owners_tell(struct tx *tx, uint32_t node);
 void owners_told(struct tx *tx, uint32_t node);
 
+/* A lapsed grant of `e` whose `w` may still come: its connection keeps TOMBSTONE_MAX of them. */
+static inline bool owners_is_tombstone(const struct node *n)
+{
+    return n->state == NODE_LAPSED && (n->flags & NODE_TWO_PHASE) && !(n->flags & NODE_BLOCKED);
+}
+
+/* Counts a lapsed node that begins (1) or ends (-1) to be one, with its resource and its owner. */
+void owners_count_lapsed(struct tx *tx, uint32_t node, int by);
+
 #endif

@@ -273,7 +273,7 @@ static void link_owner(struct table *t, uint32_t shard, uint32_t node)
     if (n->own_next)
         table_node(t, n->own_next)->own_prev = node;
     o->held[shard] = node;
-    if (n->state == NODE_LAPSED && (n->flags & NODE_TWO_PHASE) && !(n->flags & NODE_BLOCKED))
+    if (owners_is_tombstone(n))
         o->tombs[shard]++;
 }
 

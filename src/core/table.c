@@ -171,27 +171,11 @@ static void forget(struct tx *tx, uint32_t node)
     pool_free(tx, node);
 }
 
-static bool is_tombstone(const struct node *n)
-{
-    return n->state == NODE_LAPSED && (n->flags & NODE_TWO_PHASE) && !(n->flags & NODE_BLOCKED);
-}
-
-static void count_tomb(struct tx *tx, const struct node *n, int by)
-{
-    struct resource *r = table_resource(tx->t, tx->shard, n->res);
-    uint32_t *tombs = &tx->t->owners[n->owner].tombs[tx->shard];
-
-    SET(tx, r->ntombs, r->ntombs + (uint32_t)by);
-    if (is_tombstone(n))
-        SET(tx, *tombs, *tombs + (uint32_t)by);
-}
-
 static void forget_lapsed(struct tx *tx, uint32_t node)
 {
-    struct node *n = table_node(tx->t, node);
-    uint32_t res = n->res;
+    uint32_t res = table_node(tx->t, node)->res;
 
-    count_tomb(tx, n, -1);
+    owners_count_lapsed(tx, node, -1);
     forget(tx, node);
     keymap_settle(tx, res);
 }
@@ -207,7 +191,7 @@ static void take_away(struct tx *tx, uint32_t node)
     if (n->flags & (NODE_TELL | NODE_TWO_PHASE)) {
         SET(tx, n->state, NODE_LAPSED);
         SET(tx, n->since, tx->now);
-        count_tomb(tx, n, 1);
+        owners_count_lapsed(tx, node, 1);
     } else {
         forget(tx, node);
     }
@@ -583,7 +567,7 @@ bool table_drop_tombstone(struct tx *tx, uint32_t owner, uint64_t not_after)
     for (; i; i = table_node(tx->t, i)->own_next) {
         const struct node *n = table_node(tx->t, i);
 
-        if (is_tombstone(n) && n->since <= not_after) {
+        if (owners_is_tombstone(n) && n->since <= not_after) {
             forget_lapsed(tx, i);
             return true;
         }

@@ -23,22 +23,6 @@ struct findings {
     uint64_t resources, holders, waiters;
 };
 
-static const char *why_not(int err)
-{
-    switch (err) {
-    case -EINVAL:
-        return "this is no lock table of dflockd";
-    case -ENOEXEC:
-        return "it was made by another version or build of dflockd: check it with that one";
-    case -ENODATA:
-        return "it is cut off, or was never finished";
-    case -EUCLEAN:
-        return "its header contradicts itself";
-    default:
-        return err_text(err);
-    }
-}
-
 static struct region *load(const char *path, FILE *err_out)
 {
     struct region *r;
@@ -48,7 +32,7 @@ static struct region *load(const char *path, FILE *err_out)
     r = fd < 0 ? NULL : region_load(fd, &err);
     if (!r)
         fprintf(err_out, "dflockd: --fsck %s: %s\n", path,
-                fd < 0 ? strerror(errno) : why_not(err));
+                fd < 0 ? strerror(errno) : region_error_text(err));
     if (fd >= 0)
         close(fd);
     return r;

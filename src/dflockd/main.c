@@ -2,16 +2,20 @@
  * dflockd/main.c - composition: settings → addresses → region → master. The only file that
  * sees everything; what it does is done before the first fork.
  */
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/point.h"
 #include "config/dump.h"
 #include "config/exitcode.h"
 #include "config/load.h"
+#include "dflockd/checkregion.h"
 #include "dflockd/fsck.h"
+#include "dflockd/origin.h"
 #include "net/listen.h"
 #include "shm/region.h"
 #include "supervisor/master.h"
+#include "supervisor/upgrade.h"
 #include "worker/worker.h"
 
 #include <errno.h>
@@ -24,11 +28,12 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 extern char **environ;
 
-enum { LISTEN_TRIES = 20 };
+enum { LISTEN_TRIES = 20, BIND_AGAIN_MS = 50, BIND_TRIES = 60 };
 
 /* Descriptors 0 to 2 must be something, or a socket would become one of them. */
 static void open_standard(void)
@@ -52,21 +57,33 @@ static void wipe_environment(void)
             explicit_bzero(*e + sizeof(name) - 1, strlen(*e + sizeof(name) - 1));
 }
 
-static int listen_all(const struct settings *s, struct listen_set *set)
+static int listen_all(const struct settings *s, bool succeeds, struct listen_set *set)
 {
+    /* A worker that was born as its master died may hold the listeners for some moments more. */
+    unsigned most = s->port == 0 ? LISTEN_TRIES : succeeds ? BIND_TRIES : 1;
     int err = 0;
 
-    for (unsigned tries = 0; tries < LISTEN_TRIES; tries++) {
+    if (set->passed) {
+        log_info("sockets were passed: --host, --port and --unix-socket are not used",
+                 log_uint("sockets", set->n));
+        return 0;
+    }
+    for (unsigned tries = 0; tries < most; tries++) {
+        struct timespec pause = {.tv_nsec = BIND_AGAIN_MS * NS_PER_MS};
+
         err = 0;
         for (unsigned i = 0; !err && i < s->host.count; i++)
             err = listen_tcp(set, s->host.name[i], (uint16_t)s->port);
         /* The port that the kernel chose for the first address may be taken at the next one. */
-        if (err != -EADDRINUSE || s->port != 0)
+        if (err != -EADDRINUSE || tries + 1 == most)
             break;
         listen_close(set);
+        if (s->port != 0)
+            nanosleep(&pause, NULL);
     }
     if (!err && s->unix_socket[0])
         err = listen_unix(set, s->unix_socket, (unsigned)s->unix_socket_mode);
+    listen_settle(set);
     if (err)
         fprintf(stderr, "dflockd: %s\n", set->error);
     return err;
@@ -107,23 +124,6 @@ static int decide_connections(const struct settings *s, uint32_t *out)
     return 0;
 }
 
-static struct region *make_region(const struct settings *s, uint32_t max_conns, int *fd)
-{
-    struct region_limits limits = {.max_conns = max_conns};
-    struct region *r;
-    int err;
-
-    limits.max_locks = (uint32_t)s->max_locks;
-    r = region_create_fd(&limits, fd, &err);
-    if (!r)
-        fprintf(stderr,
-                "dflockd: no memory for the lock table: %llu bytes of address space for "
-                "--max-locks %lld and %u connections: %s\n",
-                (unsigned long long)region_size(&limits), (long long)s->max_locks, max_conns,
-                err_text(err));
-    return r;
-}
-
 /* After the addresses are bound, before the first fork. Returns EXITCODE_OK or what to end with. */
 static int drop_privileges(const struct settings *s, const struct listen_set *set)
 {
@@ -158,17 +158,21 @@ static int drop_privileges(const struct settings *s, const struct listen_set *se
     return EXITCODE_OK;
 }
 
-static void say_hello(const struct settings *s, const struct listen_set *set, uint32_t max_conns,
-                      const struct region *r, int region_fd)
+static void say_hello(const struct settings *s, const struct listen_set *set,
+                      const struct master_args *args, const char *why_no_run_dir)
 {
     log_info("dflockd starts", log_str("version", PACKAGE_VERSION),
              log_int("workers", s->workers), log_str("tls", "off"),
              log_str("auth", s->auth_token.count ? "on" : "off"),
-             log_int("max_locks", s->max_locks), log_uint("max_connections", max_conns),
+             log_int("max_locks", s->max_locks), log_uint("max_connections", args->max_connections),
              log_int("max_connections_per_ip", s->max_connections_per_ip),
              log_int("max_waiters", s->max_waiters),
-             log_int("default_lease_s", s->default_lease_ttl), log_uint("region_bytes", r->size),
-             log_int("region_fd", region_fd));
+             log_int("default_lease_s", s->default_lease_ttl),
+             log_uint("region_bytes", args->region->size), log_int("region_fd", args->region_fd),
+             log_str("run_dir", args->run_dir[0] ? args->run_dir : "none"));
+    if (!args->run_dir[0])
+        log_info("no run directory: should the master die, its workers end too (see --run-dir)",
+                 log_str("why", why_no_run_dir));
     for (unsigned i = 0; i < set->n; i++) {
         log_info("listening", log_str("address", set->l[i].text));
         if (set->l[i].loopback)
@@ -190,19 +194,29 @@ int main(int argc, char **argv)
     static struct config_report report;
     static struct listen_set listeners;
     static struct fence fence;
+    static struct origin origin;
+    static struct relaunch relaunch;
+    struct config_sources sources = {.argc = argc, .argv = argv, .envp = environ,
+                                      .default_file = CONFIG_DEFAULT_FILE};
     struct master_args args = {.settings = &settings, .listeners = &listeners, .fence = &fence,
-                               .run = worker_run};
-    int status, region_fd;
+                               .run = worker_run, .relaunch = &relaunch};
+    int status;
 
     open_standard();
     point_init(getenv("CRASH_POINTS_FILE"));
-    config_load(&settings, argc, argv, environ, &report);
+    if (relaunch_note(&relaunch, argv, environ) != 0) {
+        fprintf(stderr, "dflockd: no memory for a copy of the arguments\n");
+        return EXITCODE_FAIL;
+    }
+    config_load(&settings, &sources, &report);
     wipe_environment();
     status = config_act(&settings, &report, stdout, stderr);
     if (status != CONFIG_SERVE)
         return status;
     if (settings.fsck[0])
         return fsck_run(settings.fsck, stdout, stderr);
+    if (settings.check_region[0])
+        return checkregion_run(settings.check_region, stdout, stderr);
     log_init(settings.log_format, settings.log_level);
     log_set_process("master");
     for (unsigned i = 0; i < report.warnings.count && i < REPORT_KEPT; i++)
@@ -210,22 +224,28 @@ int main(int argc, char **argv)
     master_block_signals();
     signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error to report, not a death */
     prctl(PR_SET_DUMPABLE, 0); /* secrets pass through our memory */
+    status = origin_collect(&origin, &listeners);
+    if (status != EXITCODE_OK)
+        return status;
     if (decide_connections(&settings, &args.max_connections) != 0)
         return EXITCODE_FAIL;
-    /* The memfd stays open: by it root can save the table, for --fsck. */
-    args.region = make_region(&settings, args.max_connections, &region_fd);
-    if (!args.region || listen_all(&settings, &listeners) != 0)
+    status = origin_run_dir(&origin, &settings);
+    if (status == EXITCODE_OK)
+        status = origin_region(&origin, &settings, &args);
+    if (status != EXITCODE_OK)
+        return status;
+    if (listen_all(&settings, args.legacy != NULL, &listeners) != 0)
         return EXITCODE_FAIL;
     status = drop_privileges(&settings, &listeners);
     if (status != EXITCODE_OK) {
         listen_close(&listeners);
         return status;
     }
-    if (fence_start(&fence, args.region, &settings, false) != 0) {
+    if (fence_start(&fence, args.region, &settings, args.legacy != NULL) != 0) {
         listen_close(&listeners);
         return EXITCODE_FAIL;
     }
-    say_hello(&settings, &listeners, args.max_connections, args.region, region_fd);
+    say_hello(&settings, &listeners, &args, origin.run_dir.error);
     status = master_run(&args);
     listen_close(&listeners);
     return status;

@@ -7,5 +7,7 @@ src_net_libnet_a_SOURCES = \
 	src/net/listen.h \
 	src/net/pass.c \
 	src/net/pass.h \
+	src/net/rendezvous.c \
+	src/net/rendezvous.h \
 	src/net/stream.c \
 	src/net/stream.h

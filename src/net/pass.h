@@ -1,5 +1,5 @@
 /*
- * net/pass.h - messages with at most one descriptor, between processes of one machine.
+ * net/pass.h - messages with descriptors, between processes of one machine.
  */
 #ifndef NET_PASS_H
 #define NET_PASS_H
@@ -7,12 +7,15 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+enum { PASS_FDS = 64 }; /* at most, of one message; the kernel's own limit is 253 */
+
 /* A SOCK_SEQPACKET pair, both ends non-blocking and close-on-exec. 0 or a negative error. */
 int pass_pair(int fds[2]);
 
 /* Sends n bytes, and fd unless it is -1. 0 or a negative error: -EAGAIN and -ETOOMANYREFS mean
    that the receiver must catch up first; nothing was sent. */
 int pass_send(int sock, const void *bytes, size_t n, int fd);
+int pass_send_fds(int sock, const void *bytes, size_t n, const int *fds, unsigned nfds);
 
 /*
  * Receives one message: its length, 0 when the peer is gone, or a negative error (-EAGAIN: none
@@ -20,5 +23,7 @@ int pass_send(int sock, const void *bytes, size_t n, int fd);
  * kernel dropped because none was left is -EMFILE: the message is read, its socket is not here.
  */
 ssize_t pass_recv(int sock, void *bytes, size_t n, int *fd);
+/* The same for a message that may have several: -EMFILE unless all came, and then none is left. */
+ssize_t pass_recv_fds(int sock, void *bytes, size_t n, int fds[PASS_FDS], unsigned *nfds);
 
 #endif

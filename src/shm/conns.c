@@ -4,9 +4,12 @@
  */
 #include "shm/conns.h"
 
+#include "shm/heritage.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 static void ring_write(char *ring, uint32_t size, uint64_t at, const char *bytes, uint32_t n)
 {
@@ -117,6 +120,41 @@ void iobufs_destroy(struct iobufs *b)
 {
     free(b->free);
     b->free = NULL;
+}
+
+static bool has_its_buffer(struct region *r, const struct conn *c)
+{
+    if (!c->iobuf) /* what is on its way out may have lost its bytes */
+        return c->phase == PHASE_DROP ||
+               (c->in_tail == c->in_head && c->out_tail == c->out_head && !c->bigbuf);
+    return c->iobuf <= r->niobuf_chunks * IOBUF_CHUNK &&
+           __atomic_load_n(&chunk_owner(r)[(c->iobuf - 1) / IOBUF_CHUNK], __ATOMIC_RELAXED) ==
+               c->worker + 1;
+}
+
+bool conns_possible(struct region *r, uint32_t slot)
+{
+    const struct conn *c = conns_slot(r, slot);
+    const struct owner *o = (struct owner *)(region_base(r) + r->geo.owners) + slot;
+
+    return o->id == c->id && o->worker == c->worker && c->phase <= PHASE_DROP &&
+           c->bigbuf <= BIGBUF_COUNT && c->doc <= HERITAGE_DOCS && c->in_tail - c->in_head <= conns_in_size(c) &&
+           c->out_tail - c->out_head <= IOBUF_OUT && c->doc_pos <= c->doc_len &&
+           has_its_buffer(r, c) && (c->phase != PHASE_STREAM || c->doc) &&
+           c->blocked_shard < SHARD_COUNT && c->blocked <= r->geo.nchunks * CHUNK_NODES &&
+           (c->phase != PHASE_BLOCKED || c->blocked) &&
+           (c->family == AF_INET || c->family == AF_INET6 || c->family == AF_UNIX);
+}
+
+void conns_give_up(struct region *r, uint32_t slot)
+{
+    struct conn *c = conns_slot(r, slot);
+
+    c->iobuf = c->bigbuf = c->doc = 0;
+    c->in_head = c->in_tail;
+    c->out_head = c->out_tail;
+    c->flags |= CONN_LOST;
+    c->phase = PHASE_DROP;
 }
 
 /* A claim that is followed by a kill is found by the heir: the chunk is the slot's, all free. */

@@ -46,6 +46,7 @@ enum conn_flag {
 };
 
 struct conn {
+    LAYOUT_SHIFT
     uint64_t id; /* never reused; 0 in a free slot */
     uint32_t worker;
     uint8_t state;
@@ -130,6 +131,11 @@ uint32_t conns_view(struct region *r, const struct conn *c, char *scratch, uint3
 /* The master's: makes a free slot an open connection of `worker`, or frees a closed one. */
 void conns_open(struct region *r, uint32_t slot, uint64_t id, uint32_t worker, uint64_t now);
 void conns_free(struct region *r, uint32_t slot);
+
+/* False: what the slot says cannot be true, it was written over. Its owner's slot agrees, too. */
+bool conns_possible(struct region *r, uint32_t slot);
+/* Such a connection is given up, its slots are kept: nothing is known of its stream any more. */
+void conns_give_up(struct region *r, uint32_t slot);
 
 /*
  * A worker's free buffers. Private memory, made from the region: what the worker's chunks have and

@@ -4,9 +4,11 @@
 #include "shm/region.h"
 
 #include "base/clock.h"
+#include "base/err.h"
 #include "base/random.h"
 #include "shm/caps.h"
 #include "shm/conns.h"
+#include "shm/dumpfile.h"
 #include "shm/lock.h"
 
 #include <errno.h>
@@ -21,6 +23,10 @@
 #define FENCE_MARGIN (UINT64_C(1) << 20)
 
 _Static_assert(offsetof(struct region, fence_next) == REGION_SEALED, "sealed part");
+_Static_assert(offsetof(struct region, version) == 8 && offsetof(struct region, ready) == 12 &&
+                   offsetof(struct region, fingerprint) == 16 &&
+                   offsetof(struct region, dump_version) == 24,
+               "what all versions have in common");
 
 static uint64_t page_up(uint64_t n)
 {
@@ -108,6 +114,7 @@ static int format(struct region *r)
     memcpy(r->magic, REGION_MAGIC, sizeof(r->magic));
     r->version = REGION_VERSION;
     r->fingerprint = fingerprint();
+    r->dump_version = DUMP_VERSION;
     r->created = clock_realtime_ns();
     read_boot_id(r->boot_id, sizeof(r->boot_id));
     err = random_bytes(&r->hash_key, sizeof(r->hash_key));
@@ -129,6 +136,20 @@ static int format(struct region *r)
     return 0;
 }
 
+/* A stray store kills its worker, not the server. */
+static void seal(struct region *r, int prot)
+{
+    if (sysconf(_SC_PAGESIZE) <= REGION_SEALED)
+        mprotect(r, REGION_SEALED, prot);
+}
+
+static void protect(struct region *r)
+{
+    /* Secrets pass through the buffers, and a dump of a sparse region would be huge. */
+    madvise(region_base(r) + r->iobufs, r->size - r->iobufs, MADV_DONTDUMP);
+    seal(r, PROT_READ);
+}
+
 static struct region *map_new(int fd, const struct region *head, int *err)
 {
     struct region *r;
@@ -147,10 +168,7 @@ static struct region *map_new(int fd, const struct region *head, int *err)
         region_destroy(r);
         return NULL;
     }
-    /* Secrets pass through the buffers, and a dump of a sparse region would be huge. */
-    madvise(region_base(r) + r->iobufs, r->size - r->iobufs, MADV_DONTDUMP);
-    if (sysconf(_SC_PAGESIZE) <= REGION_SEALED)
-        mprotect(r, REGION_SEALED, PROT_READ); /* a stray store kills its worker, not the server */
+    protect(r);
     return r;
 }
 
@@ -207,7 +225,23 @@ static int read_head(int fd, struct region *head)
     return !head->ready || (uint64_t)st.st_size < head->size ? -ENODATA : 0;
 }
 
-struct region *region_load(int fd, int *err)
+const char *region_error_text(int err)
+{
+    switch (err) {
+    case -EINVAL:
+        return "this is no lock table of dflockd";
+    case -ENOEXEC:
+        return "it was made by another version or build of dflockd: use that one";
+    case -ENODATA:
+        return "it is cut off, or was never finished";
+    case -EUCLEAN:
+        return "its header contradicts itself";
+    default:
+        return err_text(err);
+    }
+}
+
+static struct region *map_found(int fd, int how, int *err)
 {
     static struct region head;
     struct region *r;
@@ -215,9 +249,43 @@ struct region *region_load(int fd, int *err)
     *err = read_head(fd, &head);
     if (*err)
         return NULL;
-    r = mmap(NULL, head.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
+    r = mmap(NULL, head.size, PROT_READ | PROT_WRITE, how | MAP_NORESERVE, fd, 0);
     *err = r == MAP_FAILED ? -errno : 0;
     return *err ? NULL : r;
+}
+
+struct region *region_load(int fd, int *err)
+{
+    return map_found(fd, MAP_PRIVATE, err);
+}
+
+struct region *region_adopt(int fd, int *err)
+{
+    struct region *r = map_found(fd, MAP_SHARED, err);
+
+    if (r)
+        protect(r);
+    return r;
+}
+
+int region_look(int fd, uint32_t *dump_version)
+{
+    static struct region head;
+    char boot_id[sizeof(head.boot_id)];
+    int err = read_head(fd, &head);
+
+    *dump_version = err == -ENOEXEC ? head.dump_version : 0;
+    if (err)
+        return err;
+    read_boot_id(boot_id, sizeof(boot_id));
+    return memcmp(boot_id, head.boot_id, sizeof(boot_id)) == 0 ? 0 : ERR_STALE;
+}
+
+void region_inherit(struct region *r, uint64_t created)
+{
+    seal(r, PROT_READ | PROT_WRITE);
+    r->created = created;
+    seal(r, PROT_READ);
 }
 
 uint64_t region_key_hash(const struct region *r, enum kind kind, const char *key, uint32_t len)

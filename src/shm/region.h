@@ -24,12 +24,12 @@
 #include <stdint.h>
 
 enum {
-    REGION_VERSION = 4,
+    REGION_VERSION = 5 + 1000 * LAYOUT_TEST,
     REGION_SEALED = 4096, /* a page */
     IOBUF_IN = 4096,  /* input ring, bytes; a power of two, > REQUEST_BYTES_MAX */
     IOBUF_OUT = 4096, /* output ring */
-    IOBUF_CHUNK = 16, /* buffers a worker claims at a time */
-    BIGBUF_COUNT = 8, /* for `auth` lines that do not fit an input ring */
+    IOBUF_CHUNK = LAYOUT_TEST ? 8 : 16, /* buffers a worker claims at a time */
+    BIGBUF_COUNT = LAYOUT_TEST ? 12 : 8, /* for `auth` lines that do not fit an input ring */
     BIGBUF_SIZE = 131072, /* a power of two, > REQUEST_AUTH_BYTES_MAX */
     CACHE_LINE = 64,
 };
@@ -42,6 +42,7 @@ struct __attribute__((aligned(CACHE_LINE))) shard_mutex {
 
 /* Statistics of one worker; only it adds, anybody reads. */
 struct counters {
+    LAYOUT_SHIFT
     uint64_t requests;
     uint64_t bad_requests;
     uint64_t grants_fast;   /* granted at once */
@@ -67,6 +68,8 @@ enum stopping {
 /* How the slot's last worker ended, for its heir; see takeover.c. */
 enum verdict_of_death { DIED_COUNTED = 0, DIED_KILLED = 1, DIED_CRASHED = 2 };
 
+#define SERVING_EXECUTES (UINT32_C(1) << 31)
+
 /* A worker as the others see it: by slot, not by pid. A replacement inherits the slot. */
 struct __attribute__((aligned(CACHE_LINE))) worker_slot {
     /* Units of max-locks: see caps.h. One 8-byte word, `reserved` is its low half. */
@@ -77,6 +80,7 @@ struct __attribute__((aligned(CACHE_LINE))) worker_slot {
         };
         uint64_t hand;
     } units;
+    LAYOUT_SHIFT
     uint32_t unit_seq;
     uint32_t unit_give; /* the transfer in progress: 1 gives, 0 takes */
     uint32_t unit_seen; /* atomic: the last transfer of this worker that somebody saw done */
@@ -87,7 +91,7 @@ struct __attribute__((aligned(CACHE_LINE))) worker_slot {
     uint64_t deaths;     /* of workers in this slot; the master's */
     /* Poison: the connection it is running (0 = none), how the one that ran it died (the master
        says), and the last generation that has dealt with both. */
-    uint32_t serving;
+    uint32_t serving; /* with SERVING_EXECUTES a request of it is being parsed or executed */
     uint32_t died;
     uint32_t counted;
     uint32_t suspect; /* the master's: it crashed, what it wrote to may be damaged */
@@ -118,6 +122,9 @@ struct region {
     uint32_t version;
     uint32_t ready; /* stored last, by region_create() */
     uint64_t fingerprint; /* of the layout and the libc's mutex */
+    uint32_t dump_version; /* what its program writes for those who cannot share it: see dump.h */
+    uint32_t reserved0;
+    /* What is above lies there in every version: by it strangers know each other. */
     uint64_t size;
     struct geometry geo;
     uint64_t workers; /* offsets from the start of the region */
@@ -129,7 +136,7 @@ struct region {
     uint32_t niobuf_chunks;
     struct siphash_key hash_key;
     uint64_t max_nodes; /* as region_create() was told; with the two above all places follow */
-    uint64_t created; /* Unix ns */
+    uint64_t created; /* Unix ns; no fence was ever below */
     char boot_id[40];
 
     /* What is above never changes and is read-only for all: REGION_SEALED bytes. */
@@ -143,6 +150,7 @@ struct region {
     uint32_t nworkers; /* serving now; the master's */
     uint32_t crashes;  /* atomic; counted before the next word is set */
     uint32_t stopping; /* atomic; the master's: a worker without a master ends, see enum stopping */
+    LAYOUT_SHIFT
     uint64_t suspect;  /* atomic; shards to be validated before they are used: a worker crashed */
     uint64_t nconns; /* atomic: open connections */
     uint64_t conn_id_next; /* atomic: one counter for connections and sessions, from 1 */
@@ -173,11 +181,28 @@ struct region *region_create_fd(const struct region_limits *limits, int *fd, int
 void region_destroy(struct region *r); /* for tests, and a start that failed */
 
 /*
+ * Maps the region of an earlier master, shared with whoever still has it. The errors are those of
+ * region_load(); fd stays open.
+ */
+struct region *region_adopt(int fd, int *err);
+
+/*
  * Maps a copy of a region that was saved to a file: what is done to it stays private. NULL with a
  * negative error in *err: -errno, -EINVAL (no region at all), -ENOEXEC (another version's or another
  * build's), -ENODATA (cut off, or never finished), -EUCLEAN (its places contradict its limits).
  */
 struct region *region_load(int fd, int *err);
+const char *region_error_text(int err); /* of either, for a person */
+
+/*
+ * Whether the file is a region that this program could share (0), or why not: as region_load() says,
+ * or ERR_STALE (of an earlier boot). With -ENOEXEC *dump_version is what the region's own program
+ * writes, if it is one that knows of dumps.
+ */
+int region_look(int fd, uint32_t *dump_version);
+
+/* The table of an older region goes on in this one: so does its first fence. */
+void region_inherit(struct region *r, uint64_t created);
 
 uint64_t region_key_hash(const struct region *r, enum kind kind, const char *key, uint32_t len);
 

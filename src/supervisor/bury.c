@@ -15,13 +15,14 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 static struct child *by_pid(struct master *m, pid_t pid)
 {
     for (uint32_t i = 0; i < WORKER_MAX; i++)
-        if (m->child[i].state != CHILD_NONE && m->child[i].pid == pid)
+        if (m->child[i].state != CHILD_NONE && !m->child[i].pidfd && m->child[i].pid == pid)
             return &m->child[i];
     return NULL;
 }
@@ -34,20 +35,16 @@ static const char *how(enum death death)
     return text[death];
 }
 
-static void obituary(const struct child *c, const siginfo_t *si, enum death death, uint64_t lived,
-                     unsigned swept, uint64_t wait)
+static void obituary(const struct child *c, const char *how, const char *signal_name,
+                     uint64_t lived, unsigned swept, uint64_t wait)
 {
-    bool by_signal = si->si_code != CLD_EXITED;
-
     /* Never rate-limited: each death counts. */
     if (log_on(LVL_WARN))
         LOG_WRITE(NULL, LVL_WARN, "worker died", log_uint("worker", c->slot),
-                  log_int("pid", c->pid), log_str("how", how(death)),
-                  log_str(by_signal ? "signal" : "status",
-                          by_signal ? sigabbrev_np(si->si_status)
-                                    : (si->si_status == 0 ? "0" : "failure")),
-                  log_ms("lived", lived), log_uint("generation", c->generation),
-                  log_uint("mutexes_released", swept), log_ms("restart_in", wait));
+                  log_int("pid", c->pid), log_str("how", how),
+                  log_str("signal", signal_name ? signal_name : "none"), log_ms("lived", lived),
+                  log_uint("generation", c->generation), log_uint("mutexes_released", swept),
+                  log_ms("restart_in", wait));
 }
 
 /* Memory may be scribbled over: what only the master can mend is mended now, all else is validated
@@ -71,9 +68,8 @@ static void suspect_everything(struct master *m, const struct child *dead)
     /* Words that only the master writes. */
     __atomic_store_n(&m->r->nworkers, m->nworkers, __ATOMIC_RELAXED);
     __atomic_store_n(&m->r->nconns, m->keeper.open, __ATOMIC_RELAXED);
-    __atomic_store_n(&m->r->draining, m->stage != STAGE_SERVING, __ATOMIC_RELAXED);
-    __atomic_store_n(&m->r->stopping, m->stage == STAGE_STOPPING ? STOPPING_END : STOPPING_NOT,
-                     __ATOMIC_RELAXED);
+    __atomic_store_n(&m->r->draining, m->stage >= STAGE_DRAINING, __ATOMIC_RELAXED);
+    __atomic_store_n(&m->r->stopping, m->stopping, __ATOMIC_RELAXED);
     fence_mend(m->args->fence);
     __atomic_store_n(&m->r->conn_id_next, m->keeper.last_id + 1, __ATOMIC_RELAXED);
     region_worker(m->r, dead->slot)->suspect = 1;
@@ -91,13 +87,12 @@ static void note_death(const struct master *m, const struct child *c, enum death
         slot->died = death == DEATH_CRASH ? DIED_CRASHED : DIED_KILLED;
 }
 
-static void bury(struct master *m, struct child *c, const siginfo_t *si)
+/* What the dead one left in the region is made safe for all others. Returns how many mutexes had to
+   be released. */
+static unsigned lay_out(struct master *m, struct child *c, enum death death)
 {
-    enum death death = policy_death(si->si_code, si->si_status);
-    uint64_t lived = m->now - c->started;
-    bool last = child_action(c->state, CHILD_DIED) == ACT_BURY_LAST;
+    uint64_t up = 0;
     unsigned swept;
-    uint64_t wait, up = 0;
 
     /* Unless it was silent before, and is marked since then. */
     __atomic_compare_exchange_n(&m->r->down_since[c->slot], &up, m->now, false, __ATOMIC_ACQ_REL,
@@ -107,16 +102,39 @@ static void bury(struct master *m, struct child *c, const siginfo_t *si)
     note_death(m, c, death);
     if (death == DEATH_CRASH)
         suspect_everything(m, c);
-    swept = lock_sweep(m->r, (uint32_t)c->pid);
+    swept = lock_sweep(m->r, region_worker(m->r, c->slot)->pid);
     POINT(BURY_SWEPT);
     for (uint32_t i = 0; i < m->nworkers; i++)
         if (i != c->slot)
             bell_alarm(m->r, i);
     POINT(BURY_ALARMED);
+    return swept;
+}
+
+/* Closing alone does not take a descriptor out of the epoll set while a child that was forked just
+   now has yet to close its duplicate. */
+static void forget(struct master *m, struct child *c)
+{
     if (c->channel >= 0) {
-        SYS(BURY_CLOSE, close(c->channel)); /* closing takes it out of the epoll set: nobody else has it */
-        c->channel = -1;
+        SYS(BURY_UNWATCH, epoll_ctl(m->epfd, EPOLL_CTL_DEL, c->channel, NULL));
+        SYS(BURY_CLOSE, close(c->channel));
     }
+    c->channel = -1;
+    if (c->pidfd) {
+        SYS(BURY_UNWATCH_PIDFD, epoll_ctl(m->epfd, EPOLL_CTL_DEL, c->pidfd, NULL));
+        SYS(BURY_PIDFD, close(c->pidfd));
+    }
+    c->pidfd = 0;
+}
+
+static void bury(struct master *m, struct child *c, enum death death, const char *how,
+                 const char *signal_name)
+{
+    uint64_t lived = m->now - c->started, wait;
+    bool last = child_action(c->state, CHILD_DIED) == ACT_BURY_LAST;
+    unsigned swept = lay_out(m, c, death);
+
+    forget(m, c);
     accept_resend(m, c->slot);
     keeper_reap_all(&m->keeper);
     if (last) {
@@ -127,9 +145,23 @@ static void bury(struct master *m, struct child *c, const siginfo_t *si)
     if (c->state == CHILD_LEAVING && death == DEATH_EXIT)
         log_info("worker left, another takes over", log_uint("worker", c->slot));
     else
-        obituary(c, si, death, lived, swept, wait);
+        obituary(c, how, signal_name, lived, swept, wait);
     c->state = CHILD_WAITING;
     c->due = m->now + wait;
+}
+
+void bury_adopted(struct master *m, struct child *c)
+{
+    bool asked = c->state == CHILD_LEAVING || c->state == CHILD_DISMISSED;
+
+    bury(m, c, asked ? DEATH_EXIT : DEATH_CRASH, "unknown, it was no child of this master", NULL);
+}
+
+void bury_unknown(struct master *m, struct child *c)
+{
+    lay_out(m, c, DEATH_CRASH);
+    log_warn("a worker of the last master is gone, its connections are lost, their slots kept",
+             log_uint("worker", c->slot));
 }
 
 void bury_dead(struct master *m)
@@ -137,15 +169,18 @@ void bury_dead(struct master *m)
     for (;;) {
         siginfo_t si;
         struct child *c;
+        enum death death;
 
         memset(&si, 0, sizeof(si));
         if (SYS(BURY_WAIT, waitid(P_ALL, 0, &si, WEXITED | WNOHANG)) < 0 || si.si_pid == 0)
             return;
         m->now = clock_boottime_ns();
         c = by_pid(m, si.si_pid);
+        death = policy_death(si.si_code, si.si_status);
         if (c)
-            bury(m, c, &si);
-        else
-            fence_died(m->args->fence, si.si_pid, m->now);
+            bury(m, c, death, how(death),
+                 si.si_code == CLD_EXITED ? NULL : sigabbrev_np(si.si_status));
+        else if (!fence_died(m->args->fence, si.si_pid, m->now))
+            upgrade_reaped(m, si.si_pid, si.si_code, si.si_status);
     }
 }

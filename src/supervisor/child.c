@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/point.h"
 #include "net/pass.h"
+#include "net/rendezvous.h"
 #include "shm/conns.h"
 
 #include <errno.h>
@@ -18,6 +19,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 static const enum child_action actions[CHILD_STATES][CHILD_EVENTS] = {
@@ -71,10 +74,11 @@ static int *inherited(const struct child *c, struct region *r, const int *conn_f
 }
 
 /* Everything that is not this worker's: an unswept child would keep strangers' sockets open. */
-static int close_others(const struct child *c, const struct region *r, const int *conn_fd,
+static int close_others(const struct child *c, const struct birth *b, const int *conn_fd,
                         int channel)
 {
-    size_t room = (size_t)r->max_conns + 4 + HERITAGE_DOCS, n = 0;
+    const struct region *r = b->region;
+    size_t room = (size_t)r->max_conns + 6 + HERITAGE_DOCS, n = 0;
     int *keep = malloc(room * sizeof(*keep));
     int err;
 
@@ -83,6 +87,9 @@ static int close_others(const struct child *c, const struct region *r, const int
     for (int fd = 0; fd <= 2; fd++)
         keep[n++] = fd;
     keep[n++] = channel;
+    keep[n++] = b->region_fd;
+    if (c->rendezvous)
+        keep[n++] = c->rendezvous;
     for (unsigned i = 0; i < HERITAGE_DOCS; i++)
         keep[n++] = c->docs[i];
     for (uint32_t slot = 1; slot <= r->max_conns; slot++)
@@ -109,21 +116,23 @@ static void signals_of_a_worker(void)
     SYS(CHILD_SIGNALS, sigprocmask(SIG_SETMASK, &none, NULL));
 }
 
-static int be_child(const struct child *c, struct region *r, const struct settings *settings,
-                    const int *conn_fd, int channel, child_main run)
+static int be_child(const struct child *c, const struct birth *b, const int *conn_fd, int channel)
 {
-    struct heritage h = {.region = r, .settings = settings, .worker = c->slot,
-                         .channel = channel, .conn_fd = conn_fd};
+    struct heritage h = {.region = b->region, .settings = b->settings, .worker = c->slot,
+                         .channel = channel, .rendezvous = c->rendezvous,
+                         .region_fd = b->region_fd, .conn_fd = conn_fd};
     char name[32];
 
+    snprintf(name, sizeof(name), "dflockd-w%u", c->slot); /* at most 15 bytes, for ps and top */
+    SYS(CHILD_NAME, prctl(PR_SET_NAME, name));
     snprintf(name, sizeof(name), "worker-%u", c->slot);
     log_set_process(name);
     for (unsigned i = 0; i < HERITAGE_DOCS; i++)
         h.docs[i] = c->docs[i];
     signals_of_a_worker();
-    if (close_others(c, r, conn_fd, channel) != 0)
+    if (close_others(c, b, conn_fd, channel) != 0)
         return 1;
-    return run(&h);
+    return b->run(&h);
 }
 
 /* The documents are the slot's: made once, inherited by every worker in it. */
@@ -143,14 +152,37 @@ static int make_docs(struct child *c)
     return 0;
 }
 
+/* Also the slot's. Without one the worker ends with this master. */
+static void make_rendezvous(struct child *c, const char *run_dir)
+{
+    int fd;
+
+    if (c->rendezvous || !run_dir[0])
+        return;
+    fd = rendezvous_open(run_dir, c->slot);
+    if (fd < 0)
+        log_error("no rendezvous: should this master die, this worker ends too",
+                  log_str("run_dir", run_dir), log_uint("worker", c->slot), log_err("error", fd));
+    else
+        c->rendezvous = fd;
+}
+
 static void close_theirs(int fd)
 {
     SYS(CHILD_PAIR_THEIRS, close(fd));
 }
 
-int child_spawn(struct child *c, struct region *r, const struct settings *settings,
-                const int *conn_fd, child_main run)
+void child_kill(const struct child *c)
 {
+    if (c->pidfd)
+        SYS(CHILD_KILL_ADOPTED, pidfd_send_signal(c->pidfd, SIGKILL, NULL, 0));
+    else
+        SYS(CHILD_KILL, kill(c->pid, SIGKILL));
+}
+
+int child_spawn(struct child *c, const struct birth *b, const int *conn_fd)
+{
+    struct region *r = b->region;
     struct worker_slot *slot = region_worker(r, c->slot);
     int *mine = inherited(c, r, conn_fd);
     int pair[2];
@@ -163,12 +195,13 @@ int child_spawn(struct child *c, struct region *r, const struct settings *settin
         free(mine);
         return err;
     }
+    make_rendezvous(c, b->run_dir);
     slot->generation = c->generation + 1;
     slot->started = clock_boottime_ns();
     __atomic_store_n(&slot->beat, slot->started, __ATOMIC_RELAXED);
     pid = SYS(CHILD_FORK, fork());
     if (pid == 0)
-        _exit(be_child(c, r, settings, mine, pair[1], run));
+        _exit(be_child(c, b, mine, pair[1]));
     err = pid < 0 ? -errno : 0;
     free(mine);
     if (err) {
@@ -178,6 +211,7 @@ int child_spawn(struct child *c, struct region *r, const struct settings *settin
     }
     close_theirs(pair[1]);
     c->pid = pid;
+    c->pidfd = 0;
     c->channel = pair[0];
     c->generation++;
     c->started = slot->started;

@@ -29,12 +29,15 @@ struct child {
     enum child_state state;
     uint32_t slot;
     pid_t pid;
+    int pidfd;           /* of one that an earlier master started; 0: a child of ours */
     int channel;         /* the master's end; -1 = none */
     uint64_t started;    /* BOOTTIME ns */
     uint64_t due;        /* WAITING: when to start again */
     uint32_t row;        /* crashes in a row, see policy.h */
     uint32_t generation; /* lives so far */
     int docs[HERITAGE_DOCS];
+    int rendezvous; /* 0 = none */
+    bool old; /* it runs the program that this one has replaced */
 };
 
 /* What the table says; pure. */
@@ -44,12 +47,22 @@ const char *child_state_name(enum child_state state);
 /* What a worker process runs; its return value is its exit status. */
 typedef int (*child_main)(const struct heritage *);
 
+/* What is the same for all. */
+struct birth {
+    struct region *region;
+    int region_fd;
+    const struct settings *settings;
+    const char *run_dir; /* "": none */
+    child_main run;
+};
+
 /*
  * Forks a worker for the slot. The child closes all descriptors but its own: its channel, its
- * documents, the duplicates of its slot's connections (`conn_fd` by connection slot, of `nconn`).
- * 0 or a negative error; then nothing has changed.
+ * documents, the duplicates of its slot's connections (`conn_fd` by connection slot). 0 or a
+ * negative error; then nothing has changed.
  */
-int child_spawn(struct child *c, struct region *r, const struct settings *settings,
-                const int *conn_fd, child_main run);
+int child_spawn(struct child *c, const struct birth *birth, const int *conn_fd);
+
+void child_kill(const struct child *c); /* SIGKILL */
 
 #endif

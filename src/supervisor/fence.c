@@ -208,6 +208,17 @@ bool fence_died(struct fence *f, pid_t pid, uint64_t now)
     return true;
 }
 
+void fence_drop(const struct fence *f)
+{
+    if (f->path && f->pid)
+        SYS(FENCE_DROP, kill(f->pid, SIGKILL));
+}
+
+bool fence_fails(const struct fence *f)
+{
+    return __atomic_load_n(&f->r->fences, __ATOMIC_SEQ_CST) == FENCES_FAILING;
+}
+
 void fence_mend(struct fence *f)
 {
     if (!f->path) {
@@ -220,9 +231,9 @@ void fence_mend(struct fence *f)
     fences_ring(f->r); /* the writer knows the true ones */
 }
 
-bool fence_end(struct fence *f, uint64_t now, bool over)
+bool fence_end(struct fence *f, uint64_t now)
 {
-    uint64_t last = TIME_NEVER;
+    uint64_t last;
 
     if (!f->path || (f->leaving && f->pid == 0))
         return true;
@@ -231,7 +242,7 @@ bool fence_end(struct fence *f, uint64_t now, bool over)
         f->deadline = now + LEAVE_NS;
         if (f->pid == 0)
             return true;
-        if (over && !fences_last_lease(f->r, &last))
+        if (!fences_last_lease(f->r, &last))
             last = TIME_NEVER;
         /* Who waits for a cold start to be over may hold nothing, but others may. */
         if (last < f->grants_from && f->waiting)

@@ -37,13 +37,17 @@ int fence_start(struct fence *f, struct region *r, const struct settings *s, boo
 
 void fence_tick(struct fence *f, uint64_t now, uint64_t late);
 bool fence_died(struct fence *f, pid_t pid, uint64_t now); /* false: it is somebody else */
+/* Before an exec: the next program starts a writer of its own. Does not wait. */
+void fence_drop(const struct fence *f);
+/* True while nothing more can be promised, because the file fails. */
+bool fence_fails(const struct fence *f);
 /* After a worker's crash: the words that may have been written over. */
 void fence_mend(struct fence *f);
 
 /*
- * No worker runs any more; call until true. `over`: the server ends, and the file says how long leases
- * still run, rather than how long they could. Else it stays as it is: another program goes on.
+ * The server ends, no worker runs any more; call until true. The file then says how long leases still
+ * run, rather than how long they could.
  */
-bool fence_end(struct fence *f, uint64_t now, bool over);
+bool fence_end(struct fence *f, uint64_t now);
 
 #endif

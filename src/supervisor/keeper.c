@@ -83,6 +83,42 @@ int keeper_init(struct keeper *k, struct region *r, uint32_t max, uint32_t max_p
     return 0;
 }
 
+static void inherit_slot(struct keeper *k, uint32_t slot, int fd)
+{
+    struct conn *c = conns_slot(k->r, slot);
+    struct kept *kept = &k->kept[slot];
+
+    /* What a crash wrote over it is nobody's worker. */
+    if (c->worker >= WORKER_MAX)
+        c->worker = 0;
+    kept->from = (struct caller){.family = c->family, .port = c->port};
+    memcpy(kept->from.addr, c->addr, sizeof(kept->from.addr));
+    kept->worker = c->worker;
+    kept->taken = true;
+    k->fd[slot] = fd;
+    k->open++;
+    k->load[kept->worker]++;
+    count_up(k, kept->from.family, kept->from.addr);
+    if (!fd && c->state != CONN_CLOSED)
+        keeper_orphan(k, slot);
+}
+
+void keeper_inherit(struct keeper *k, const int *conn_fd)
+{
+    k->nfree = 0;
+    for (uint32_t slot = k->r->max_conns; slot >= 1; slot--) {
+        if (__atomic_load_n(&conns_slot(k->r, slot)->state, __ATOMIC_ACQUIRE) != CONN_FREE) {
+            inherit_slot(k, slot, conn_fd[slot]);
+            continue;
+        }
+        if (conn_fd[slot])
+            SYS(KEEPER_LATE, close(conn_fd[slot]));
+        k->free[k->nfree++] = slot;
+    }
+    k->last_id = __atomic_load_n(&k->r->conn_id_next, __ATOMIC_RELAXED) - 1;
+    __atomic_store_n(&k->r->nconns, k->open, __ATOMIC_RELAXED);
+}
+
 void keeper_destroy(struct keeper *k)
 {
     tdestroy(k->by_addr, free);

@@ -36,6 +36,10 @@ struct keeper {
 
 int keeper_init(struct keeper *k, struct region *r, uint32_t max, uint32_t max_per_ip);
 
+/* Right after that: takes over what an earlier master left; `conn_fd` by slot, 0 = that socket is
+   gone. The slots of whose connections that is so are orphaned. */
+void keeper_inherit(struct keeper *k, const int *conn_fd);
+
 void keeper_destroy(struct keeper *k); /* its memory, not its sockets */
 
 enum keeper_refusal { KEEPER_OK, KEEPER_FULL, KEEPER_FULL_IP };

@@ -10,6 +10,7 @@
 #include "config/exitcode.h"
 #include "net/pass.h"
 #include "shm/bell.h"
+#include "supervisor/legacy.h"
 #include "supervisor/master_state.h"
 #include "supervisor/policy.h"
 
@@ -36,6 +37,8 @@ static void signals_set(sigset_t *set)
     sigaddset(set, SIGTERM);
     sigaddset(set, SIGINT);
     sigaddset(set, SIGHUP);
+    sigaddset(set, SIGUSR1);
+    sigaddset(set, SIGUSR2);
 }
 
 void master_block_signals(void)
@@ -50,8 +53,9 @@ void master_block_signals(void)
 static void start_child(struct master *m, struct child *c)
 {
     struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
-    int err = child_spawn(c, m->r, m->settings, m->keeper.fd, m->args->run);
+    int err = child_spawn(c, &m->birth, m->keeper.fd);
 
+    c->old = false;
     if (err) {
         log_error("worker cannot be started, will try again", log_uint("worker", c->slot),
                   log_err("error", err));
@@ -81,7 +85,7 @@ static void ask_to_leave(struct master *m, struct child *c)
     int err = pass_send(c->channel, &msg, offsetof(struct channel_message, slot), -1);
 
     if (err)
-        SYS(MASTER_KILL_DEAF, kill(c->pid, SIGKILL));
+        child_kill(c);
     c->state = CHILD_LEAVING;
     c->due = m->now + LEAVE_NS;
 }
@@ -93,7 +97,7 @@ static void child_happens(struct master *m, struct child *c, enum child_event ev
         start_child(m, c);
         break;
     case ACT_KILL:
-        SYS(MASTER_KILL, kill(c->pid, SIGKILL));
+        child_kill(c);
         if (c->state == CHILD_SERVING || c->state == CHILD_LEAVING)
             c->state = CHILD_DYING;
         break;
@@ -109,6 +113,11 @@ static void child_happens(struct master *m, struct child *c, enum child_event ev
     default:
         break; /* deaths are bury.c's */
     }
+}
+
+void master_replace(struct master *m, uint32_t worker)
+{
+    child_happens(m, &m->child[worker], CHILD_REPLACE);
 }
 
 static void read_channel(struct master *m, struct child *c)
@@ -139,25 +148,77 @@ static void begin_drain(struct master *m, const char *signal_name)
     uint64_t timeout = seconds_to_ns(m->settings->shutdown_timeout);
 
     m->stage = STAGE_DRAINING;
+    m->replacing = false;
     accept_stop(m);
     listen_close(m->args->listeners);
     m->deadline = timeout ? m->now + timeout : TIME_NEVER;
     __atomic_store_n(&m->r->draining, 1, __ATOMIC_SEQ_CST);
     for (uint32_t i = 0; i < m->nworkers; i++)
         bell_ring(m->r, i);
+    tell_drain(m);
     /* Last: who reads this finds it to be so. */
     log_info("draining: no new connections, no new locks; a second signal ends it at once",
              log_str("signal", signal_name), log_uint("connections", m->keeper.open),
              log_int("timeout_s", m->settings->shutdown_timeout));
 }
 
-static void begin_stop(struct master *m, const char *why)
+static void say_stopping(struct master *m, enum stopping stopping)
 {
-    log_info("stopping", log_str("why", why), log_uint("connections", m->keeper.open));
-    m->stage = STAGE_STOPPING;
-    __atomic_store_n(&m->r->stopping, STOPPING_END, __ATOMIC_SEQ_CST);
+    m->stopping = stopping;
+    __atomic_store_n(&m->r->stopping, stopping, __ATOMIC_SEQ_CST);
+}
+
+static void stop_workers(struct master *m)
+{
     for (uint32_t i = 0; i < m->nworkers; i++)
         child_happens(m, &m->child[i], CHILD_STOP);
+}
+
+static void begin_stop(struct master *m, enum stopping stopping, const char *why)
+{
+    if (m->stage == STAGE_SERVING) {
+        tell_stop(m);
+        accept_stop(m);
+        listen_close(m->args->listeners);
+    }
+    m->stage = STAGE_STOPPING;
+    say_stopping(m, stopping);
+    log_info("stopping", log_str("why", why), log_uint("connections", m->keeper.open));
+    stop_workers(m);
+}
+
+void master_quiesce(struct master *m)
+{
+    m->stage = STAGE_QUIET;
+    accept_stop(m);
+    say_stopping(m, STOPPING_RESTART);
+    stop_workers(m);
+}
+
+static bool all_gone(const struct master *m)
+{
+    for (uint32_t i = 0; i < m->nworkers; i++)
+        if (m->child[i].state != CHILD_NONE)
+            return false;
+    return true;
+}
+
+bool master_is_quiet(const struct master *m)
+{
+    return m->stage == STAGE_QUIET && all_gone(m);
+}
+
+static void begin_drain(struct master *m, const char *signal_name);
+
+void master_serve_again(struct master *m)
+{
+    m->stage = STAGE_SERVING;
+    say_stopping(m, STOPPING_NOT);
+    for (uint32_t i = 0; i < m->nworkers; i++)
+        child_happens(m, &m->child[i], CHILD_DUE);
+    accept_start(m);
+    if (m->quit)
+        begin_drain(m, "TERM");
 }
 
 static void read_signals(struct master *m)
@@ -172,11 +233,20 @@ static void read_signals(struct master *m)
         case SIGHUP:
             log_warn("SIGHUP: this version does not reload its configuration");
             break;
+        case SIGUSR1:
+            if (m->stage == STAGE_SERVING || m->stage == STAGE_DRAINING)
+                begin_stop(m, STOPPING_RESTART, "restart: locks and fences are kept for the next one");
+            break;
+        case SIGUSR2:
+            upgrade_begin(m);
+            break;
         default:
             if (m->stage == STAGE_SERVING)
                 begin_drain(m, si.ssi_signo == SIGINT ? "INT" : "TERM");
             else if (m->stage == STAGE_DRAINING)
-                begin_stop(m, "second signal");
+                begin_stop(m, STOPPING_END, "second signal");
+            else if (m->stage == STAGE_QUIET)
+                m->quit = true; /* when it serves again, or the next program does */
             break;
         }
     }
@@ -211,15 +281,31 @@ static void tick(struct master *m)
     keeper_reap_all(&m->keeper);
     accept_returned(m);
     fence_tick(m->args->fence, m->now, m->next_tick ? late : 0);
+    tell_tick(m);
     m->next_tick = m->now + TICK_NS;
 }
 
-static bool all_gone(const struct master *m)
+/* After an upgrade: one worker after another leaves, the next when its heir has settled. */
+static void replace_old(struct master *m)
 {
-    for (uint32_t i = 0; i < m->nworkers; i++)
-        if (m->child[i].state != CHILD_NONE)
-            return false;
-    return true;
+    struct child *old = NULL;
+
+    for (uint32_t i = 0; i < m->nworkers; i++) {
+        struct child *c = &m->child[i];
+
+        if (c->state != CHILD_SERVING)
+            return;
+        if (c->old)
+            old = old ? old : c;
+        else if (__atomic_load_n(&region_worker(m->r, i)->settled, __ATOMIC_ACQUIRE) !=
+                 c->generation)
+            return;
+    }
+    if (old)
+        child_happens(m, old, CHILD_REPLACE);
+    else
+        log_audit("upgraded: all workers run this program", log_str("version", PACKAGE_VERSION));
+    m->replacing = old != NULL;
 }
 
 static void turn(struct master *m)
@@ -227,17 +313,21 @@ static void turn(struct master *m)
     for (uint32_t i = 0; i < m->nworkers; i++) {
         struct child *c = &m->child[i];
 
-        if (c->state == CHILD_WAITING && m->now >= c->due && m->stage != STAGE_STOPPING)
+        if (c->state == CHILD_WAITING && m->now >= c->due && m->stage != STAGE_STOPPING &&
+            m->stage != STAGE_QUIET)
             child_happens(m, c, CHILD_DUE);
     }
     accept_turn(m);
     if (m->now >= m->next_tick)
         tick(m);
+    upgrade_turn(m);
+    if (m->replacing && m->stage == STAGE_SERVING)
+        replace_old(m);
     if (m->stage == STAGE_DRAINING && m->keeper.open == 0)
-        begin_stop(m, "drained");
+        begin_stop(m, STOPPING_END, "drained");
     else if (m->stage == STAGE_DRAINING && m->now >= m->deadline)
-        begin_stop(m, "the drain took too long");
-    else if (m->stage == STAGE_STOPPING && m->now >= m->deadline)
+        begin_stop(m, STOPPING_END, "the drain took too long");
+    else if ((m->stage == STAGE_STOPPING || m->stage == STAGE_QUIET) && m->now >= m->deadline)
         for (uint32_t i = 0; i < m->nworkers; i++)
             child_happens(m, &m->child[i], CHILD_STOP);
 }
@@ -256,12 +346,24 @@ static int sleep_ms(const struct master *m)
     return next > m->now ? (int)((next - m->now + NS_PER_MS - 1) / NS_PER_MS) : 0;
 }
 
+/* The worker whose pidfd is readable, if that is what the source is. */
+static struct child *adopted(struct master *m, const void *source)
+{
+    for (uint32_t i = 0; i < WORKER_MAX; i++)
+        if (source == &m->child[i].pidfd && m->child[i].pidfd)
+            return &m->child[i];
+    return NULL;
+}
+
 static void handle(struct master *m, void *source)
 {
+    struct child *dead = adopted(m, source);
     struct child *c = source;
 
     if (source == &m->sigfd)
         read_signals(m);
+    else if (dead)
+        bury_adopted(m, dead);
     else if (c >= m->child && c < m->child + WORKER_MAX)
         read_channel(m, c);
     else if (m->stage == STAGE_SERVING)
@@ -293,7 +395,7 @@ static int loop(struct master *m)
     struct epoll_event ev[EVENTS];
 
     while (m->stage != STAGE_STOPPING || !all_gone(m) ||
-           !fence_end(m->args->fence, m->now, true)) {
+           !fence_end(m->args->fence, m->now)) {
         int n = SYS(MASTER_WAIT, epoll_wait(m->epfd, ev, EVENTS, sleep_ms(m)));
 
         m->now = clock_boottime_ns();
@@ -301,6 +403,8 @@ static int loop(struct master *m)
             handle(m, ev[i].data.ptr);
         turn(m);
     }
+    if (m->stopping == STOPPING_RESTART)
+        upgrade_save(m);
     summary(m);
     return m->status;
 }
@@ -336,21 +440,31 @@ int master_run(const struct master_args *args)
     m->args = args;
     m->settings = args->settings;
     m->r = args->region;
+    m->birth = (struct birth){.region = args->region, .region_fd = args->region_fd,
+                              .settings = args->settings, .run_dir = args->run_dir,
+                              .run = args->run};
     m->nworkers = (uint32_t)args->settings->workers;
     m->now = clock_boottime_ns();
     m->next_tick = m->now + TICK_NS;
     m->status = EXITCODE_OK;
+    m->upgrade.dump_fd = -1;
     err = prepare(m);
     if (err) {
         log_error("cannot start", log_err("error", err));
         return EXITCODE_FAIL;
     }
-    __atomic_store_n(&m->r->nworkers, m->nworkers, __ATOMIC_RELAXED);
-    for (uint32_t i = 0; i < m->nworkers; i++) {
+    for (uint32_t i = 0; i < WORKER_MAX; i++) {
         m->child[i].slot = i;
         m->child[i].channel = -1;
-        child_happens(m, &m->child[i], CHILD_DUE);
     }
+    if (args->legacy)
+        inherit(m, args->legacy);
+    m->replacing = args->legacy && args->legacy->upgraded;
+    __atomic_store_n(&m->r->nworkers, m->nworkers, __ATOMIC_RELAXED);
+    for (uint32_t i = 0; i < m->nworkers; i++)
+        if (m->child[i].state == CHILD_NONE)
+            child_happens(m, &m->child[i], CHILD_DUE);
     accept_start(m);
+    tell_ready(m);
     return loop(m);
 }

@@ -11,10 +11,17 @@
 #include "supervisor/child.h"
 #include "supervisor/fence.h"
 
+struct legacy;
+struct relaunch;
 struct settings;
 
 struct master_args {
     struct region *region;
+    int region_fd;
+    const struct legacy *legacy; /* NULL: the region is new */
+    const char *run_dir;         /* "": none, and workers end with this master */
+    int lock_fd;                 /* of the run directory */
+    const struct relaunch *relaunch;
     const struct settings *settings;
     struct listen_set *listeners;
     uint32_t max_connections; /* decided by the caller from settings and descriptor limit */
@@ -23,7 +30,7 @@ struct master_args {
 };
 
 /*
- * SIGTERM, SIGINT, SIGHUP and SIGCHLD are blocked from here on. Call it before anything that takes
+ * SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2 and SIGCHLD are blocked from here on. Call it before anything that takes
  * long, so that a signal that comes early is not lost.
  */
 void master_block_signals(void);

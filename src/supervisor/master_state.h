@@ -10,17 +10,28 @@
 #include "supervisor/keeper.h"
 #include "supervisor/master.h"
 #include "supervisor/policy.h"
+#include "supervisor/upgrade.h"
 
-enum stage { STAGE_SERVING, STAGE_DRAINING, STAGE_STOPPING };
+enum stage {
+    STAGE_SERVING,
+    STAGE_QUIET, /* the workers leave or have left, for an upgrade; connections stay */
+    STAGE_DRAINING,
+    STAGE_STOPPING,
+};
 
 struct master {
     const struct master_args *args;
     const struct settings *settings;
+    struct birth birth;
     struct region *r;
     struct keeper keeper;
     struct child child[WORKER_MAX];
     uint32_t nworkers;
     enum stage stage;
+    enum stopping stopping; /* the master's copy of the region's word */
+    struct upgrade upgrade;
+    bool replacing; /* old workers are being replaced, one after another */
+    bool quit;      /* a signal to end came while it was quiet */
     uint64_t now;
     uint64_t deadline;  /* of the drain, or of stopping */
     uint64_t next_tick;
@@ -32,6 +43,12 @@ struct master {
     int spare; /* a descriptor in reserve: see accept.c */
     int status;
     uint64_t deaths[DEATH_KINDS];
+    struct {
+        uint64_t watchdog; /* ns between two signs of life; 0 = nobody waits for them */
+        uint64_t alive;    /* when the next one is due */
+        uint64_t next;     /* when anything else may be said */
+        char status[128];  /* said last */
+    } told;                /* tell.c: to the service manager */
 };
 
 /* accept.c */
@@ -42,7 +59,24 @@ void accept_turn(struct master *m); /* what was put off */
 void accept_returned(struct master *m); /* what workers had no room for; each tick */
 void accept_resend(struct master *m, uint32_t worker); /* its successor adopts them: forget them */
 
+/* tell.c */
+void tell_ready(struct master *m); /* connections are accepted */
+void tell_drain(struct master *m);
+void tell_stop(struct master *m); /* for a restart: what is stored stays */
+void tell_tick(struct master *m);
+
 /* bury.c */
 void bury_dead(struct master *m); /* reaps, repairs, decides when the next one starts */
+void bury_adopted(struct master *m, struct child *c); /* one that an earlier master started */
+void bury_unknown(struct master *m, struct child *c); /* one that was gone when this master came */
+
+/* master.c */
+void master_quiesce(struct master *m); /* all workers leave, nobody takes over */
+bool master_is_quiet(const struct master *m);
+void master_serve_again(struct master *m);
+void master_replace(struct master *m, uint32_t worker); /* it leaves, an heir takes over */
+
+/* inherit.c */
+void inherit(struct master *m, const struct legacy *l);
 
 #endif

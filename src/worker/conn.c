@@ -307,7 +307,7 @@ static bool serve_some(struct worker *w, uint32_t slot, unsigned *served)
             if (conns_out_free(c) < REPLY_MAX)
                 return moved; /* the peer does not read: its write deadline runs */
         }
-        inquest_name(w, slot | INQUEST_EXECUTES);
+        inquest_name(w, slot | SERVING_EXECUTES);
         switch (parse(w, c, &req)) {
         case REQUEST_MORE:
             if (p->eof) {

@@ -12,7 +12,6 @@
 #include "worker/worker.h"
 
 #include <string.h>
-#include <sys/socket.h>
 
 enum { CRASHES_MAX = 2, DEATHS_MAX = 3, SHOWN_BYTES = 128 };
 
@@ -38,14 +37,14 @@ void inquest_count(struct worker *w)
     struct worker_slot *s = w->sh.slot;
     struct journal *j = &s->journal;
     char *base = region_base(w->r);
-    uint32_t slot = s->serving & ~INQUEST_EXECUTES;
+    uint32_t slot = s->serving & ~SERVING_EXECUTES;
     bool crash = s->died == DIED_CRASHED;
 
     if (s->died != DIED_COUNTED && slot >= 1 && slot <= w->r->max_conns) {
         struct conn *c = conns_slot(w->r, slot);
 
         if (c->state == CONN_OPEN && c->worker == w->sh.worker &&
-            (crash || (s->serving & INQUEST_EXECUTES)))
+            (crash || (s->serving & SERVING_EXECUTES)))
             blame(w, c, crash);
     }
     /* One transaction: a death is counted once, however often its heirs die. */
@@ -93,38 +92,13 @@ void inquest_cut_off(struct worker *w, uint32_t slot)
     c->phase = PHASE_DROP;
 }
 
-static bool possible(const struct worker *w, const struct conn *c)
-{
-    uint32_t buffers = w->r->niobuf_chunks * IOBUF_CHUNK;
-
-    return c->phase <= PHASE_DROP && c->iobuf <= buffers && c->bigbuf <= BIGBUF_COUNT &&
-           c->doc <= HERITAGE_DOCS && c->in_tail - c->in_head <= conns_in_size(c) &&
-           c->out_tail - c->out_head <= IOBUF_OUT && c->doc_pos <= c->doc_len &&
-           (c->iobuf || c->phase == PHASE_DROP ||
-            (c->in_tail == c->in_head && c->out_tail == c->out_head && !c->bigbuf)) &&
-           (c->phase != PHASE_STREAM || c->doc) && c->blocked_shard < SHARD_COUNT &&
-           c->blocked <= w->sh.table.geo->nchunks * CHUNK_NODES &&
-           (c->phase != PHASE_BLOCKED || c->blocked) &&
-           (c->family == AF_INET || c->family == AF_INET6 || c->family == AF_UNIX) &&
-           (!c->iobuf || __atomic_load_n((uint32_t *)(region_base(w->r) + w->r->iobuf_owner) +
-                                             (c->iobuf - 1) / IOBUF_CHUNK,
-                                         __ATOMIC_RELAXED) == w->sh.worker + 1);
-}
-
 /* A slot that cannot be true was written over: nothing is known of the stream any more. */
 void inquest_mend(struct worker *w, uint32_t slot)
 {
-    struct conn *c = conns_slot(w->r, slot);
-    struct owner *o = &w->sh.table.owners[slot];
-
-    if (possible(w, c) && o->id == c->id && o->worker == c->worker)
+    if (conns_possible(w->r, slot))
         return;
     LOG_WRITE(NULL, LVL_ERROR,
               "a connection's record was damaged, it is closed, its slots are kept",
-              log_uint("conn", c->id), log_uint("slot", slot));
-    c->iobuf = c->bigbuf = c->doc = 0;
-    c->in_head = c->in_tail;
-    c->out_head = c->out_tail;
-    c->flags |= CONN_LOST;
-    c->phase = PHASE_DROP;
+              log_uint("conn", conns_slot(w->r, slot)->id), log_uint("slot", slot));
+    conns_give_up(w->r, slot);
 }

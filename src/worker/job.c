@@ -318,7 +318,7 @@ bool job_turn(struct worker *w)
     /* Before the job begins the first in the queue is as good a guess as any. */
     first = w->jobs.active ? &w->jobs.active->askers[0] : &w->jobs.queue[0];
     if (still_asks(w, first))
-        inquest_name(w, first->slot | INQUEST_EXECUTES);
+        inquest_name(w, first->slot | SERVING_EXECUTES);
     more = work(w);
     inquest_name(w, 0);
     return more;

@@ -9,6 +9,7 @@ src_worker_libworker_a_SOURCES = \
 	src/worker/inquest.c \
 	src/worker/job.c \
 	src/worker/loop.c \
+	src/worker/orphan.c \
 	src/worker/report.c \
 	src/worker/report.h \
 	src/worker/session.c \

@@ -23,9 +23,6 @@
 
 enum { EVENTS = 256, CONNS_A_TURN = 64 };
 
-/* epoll data of what is not a connection: slot 0. */
-enum { SOURCE_BELL = 1, SOURCE_CHANNEL = 2 };
-
 void loop_ready(struct worker *w, uint32_t slot)
 {
     if (w->peers[slot].queued)
@@ -48,18 +45,20 @@ static void run_ready(struct worker *w)
 
 void loop_flush_closed(struct worker *w)
 {
-    if (w->closed.n == 0)
+    if (w->closed.n == 0 || w->channel < 0)
         return;
     /* Should the channel be full, the slots stay CONN_CLOSED and the master finds them on its own
        tick: the truth is the slot's state, the message only makes it quick. */
     w->closed.type = CHANNEL_CLOSED;
-    pass_send(w->heritage->channel, &w->closed,
+    pass_send(w->channel, &w->closed,
               offsetof(struct channel_message, slot) + w->closed.n * sizeof(uint32_t), -1);
     w->closed.n = 0;
 }
 
 void loop_tell_closed(struct worker *w, uint32_t slot)
 {
+    if (w->channel < 0)
+        return;
     w->closed.slot[w->closed.n++] = slot;
     if (w->closed.n == CHANNEL_SLOTS)
         loop_flush_closed(w);
@@ -74,7 +73,7 @@ void loop_return(struct worker *w, uint32_t slot)
     __atomic_store_n(&c->state, CONN_RETURNED, __ATOMIC_RELEASE);
 }
 
-static bool watch(struct worker *w, int fd, uint32_t source)
+bool loop_watch(struct worker *w, int fd, uint32_t source)
 {
     struct epoll_event ev = {.events = EPOLLIN, .data.u64 = source};
 
@@ -111,16 +110,18 @@ static bool read_channel(struct worker *w)
     for (unsigned i = 0; i < CONNS_A_TURN; i++) {
         struct channel_message m = {0};
         int fd;
-        ssize_t n = pass_recv(w->heritage->channel, &m, sizeof(m), &fd);
+        ssize_t n = pass_recv(w->channel, &m, sizeof(m), &fd);
 
         if (n == -EAGAIN)
             return true;
         if (n == 0 || (n < 0 && n != -EMFILE))
-            return false;
+            return orphan_begin(w);
         if (m.type == CHANNEL_LEAVE)
             return false;
         if (m.type == CHANNEL_CONN)
             accept_conn(w, &m, fd);
+        else if (m.type == CHANNEL_ORPHANS)
+            takeover_orphans(w);
     }
     return true;
 }
@@ -176,6 +177,8 @@ static uint64_t sleep_for(const struct worker *w, bool busy)
         return 0;
     if (timers_next(w) < next)
         next = timers_next(w);
+    if (w->offer != OFFER_NONE && w->now + NS_PER_MS < next)
+        next = w->now + NS_PER_MS; /* the channel was full */
     return next > w->now ? next - w->now : 0;
 }
 
@@ -238,7 +241,10 @@ static bool handle_event(struct worker *w, const struct epoll_event *ev)
     if (slot == 0) {
         if (ev->data.u64 == SOURCE_CHANNEL)
             return read_channel(w);
-        ring_heard(w);
+        if (ev->data.u64 == SOURCE_RENDEZVOUS)
+            orphan_answer(w);
+        else
+            ring_heard(w);
         return true;
     }
     /* An event of a connection that was closed in this very turn, and its slot perhaps reused. */
@@ -312,6 +318,8 @@ static int turns(struct worker *w)
             deliver_shards(w, mask);
         busy = job_turn(w);
         loop_flush_closed(w);
+        if (w->offer != OFFER_NONE)
+            orphan_offer(w);
         if (w->poke)
             ring_silent(w); /* last: whatever this turn did may have marked somebody */
         if (w->sh.repaired | w->sh.rebuilt | w->sh.quarantined)
@@ -326,6 +334,7 @@ static int prepare(struct worker *w, const struct heritage *heritage)
     int err;
 
     w->heritage = heritage;
+    w->channel = heritage->channel;
     w->settings = s;
     w->r = heritage->region;
     w->now = w->began = clock_boottime_ns();
@@ -347,8 +356,8 @@ static int prepare(struct worker *w, const struct heritage *heritage)
         return err;
     w->epfd = SYS(LOOP_EPOLL, epoll_create1(EPOLL_CLOEXEC));
     w->efd = SYS(LOOP_EVENTFD, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
-    if (w->epfd < 0 || w->efd < 0 || !watch(w, w->efd, SOURCE_BELL) ||
-        !watch(w, heritage->channel, SOURCE_CHANNEL))
+    if (w->epfd < 0 || w->efd < 0 || !loop_watch(w, w->efd, SOURCE_BELL) ||
+        !loop_watch(w, w->channel, SOURCE_CHANNEL))
         return -errno;
     return bell_start_thread(w->r, heritage->worker, w->efd);
 }

@@ -125,9 +125,26 @@ static bool inherited(const struct worker *w, uint32_t slot)
     return c->state == CONN_OPEN && c->worker == w->sh.worker && w->heritage->conn_fd[slot] > 0;
 }
 
+void takeover_orphans(struct worker *w)
+{
+    uint32_t n = 0;
+
+    for (uint32_t slot = 1; slot <= w->r->max_conns; slot++) {
+        const struct conn *c = conns_slot(w->r, slot);
+
+        if (c->state != CONN_ORPHANED || c->worker != w->sh.worker)
+            continue;
+        conn_orphan(w, slot);
+        n++;
+    }
+    if (n)
+        log_warn("connections lost by the server's fault, their slots are kept",
+                 log_uint("conns", n));
+}
+
 static uint32_t adopt_all(struct worker *w, uint64_t gap)
 {
-    uint32_t n = 0, orphans = 0;
+    uint32_t n = 0;
 
     /* All users of a document are counted before the first of them can be done with it. */
     for (uint32_t slot = 1; slot <= w->r->max_conns; slot++)
@@ -137,11 +154,8 @@ static uint32_t adopt_all(struct worker *w, uint64_t gap)
         struct conn *c = conns_slot(w->r, slot);
         int fd = w->heritage->conn_fd[slot];
 
-        if (owned(w, slot) && c->state == CONN_ORPHANED) {
-            conn_orphan(w, slot);
-            orphans++;
+        if (c->state == CONN_ORPHANED)
             continue;
-        }
         if (owned(w, slot) && !inherited(w, slot) && gap)
             extend_leases(w, slot, gap); /* its socket comes again by the channel */
         if (!inherited(w, slot))
@@ -171,9 +185,7 @@ static uint32_t adopt_all(struct worker *w, uint64_t gap)
         POINT(TAKEOVER_ADOPT);
         conn_adopt(w, slot, fd, false);
     }
-    if (orphans)
-        log_warn("connections lost by the server's fault, their slots are kept",
-                 log_uint("conns", orphans));
+    takeover_orphans(w);
     return n;
 }
 

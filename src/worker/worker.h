@@ -8,7 +8,7 @@
  *   conn     a connection's states                transfer bytes between sockets and rings
  *   session  request → table → reply              deliver  grants made by others
  *   expire   leases and idle resources            takeover what a predecessor left
- *   inquest  what it died of
+ *   inquest  what it died of                      orphan  when the master is dead
  *   job      long answers                         report   what they say
  */
 #ifndef WORKER_WORKER_H
@@ -71,6 +71,8 @@ struct worker {
     uint32_t *ready; /* ring of slots to run again */
     uint32_t ready_head, ready_n;
     struct channel_message closed; /* not yet told to the master */
+    int channel;    /* to the master; -1: it is gone */
+    uint32_t offer; /* the connection slot from which on the new master is to be told; OFFER_… */
     uint64_t now; /* BOOTTIME ns of this turn, refreshed for each connection */
     uint64_t read_timeout, write_timeout, default_lease, max_lease; /* ns */
     uint64_t next_gc;
@@ -85,8 +87,14 @@ struct worker {
     char *scratch; /* REQUEST_AUTH_BYTES_MAX bytes */
 };
 
+enum { OFFER_NONE = 0, OFFER_HELLO = UINT32_MAX };
+
+/* epoll data of what is not a connection: slot 0. */
+enum { SOURCE_BELL = 1, SOURCE_CHANNEL = 2, SOURCE_RENDEZVOUS = 3 };
+
 /* loop.c: the process's whole life; returns its exit status. */
 int worker_run(const struct heritage *heritage);
+bool loop_watch(struct worker *w, int fd, uint32_t source);
 void loop_ready(struct worker *w, uint32_t slot); /* run this connection again in the next turn */
 void loop_tell_closed(struct worker *w, uint32_t slot);
 void loop_flush_closed(struct worker *w);
@@ -168,8 +176,7 @@ int job_doc_fd(const struct worker *w, uint32_t doc);
 /* inquest.c, the heir's: who the slot's last worker died of, and what it may have damaged. */
 void inquest_count(struct worker *w);
 /* What this worker runs from here on, for its heir's inquest: a connection's slot, 0 = nothing; with
-   INQUEST_EXECUTES a request of it is being parsed or executed. */
-#define INQUEST_EXECUTES (UINT32_C(1) << 31)
+   SERVING_EXECUTES a request of it is being parsed or executed. */
 static inline void inquest_name(struct worker *w, uint32_t slot)
 {
 #ifndef UNGUARDED
@@ -181,8 +188,14 @@ static inline void inquest_name(struct worker *w, uint32_t slot)
 void inquest_cut_off(struct worker *w, uint32_t slot); /* if it is poison: PHASE_DROP */
 void inquest_mend(struct worker *w, uint32_t slot); /* after a crash, before its rings are used */
 
+/* orphan.c */
+bool orphan_begin(struct worker *w); /* the master is gone; false: this worker ends too */
+void orphan_answer(struct worker *w); /* somebody is at the rendezvous */
+void orphan_offer(struct worker *w); /* goes on telling; call each turn while w->offer */
+
 /* takeover.c: adopts what the slot's last worker left. 0 or a negative error. */
 int takeover(struct worker *w);
+void takeover_orphans(struct worker *w); /* the master has made some of its slots CONN_ORPHANED */
 /* This worker itself did not run for `gap` ns: its connections' leases are extended by that. */
 void takeover_after_silence(struct worker *w, uint64_t gap);
 

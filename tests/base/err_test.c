@@ -19,7 +19,7 @@ static void test_err(void)
     is_str(err_text(-ENOENT), strerror(ENOENT), "an errno");
     is_str(err_text(0), "Success", "success");
     is_str(err_text(ERR_CORRUPT), "stored data is corrupt", "an own code");
-    is_str(err_text(ERR_LAST - 1), "unknown error -4008", "an unknown own code has its number");
+    is_str(err_text(ERR_LAST - 1), "unknown error -4009", "an unknown own code has its number");
     is_str(err_text(7), "unknown error 7", "a positive number is not a code");
     ok(strstr(err_text(-3999), "3999") != NULL, "an unknown errno has its number");
     is_str(err_text(-2147483647 - 1), "unknown error -2147483648", "the most negative");

@@ -75,6 +75,7 @@ static const struct {
     {"check-config", NULL, "", false},
     {"dump-config", NULL, "", false},
     {"fsck", NULL, "", false},
+    {"check-region", NULL, "", false},
     {"version", NULL, "", false},
     {"help", NULL, "", false},
 };
@@ -436,8 +437,6 @@ static void test_missing_features(void)
     refused(WORDS("--tls-cert", "/x"), ENV(), "--tls-cert: this build has no TLS");
     refused(WORDS(), ENV("DFLOCKD_TLS_KEY=/x"), "DFLOCKD_TLS_KEY: this build has no TLS");
     refused(WORDS("--http-port=0"), ENV(), "--http-port: this version has no HTTP server yet");
-    refused(WORDS("--config", "/x"), ENV(),
-            "--config: this version reads no configuration file yet");
     refused(WORDS("--run-dir", "/x"), ENV(), "--run-dir: this version keeps no run directory yet");
     refused(WORDS("--discard-region"), ENV(),
             "--discard-region: this version always starts with an empty lock table");

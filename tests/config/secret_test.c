@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char dir[] = "/tmp/dflockd-secret-test-XXXXXX";
@@ -265,6 +266,7 @@ static void test_hidden(void)
 
 int main(void)
 {
+    umask(077); /* a secret that everybody may read is warned about: see file_test.c */
     char command[64];
 
     if (mkdtemp(dir) == NULL)

@@ -10,6 +10,7 @@ struct settings settings;
 struct config_report report;
 char **loaded_argv;
 int loaded_argc;
+const char *loaded_default;
 
 static int count(const char *const *list)
 {
@@ -23,6 +24,7 @@ static int count(const char *const *list)
 int load(const char *const *words, const char *const *env)
 {
     char **envp = config_copy_args(count(env), (char *const *)(uintptr_t)env);
+    struct config_sources sources = {.envp = envp, .default_file = loaded_default};
     int rc;
 
     config_free_args(loaded_argc, loaded_argv);
@@ -31,7 +33,9 @@ int load(const char *const *words, const char *const *env)
     /* What an earlier load left must not matter. */
     memset(&settings, 0xa5, sizeof(settings));
     memset(&report, 0xa5, sizeof(report));
-    rc = config_load(&settings, loaded_argc, loaded_argv, envp, &report);
+    sources.argc = loaded_argc;
+    sources.argv = loaded_argv;
+    rc = config_load(&settings, &sources, &report);
     config_free_args(count(env), envp);
     return rc;
 }

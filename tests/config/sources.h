@@ -20,6 +20,7 @@ extern struct config_report report;
 int load(const char *const *words, const char *const *env);
 extern char **loaded_argv;
 extern int loaded_argc;
+extern const char *loaded_default; /* the file that is read unless another is named; NULL: none */
 
 /* The n-th error or warning; "" if there are not as many. */
 const char *error_text(unsigned n);

@@ -42,6 +42,7 @@ check_PROGRAMS += \
 	tests/core/leases_test \
 	tests/core/model_test \
 	tests/core/repair_test \
+	tests/core/snapshot_test \
 	tests/core/step_misordered_test \
 	tests/core/step_test
 tests_core_check_test_SOURCES = tests/core/check_test.c $(core_bed)
@@ -59,6 +60,8 @@ tests_core_model_test_LDADD = $(TAP) $(LINK_CORE)
 tests_core_repair_test_SOURCES = tests/core/repair_test.c $(core_bed) $(core_model)
 tests_core_repair_test_CPPFLAGS = $(AM_CPPFLAGS) -DJOURNAL_HOOK
 tests_core_repair_test_LDADD = $(TAP) tests/core/libcorehooked.a
+tests_core_snapshot_test_SOURCES = tests/core/snapshot_test.c $(core_bed) $(core_model)
+tests_core_snapshot_test_LDADD = $(TAP) $(LINK_CORE)
 tests_core_step_misordered_test_SOURCES = $(core_step)
 tests_core_step_misordered_test_CPPFLAGS = $(AM_CPPFLAGS) -DJOURNAL_HOOK -DEXPECT_CAUGHT
 tests_core_step_misordered_test_LDADD = $(TAP) tests/core/libcoremisordered.a

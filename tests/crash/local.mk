@@ -8,7 +8,7 @@ check_DATA += \
 	tests/crash/dflockd \
 	tests/crash/scribble
 tests_crash_dflockd_CPPFLAGS = \
-	$(AM_CPPFLAGS) $(CRYPTO_CFLAGS) $(JANSSON_CFLAGS) -DCRASH_POINTS
+	$(AM_CPPFLAGS) $(CRYPTO_CFLAGS) $(INIH_CFLAGS) $(JANSSON_CFLAGS) $(SYSTEMD_CFLAGS) -DCRASH_POINTS
 tests_crash_dflockd_SOURCES = \
 	$(src_base_libbase_a_SOURCES) \
 	$(src_core_libcore_a_SOURCES) \
@@ -19,5 +19,5 @@ tests_crash_dflockd_SOURCES = \
 	$(src_worker_libworker_a_SOURCES) \
 	$(src_supervisor_libsupervisor_a_SOURCES) \
 	$(src_dflockd_dflockd_SOURCES)
-tests_crash_dflockd_LDADD = $(CRYPTO_LIBS) $(JANSSON_LIBS)
+tests_crash_dflockd_LDADD = $(CRYPTO_LIBS) $(INIH_LIBS) $(JANSSON_LIBS) $(SYSTEMD_LIBS)
 tests_crash_scribble_LDADD = $(LINK_SHM)

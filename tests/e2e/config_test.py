@@ -10,8 +10,8 @@ import subprocess
 import tempfile
 import time
 
-from harness import (Client, Server, check, check_eq, eventually, in_threads, json_of, main, test,
-                     token_of)
+from harness import (Client, Server, check, check_eq, eventually, in_threads, json_of, main,
+                     temp_dir, temp_file, test, token_of)
 
 # flag, variable, default as -T shows it, another value, values that are refused
 SETTINGS = [
@@ -21,6 +21,7 @@ SETTINGS = [
     ("unix-socket-mode", "DFLOCKD_UNIX_SOCKET_MODE", "0660", "0600", ["8", "01000", "rw"]),
     ("user", "DFLOCKD_USER", "", "nobody", []),
     ("group", "DFLOCKD_GROUP", "", "nogroup", []),
+    ("run-dir", "DFLOCKD_RUN_DIR", "", "/tmp/x", []),
     ("workers", "DFLOCKD_WORKERS", None, "3", ["0", "65", "x"]),
     ("default-lease-ttl", "DFLOCKD_DEFAULT_LEASE_TTL_S", "33", "40", ["0", "-1", "9223372037"]),
     ("max-lease-ttl", "DFLOCKD_MAX_LEASE_TTL_S", "0", "100", ["-1", "x"]),
@@ -42,6 +43,7 @@ SETTINGS = [
     ("log-level", "DFLOCKD_LOG_LEVEL", "info", "warn", ["loud"]),
     ("debug", "DFLOCKD_DEBUG", "false", "true", ["2"]),
     ("log-format", "DFLOCKD_LOG_FORMAT", "text", "json", ["xml"]),
+    ("config", "DFLOCKD_CONFIG", "", "/dev/null", ["/nonexistent/file", "/tmp"]),
 ]
 SECRETS = ("auth-token",)
 
@@ -49,6 +51,8 @@ SECRETS = ("auth-token",)
 def run(*args, env=None, prefix=(), timeout=5):
     """Runs dflockd to its end: (exit code, stdout, lines of stderr)."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("DFLOCKD_")}
+    if not {"-T", "-t"} & set(args):  # those that only ask have nothing to do with other servers
+        clean["DFLOCKD_RUN_DIR"] = os.path.join(temp_dir(), "run")
     clean.update(env or {})
     p = subprocess.run([*prefix, os.environ["DFLOCKD"], *args], env=clean, text=True,
                        stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout)
@@ -93,8 +97,88 @@ def every_setting():
                 check(origin.startswith(variable) and f"over --{flag}" in origin, origin)
 
         in_threads(one, SETTINGS)
-        check_eq(set(defaults), {s[0].replace("-", "_") for s in SETTINGS}, "all settings")
+        check_eq(set(defaults), {s[0].replace("-", "_") for s in SETTINGS} | {"discard_region"},
+                 "all settings")
         check_eq(int(defaults["workers"][0]), len(os.sched_getaffinity(0)), "workers")
+
+
+@test("every setting from a file: -T names its line, a flag and a variable win over it",
+      rules=["C36", "C37", "C38"])
+def every_setting_in_a_file():
+    tokens, d = temp_file("filetoken\n"), temp_dir()
+    settings = [(f.replace("-", "_"), f, v, o or tokens) for f, v, _, o, _ in SETTINGS
+                if f != "config"]
+    with open(f"{d}/conf", "w") as f:
+        f.write("# all of them\n\n" + "".join(f"{k} = {o}   # so\n" for k, _, _, o in settings
+                                              if k != "auth_token"))
+        f.write("include d/*.conf\n")
+    os.mkdir(f"{d}/d")
+    with open(f"{d}/d/secret.conf", "w") as f:
+        f.write("auth_token = s3cret\n")
+    for args, env in ((["--config", f"{d}/conf"], {}), ([], {"DFLOCKD_CONFIG": f"{d}/conf"})):
+        got = dump(*args, env=env)
+        with open(f"{d}/conf") as f:
+            for number, line in enumerate(f, 1):
+                m = re.match(r"(\w+) = (\S+)", line)
+                if m:
+                    value, origin = got[m[1]]
+                    check_eq(value, m[2], m[1])
+                    check(origin.startswith(f"{d}/conf:{number}"), origin)
+        check_eq(got["auth_token"], ("(set)", f"{d}/d/secret.conf:1"), "the included file's")
+
+    def over(setting):
+        key, flag, variable, other = setting
+        value, origin = dump("--config", f"{d}/conf", f"--{flag}={other}")[key]
+        check(origin.startswith(f"--{flag}, over {d}/"), origin)
+        value, origin = dump("--config", f"{d}/conf", env={variable: other})[key]
+        check(origin.startswith(f"{variable}, over {d}/"), origin)
+
+    in_threads(over, settings)
+
+
+@test("errors of files: all at once, each with its file and line", rules=["C39", "C36"])
+def file_errors():
+    d = temp_dir()
+    with open(f"{d}/conf", "w") as f:
+        f.write("port = abc\nmax_lock = 5\n[section]\ninclude more\nno value\nhelp = 1\n"
+                "debug = on\ndebug = off\n")
+    with open(f"{d}/more", "w") as f:
+        f.write("workers = 99\ninclude conf\ninclude missing\n")
+    for flag in ([], ["-t"], ["-T"]):
+        code, out, err = run("--config", f"{d}/conf", "--max-waiters=x", *flag)
+        check_eq((code, out), (78, ""), flag)
+        for text in (f"{d}/conf:1: port: 'abc' is not a number",
+                     f"{d}/conf:2: unknown key 'max_lock' (did you mean 'max_locks'?)",
+                     f"{d}/conf:3: ", f"{d}/conf:5: ", f"{d}/conf:6: ",
+                     f"{d}/conf:8: debug is set in line 7 already",
+                     f"{d}/more:1: workers: 99 is out of range", f"{d}/more:2: ",
+                     f"{d}/more:3: {d}/missing: No such file or directory",
+                     "--max-waiters: 'x' is not a number"):
+            check_eq(sum(x.startswith(f"dflockd: {text}") for x in err), 1, f"{text} in {err}")
+        check_eq(len(err), 10, f"lines of {err}")
+    for path in ("/nonexistent/file", d):
+        code, out, err = run("--config", path)
+        check_eq((code, out, len(err)), (78, "", 1), path)
+        check(err[0].startswith(f"dflockd: --config: {path}: "), err[0])
+
+
+@test("a server is configured by a file, and warns of secrets that everybody may read",
+      rules=["C36", "C37", "C40"])
+def server_with_file():
+    d = temp_dir()
+    for mode in (0o644, 0o640):
+        for name, text in (("tokens", "one\ntwo\n"),
+                           ("conf", f"max_locks = 1\nauth_token_file = {d}/tokens\n")):
+            with open(f"{d}/{name}", "w") as f:
+                f.write(text)
+            os.chmod(f"{d}/{name}", mode)
+        with Server(["--config", f"{d}/conf"]) as server:
+            c = server.client()
+            check_eq(c.req("auth", "", "two"), "ok", "auth")
+            token_of(c.req("l", "a", "0"))
+            check_eq(c.req("l", "b", "0"), "error_max_locks", "the limit of the file")
+            warned = server.logged(f"warn .*{d}/conf:2.*{d}/tokens.*chmod")
+            check_eq(len(warned), int(mode == 0o644), f"warnings at mode {mode:o}")
 
 
 @test("both spellings, one dash, booleans", rules=["C2", "C3"])
@@ -275,7 +359,8 @@ def log():
         bad = server.wait_log("bad request").string
         check(bad.isprintable(), repr(bad))
     env = {k: v for k, v in os.environ.items() if not k.startswith("DFLOCKD_")}
-    p = subprocess.Popen([os.environ["DFLOCKD"], "--port", "0", "--log-format=json", "--debug"],
+    p = subprocess.Popen([os.environ["DFLOCKD"], "--port", "0", "--log-format=json", "--debug",
+                          "--run-dir", temp_dir()],
                          env=env, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
     lines = []
     while not lines or lines[-1]["msg"] != "listening":
@@ -369,7 +454,7 @@ def low_descriptors():
     check_eq(code, 1, str(err))
     check("limit of 30 open files" in err[-1], err[-1])
     server = subprocess.Popen(limited(nofile=80) + [os.environ["DFLOCKD"], "--port", "0",
-                                                    "--workers", "2"], stdin=subprocess.DEVNULL,
+                                                    "--workers", "2", "--run-dir", temp_dir()], stdin=subprocess.DEVNULL,
                               stderr=subprocess.PIPE, text=True)
     clients = []
     try:

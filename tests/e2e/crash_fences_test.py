@@ -5,8 +5,8 @@ them fails: it is replaced, or tries again; fences go on growing, also over a cr
 import os
 import signal
 
-from harness import check, check_eq, eventually, fence_of, main, temp_dir, test
-from points import FAIL, KILL, ROWS, WRITER, CrashServer, errors
+from harness import check, check_eq, eventually, fence_of, in_threads, main, temp_dir, test
+from points import FAIL, HANG, KILL, MASTER, ROWS, WRITER, CrashServer, errors
 
 EXPECTED = ["the fence state file fails", "the fence writer died", "could not be brought up to date"]
 # What it does only when it starts: its predecessor has to die. When there is no file: it is removed.
@@ -110,6 +110,47 @@ for row in ROWS:
             function = place_test(row, FAIL, errors("EIO"))
             function.__name__ = f"{row.name}_fails"
             test(f"{row.name} fails", deadline=120)(function)
+
+
+# What the master does for it, before it serves.
+MASTERS = [row for row in ROWS if row.who == "START" and row.name.startswith("FENCE_") and
+           row.name not in ("FENCE_REAP", "FENCE_GIVE_UP")]
+
+
+@test("the master dies before and after each of its calls that start the fence writer: the next one "
+      "starts, fences grow", deadline=120)
+def master_dies():
+    def run(row):
+        path = os.path.join(temp_dir(), "fences")
+        asker = Asker(None)
+        restarted(path, asker)
+        for side in row.sides:
+            server = CrashServer(["--fence-state-file", path], expect_log=EXPECTED)
+            server.board.arm(row.name, side, role=MASTER)
+            try:
+                server.start()
+            except AssertionError:
+                pass
+            eventually(lambda: server.board.fired == 1, 10, "it is passed")
+            server.destroy()
+            restarted(path, asker)
+
+    check_eq(len(MASTERS), 6, "calls")
+    in_threads(run, MASTERS)
+
+
+@test("a fence writer that hangs as the server ends is not waited for", deadline=60)
+def hangs_at_the_end():
+    path = os.path.join(temp_dir(), "fences")
+    server = CrashServer(["--fence-state-file", path], expect_log=EXPECTED + ["disk does not answer"])
+    server.start()
+    asker = Asker(server)
+    check(asker.ask(), "a lock")
+    server.board.arm("FENCE_WRITE", action=HANG, role=WRITER)
+    server.kill(signal.SIGTERM)
+    check_eq(server.exited(30), 0, "the exit status")
+    check(server.logged("the next start waits longer than it needs to"), "the log")
+    restarted(path, asker)
 
 
 @test("the fence writer dies as the server ends: the next start may wait, and fences grow", deadline=60)

@@ -93,7 +93,7 @@ def take(client, key="key", arg="0"):
 
 
 @test("1,000 kills and restarts, the clock stepping back: fences strictly increase", deadline=180,
-      rules=["S65", "S69", "P88"])
+      rules=["S65", "F1", "P88"])
 def thousand_kills():
     lines, rounds = (4, 25) if BRIEF else (10, 100)
 
@@ -112,7 +112,7 @@ def thousand_kills():
     check_eq(sum(in_threads(line, range(lines))), lines * rounds, "restarts")
 
 
-@test("a file that lost a part serves on with fences that grow, or is refused", rules=["S70", "S75"])
+@test("a file that lost a part serves on with fences that grow, or is refused", rules=["F3"])
 def cut_off():
     path = state_file()
     with Server(args(path)) as server:
@@ -133,7 +133,7 @@ def cut_off():
         check_eq(os.path.getsize(other), 2 * COPY, "bytes of the file, mended")
 
 
-@test("the clock is asked only when there is no file", rules=["S69"])
+@test("the clock is asked only when there is no file", rules=["F1"])
 def clock_once():
     path, board = state_file(), Board()
     board.clocks(realtime=-50 * 365 * 86400)
@@ -146,7 +146,7 @@ def clock_once():
     check(first < again < first + (1 << 30), f"{again} follows {first}: the clock says 50 years more")
 
 
-@test("two servers on one file: the second one refuses, and says who has it", rules=["S70"])
+@test("two servers on one file: the second one refuses, and says who has it", rules=["F2"])
 def one_owner():
     path = state_file()
     with CrashServer(args(path)) as server:
@@ -154,7 +154,7 @@ def one_owner():
         take(server.client())
 
 
-@test("a file that cannot be used refuses the start, and says what to do", rules=["S70", "C36"])
+@test("a file that cannot be used refuses the start, and says what to do", rules=["F2"])
 def refusals():
     where = temp_dir()
     refused(args(os.path.join(where, "none", "fences")), "fences' cannot be opened for writing: its "
@@ -172,7 +172,7 @@ def refusals():
 
 
 @test("without a state file fences come from the clock, grants begin at once, and a warning says so",
-      rules=["S56", "S74"])
+      rules=["S56", "F7"])
 def no_file():
     for _ in range(2):
         server = Server().start()
@@ -186,7 +186,7 @@ def waits(client, text):
 
 
 @test("after a crash of everything nothing is granted before the leases that were running have ended",
-      deadline=60, rules=["S71"])
+      deadline=60, rules=["F4"])
 def cold_start():
     path, board = state_file(), Board()
     server = CrashServer(args(path), board=board).start()
@@ -215,7 +215,7 @@ def cold_start():
         server.wait_log("locks are given out from now on")
 
 
-@test("--cold-start-delay bounds the wait; 0 is none", deadline=60, rules=["S71", "C37"])
+@test("--cold-start-delay bounds the wait; 0 is none", deadline=60, rules=["F4", "F8"])
 def cold_start_delay():
     path, board = state_file(), Board()
     server = CrashServer(args(path), board=board).start()
@@ -235,7 +235,7 @@ def cold_start_delay():
     crash(server)
 
 
-@test("a cold start that is killed while it waits waits again", deadline=60, rules=["S71"])
+@test("a cold start that is killed while it waits waits again", deadline=60, rules=["F4"])
 def cold_again():
     path, board = state_file(), Board()
     server = CrashServer(args(path), board=board).start()
@@ -247,7 +247,7 @@ def cold_again():
     crash(server)
 
 
-@test("after an end at which no lease was running there is no wait", rules=["S72"])
+@test("after an end at which no lease was running there is no wait", rules=["F5"])
 def clean_end():
     path = state_file()
     for _ in range(3):
@@ -260,7 +260,7 @@ def clean_end():
 
 
 @test("after an end at which leases were running the wait is as long as the last of them",
-      deadline=60, rules=["S72"])
+      deadline=60, rules=["F5"])
 def stopped_with_leases():
     path, board = state_file(), Board()
     server = CrashServer(args(path), board=board).start()
@@ -281,7 +281,7 @@ def stopped_with_leases():
         take(server.client())
 
 
-@test("after a reboot what is left of the leases counts by the wall clock", deadline=60, rules=["S71"])
+@test("after a reboot what is left of the leases counts by the wall clock", deadline=60, rules=["F4"])
 def reboot():
     path, board = state_file(), Board()
     server = CrashServer(args(path), board=board).start()
@@ -300,7 +300,7 @@ def reboot():
         take(server.client())
 
 
-@test("leases that go on being promised are on disk before", deadline=60, rules=["S71"])
+@test("leases that go on being promised are on disk before", deadline=60, rules=["F4"])
 def renewed():
     path, board = state_file(), Board()
     server = CrashServer(args(path), board=board).start()
@@ -353,7 +353,7 @@ def refuses_and_recovers(server, begin, end):
 
 
 @test("a disk that fails (EIO, ENOSPC): promises are refused, releases go on, and all when it works again",
-      deadline=90, rules=["S73"])
+      deadline=90, rules=["F6"])
 def failing_disk():
     def run(case):
         name, error = case
@@ -368,7 +368,7 @@ def failing_disk():
 
 
 @test("a file that may not be written any more (a limit on files): as a disk that fails",
-      deadline=60, rules=["S73"])
+      deadline=60, rules=["F6"])
 def limited():
     with CrashServer(args(state_file()), expect_log=FAILS) as server:
         pid = server.board.writer
@@ -378,7 +378,7 @@ def limited():
                              lambda: resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard)))
 
 
-@test("a file that was removed is made anew, and fences go on", deadline=60, rules=["S73"])
+@test("a file that was removed is made anew, and fences go on", deadline=60, rules=["F6"])
 def removed():
     path = state_file()
     server = Server(args(path), expect_log=FAILS).start()
@@ -395,7 +395,7 @@ def removed():
 
 
 @test("while the disk hangs grants that need it wait, all else goes on; afterwards they are made",
-      deadline=60, rules=["S73"])
+      deadline=60, rules=["F6"])
 def hanging_disk():
     with CrashServer(args(state_file()), expect_log=FAILS) as server:
         board = server.board
@@ -423,7 +423,7 @@ def hanging_disk():
         check_eq(server.logged("refused"), [], "nothing was refused")
 
 
-@test("a disk that hangs for long is one that fails; the writer is replaced", deadline=60, rules=["S73"])
+@test("a disk that hangs for long is one that fails; the writer is replaced", deadline=60, rules=["F6"])
 def hanging_long():
     with CrashServer(args(state_file()), expect_log=FAILS) as server:
         board = server.board
@@ -435,7 +435,7 @@ def hanging_long():
         eventually_granted(b, "key", "0 5000")
 
 
-@test("a worker that crashes leaves the limits right", deadline=60, rules=["S69"])
+@test("a worker that crashes leaves the limits right", deadline=60, rules=["F1"])
 def crashed_worker():
     with CrashServer(args(state_file())) as server:
         last = take(server.client(), arg="0 600")

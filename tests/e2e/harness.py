@@ -29,7 +29,9 @@ is not done after `deadline` seconds has its stack dumped and has failed.
     temp_file(data), temp_dir()           paths that are gone when the tests are over
 
 Server(args=[], env={}, expect_log=[], workers=2, program=DFLOCKD): with --port 0 and --workers, on 127.0.0.1. Its
-    environment has no DFLOCKD_* but what `env` says.
+    environment has no DFLOCKD_* but what `env` says; it inherits the descriptors `fds`. program may be
+    a list, of a program that runs it and its arguments.
+    .start_again() another master, once this one is dead (.master_dies());  .members() → all pids
     .port .pid .worker_pids() .client(…) (its clients are closed when it stops)
     .wait_log(regex, timeout=5, since=0) → match;  .logged(regex, since=0) → lines
     .mark() → position in the log for `since`;  .kill(signal) to the master
@@ -156,7 +158,10 @@ def temp_dir():
     with temporary:
         if not temporary_paths:
             temporary_paths.append(tempfile.mkdtemp(prefix="dflockd-e2e-"))
-        return tempfile.mkdtemp(dir=temporary_paths[0])
+            os.chmod(temporary_paths[0], 0o711)
+        path = tempfile.mkdtemp(dir=temporary_paths[0])
+        os.chmod(path, 0o711)  # a server that is another user's finds its run directory
+        return path
 
 
 def temp_file(data=b""):
@@ -179,8 +184,10 @@ def as_bytes(value):
 
 
 class Server:
-    def __init__(self, args=(), env=None, expect_log=(), workers=2, expect_exit=0, program=None):
+    def __init__(self, args=(), env=None, expect_log=(), workers=2, expect_exit=0, program=None,
+                 fds=()):
         self.program = program or os.environ["DFLOCKD"]
+        self.fds = fds
         self.args, self.extra_env = [str(a) for a in args], dict(env or {})
         self.expect_log = [re.compile(x) for x in expect_log]
         self.expect_exit = expect_exit
@@ -189,8 +196,12 @@ class Server:
         self.clients = []
         self.proc = None
         self.port = None
+        self.sessions = []  # of each master there has been
+        self.dies_with_master = True  # a start that fails is its end
+        if not {"DFLOCKD_RUN_DIR", "--run-dir"} & {*self.extra_env, *self.args}:
+            self.extra_env["DFLOCKD_RUN_DIR"] = os.path.join(temp_dir(), "run")
         self._changed = threading.Condition()
-        self._log_ended = False
+        self._readers = 0
 
     def __enter__(self):
         return self.start()
@@ -202,40 +213,62 @@ class Server:
             self.destroy()
 
     def start(self, timeout=TIMEOUT):
-        argv = [self.program, "--port", "0"]
-        if "--workers" in self.args:
-            self.workers = int(self.args[self.args.index("--workers") + 1])
-        elif self.workers:
-            argv += ["--workers", str(self.workers)]
-        env = {k: v for k, v in os.environ.items() if not k.startswith("DFLOCKD_")}
-        env.pop("JOURNAL_STREAM", None)
-        env.update({k: str(v) for k, v in self.extra_env.items()})
-        self.proc = subprocess.Popen(argv + self.args, env=env, stdin=subprocess.DEVNULL,
-                                     stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                                     start_new_session=True)
-        self.pid = self.proc.pid
-        running.add(self)
-        if Run.current():
-            Run.current().servers.append(self)
-        threading.Thread(target=self._read_log, daemon=True).start()
+        self._exec(0)
         try:
-            self.port = int(self.wait_log(r" listening .*address=\S*:(\d+)$", timeout)[1])
+            self.port = int(self._wait_listening(timeout, 0)[1])
             # It listens before its first fork.
             eventually(lambda: self.proc.poll() is not None or
                        len(self.worker_pids()) >= self.workers, timeout, "too few workers")
             check(self.proc.poll() is None, "the server ended as soon as it had started")
         except Failure:
-            self.destroy()
+            if self.dies_with_master:
+                self.destroy()
             raise
         return self
 
-    def _read_log(self):
-        for line in self.proc.stderr:
+    def _wait_listening(self, timeout, since):
+        """A master that is dead says nothing more, though its workers may hold its pipe."""
+        line = r" listening .*address=\S*:(\d+)$"
+        eventually(lambda: self.logged(line, since) or self.proc.poll() is not None, timeout,
+                   "it does not listen")
+        return self.wait_log(line, 1, since)
+
+    def start_again(self, timeout=TIMEOUT):
+        """Another master, after the end of the one before: same arguments, port, run directory."""
+        since = self.mark()
+        self._exec(self.port)
+        self._wait_listening(timeout, since)
+        return self
+
+    def _exec(self, port):
+        program = self.program if isinstance(self.program, list) else [self.program]
+        argv = program + ["--port", str(port)]
+        if "--workers" in self.args:
+            self.workers = int(self.args[self.args.index("--workers") + 1])
+        elif self.workers:
+            argv += ["--workers", str(self.workers)]
+        env = {k: v for k, v in os.environ.items() if not k.startswith("DFLOCKD_")}
+        for name in ("JOURNAL_STREAM", "LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET"):
+            env.pop(name, None)
+        env.update({k: str(v) for k, v in self.extra_env.items()})
+        self.proc = subprocess.Popen(argv + self.args, env=env, stdin=subprocess.DEVNULL,
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                     start_new_session=True, pass_fds=self.fds)
+        self.pid = self.proc.pid
+        self.sessions.append(self.pid)
+        running.add(self)
+        if Run.current() and self not in Run.current().servers:
+            Run.current().servers.append(self)
+        self._readers += 1
+        threading.Thread(target=self._read_log, args=(self.proc.stderr,), daemon=True).start()
+
+    def _read_log(self, pipe):
+        for line in pipe:
             with self._changed:
                 self.log.append(line.decode("utf-8", "surrogateescape").rstrip("\n"))
                 self._changed.notify_all()
         with self._changed:
-            self._log_ended = True
+            self._readers -= 1
             self._changed.notify_all()
 
     def mark(self):
@@ -256,7 +289,7 @@ class Server:
                 at += 1
                 if m:
                     found.append(m)
-            return found or self._log_ended
+            return found or self._readers == 0
 
         with self._changed:
             self._changed.wait_for(look, timeout)
@@ -265,8 +298,24 @@ class Server:
         return found[0]
 
     def worker_pids(self):
+        """Its workers, wherever they come from."""
+        if len(self.sessions) > 1 or self.proc.poll() is not None:
+            return [pid for pid in self.members() if is_worker(pid)]
         with open(f"/proc/{self.pid}/task/{self.pid}/children") as f:
-            return sorted(int(x) for x in f.read().split() if name_of(x) != "dflockd-fences")
+            return sorted(int(x) for x in f.read().split() if is_worker(x))
+
+    def members(self):
+        """All its living processes, of all masters there have been."""
+        found = []
+        for entry in os.listdir("/proc"):
+            try:
+                with open(f"/proc/{int(entry)}/stat") as f:
+                    fields = f.read().rsplit(")", 1)[1].split()
+            except (OSError, ValueError, IndexError):
+                continue
+            if int(fields[3]) in self.sessions and fields[0] != "Z":
+                found.append(int(entry))
+        return sorted(found)
 
     def client(self, **options):
         return Client(self, **options)
@@ -280,9 +329,14 @@ class Server:
         except subprocess.TimeoutExpired:
             fail(f"the server has not ended after {timeout} s")
         with self._changed:
-            self._changed.wait_for(lambda: self._log_ended, 5)
+            self._changed.wait_for(lambda: self._readers == 0, 5)
         running.discard(self)
         return code
+
+    def master_dies(self):
+        """kill -9; its workers go on."""
+        self.kill(signal.SIGKILL)
+        self.proc.wait()
 
     def stop(self, timeout=10.0):
         """A clean end, and a log without anything that should not be there."""
@@ -307,20 +361,22 @@ class Server:
         running.discard(self)
         for c in self.clients:
             c.close()
-        if self.proc and self.proc.poll() is None:
+        # A master that is dead may have workers that live.
+        for pid in self.members() if self.proc else []:
             try:
-                os.killpg(self.pid, signal.SIGKILL)  # a session of its own: nobody else
+                os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+        if self.proc:
             self.proc.wait()
 
 
-def name_of(pid):
+def is_worker(pid):
     try:
         with open(f"/proc/{pid}/comm") as f:
-            return f.read().strip()
+            return f.read().startswith("dflockd-w")
     except OSError:
-        return None
+        return False
 
 
 running = set()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 top = os.environ.get("top_srcdir", os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
+MAN5 = "docs/man/dflockd.conf.5"
 MAN8 = "docs/man/dflockd.8"
 MAN7 = "docs/man/dflockd-protocol.7"
 
@@ -53,6 +54,20 @@ def options_in_manual():
     return wrong
 
 
+def keys_in_manual():
+    """Each key of a file, with its default and whether a reload is enough."""
+    built, _ = read_options()
+    source = set()
+    for name, default, effect in re.findall(
+            r'^OPTION\(\s*"([^"]+)",\s*"\w+",\s*(?:NULL|"\w+"),\s*\w+,\s*"([^"]*)",.*?'
+            r"\b(RELOAD|RESTART),", read("src/config/options.def"), re.M | re.S):
+        if name in built and name != "config":
+            source.add(f"{name.replace('-', '_')} {default or '-'} {effect.lower()}")
+    said = {f"{k} {d} {e}" for k, d, e in
+            re.findall(r"^\.It Ic (\w+) Ta Ar \w+ Ta (?:Li )?(\S+) Ta (\w+)$", read(MAN5), re.M)}
+    return both_ways(source, said, MAN5) if len(source) > 20 else ["options.def not understood"]
+
+
 def older_variables_in_manual():
     built, _ = read_options()
     older = {x for _, x in built.values() if x}
@@ -63,7 +78,7 @@ def options_elsewhere():
     """Other documents name no option that is refused, and none that does not exist."""
     built, unbuilt = read_options()
     wrong = []
-    for path in ["README.md", MAN8, MAN7]:
+    for path in ["README.md", MAN5, MAN8, MAN7]:
         for name in re.findall(r"--([a-z][a-z-]+)|(?<=Fl -)([a-z][a-z-]+)", read(path)):
             name = name[0] or name[1]
             known = set(built) | {"name", "no-name"} | {"no-" + x for x in built}
@@ -194,6 +209,7 @@ def documents_are_shipped():
 
 CHECKS = [
     (f"{MAN8} has the options that are built in, with their variables", options_in_manual),
+    (f"{MAN5} has the keys, their defaults and effect", keys_in_manual),
     (f"{MAN8} has the older names of variables", older_variables_in_manual),
     ("no document names an option that is refused or does not exist", options_elsewhere),
     ("the commands of command.def are documented", commands_in_manual),

@@ -16,7 +16,7 @@ poll ppoll prctl pread preadv prlimit pthread_create pthread_mutex_clocklock pth
 pthread_mutex_lock pthread_mutex_timedlock pthread_mutex_trylock pthread_mutex_unlock
 pthread_sigmask pwrite pwritev raise read readv recv recvfrom recvmsg rename rmdir sched_yield select
 send sendfile sendmsg sendto setsockopt shutdown sigaction signal signalfd sigprocmask socket
-socketpair splice stat statx syscall tgkill timerfd_create unlink usleep vfork wait wait4 waitid
+socketpair sd_notify sd_notify_barrier sd_pid_notify_with_fds splice stat statx syscall tgkill timerfd_create unlink usleep vfork wait wait4 waitid
 waitpid write writev""".split()
 BARE = re.compile(r"(?<![\w.>])(" + "|".join(CALLS) + r")\(")
 
@@ -31,7 +31,16 @@ EXEMPT = {
     ("base/log.c", "stderr_is_journal"): "start-up",
     ("base/point.c", None): "the places themselves",
     ("net/listen.c", None): "start-up and the end",
+    ("supervisor/notify.c", "sd_notify"): "its stand-in, in a build without libsystemd",
+    ("supervisor/notify.c", "sd_notify_barrier"): "likewise",
+    ("supervisor/notify.c", "sd_pid_notify_with_fds"): "likewise",
+    ("shm/dumpfile.c", "check_head"): "start-up",
+    ("shm/dumpfile.c", "read_at"): "start-up",
     ("shm/region.c", None): "start-up",
+    ("supervisor/rundir.c", None): "start-up",
+    ("supervisor/bequest.c", "descriptor"): "start-up",
+    ("supervisor/bequest.c", "bequest_read"): "start-up",
+    ("supervisor/upgrade.c", "relaunch_note"): "start-up",
 }
 
 

@@ -5,6 +5,7 @@ check_PROGRAMS += \
 	tests/shm/bell_test \
 	tests/shm/caps_test \
 	tests/shm/conns_test \
+	tests/shm/dump_test \
 	tests/shm/fences_test \
 	tests/shm/lock_test \
 	tests/shm/region_test \
@@ -29,6 +30,14 @@ tests_shm_conns_test_SOURCES = \
 	tests/shm/proc.c \
 	tests/shm/proc.h
 tests_shm_conns_test_LDADD = $(TAP) $(LINK_SHM)
+tests_shm_dump_test_CPPFLAGS = $(AM_CPPFLAGS) $(CRYPTO_CFLAGS)
+tests_shm_dump_test_SOURCES = \
+	tests/shm/crowd.c \
+	tests/shm/crowd.h \
+	tests/shm/dump_test.c \
+	tests/shm/proc.c \
+	tests/shm/proc.h
+tests_shm_dump_test_LDADD = $(TAP) $(LINK_SHM)
 tests_shm_fences_test_LDADD = $(TAP) $(LINK_SHM)
 tests_shm_lock_test_SOURCES = \
 	tests/shm/lock_test.c \

@@ -206,6 +206,7 @@ static void start(uint32_t max_connections, int64_t shutdown_timeout)
     fence_start(&server.fence, server.r, &server.settings, false);
     server.args = (struct master_args){.region = server.r, .settings = &server.settings,
                                        .listeners = &server.listeners, .fence = &server.fence,
+                                       .run_dir = "",
                                        .max_connections = max_connections, .run = fake_worker};
     server.pid = proc_start(run_master, NULL);
     /* The listener is the master's alone from here on. */

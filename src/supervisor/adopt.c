@@ -1,0 +1,267 @@
+/*
+ * supervisor/adopt.c - see adopt.h. Runs in a new master, before its first fork.
+ *
+ * A worker is believed if it shows the same region as all others; it is known by a pidfd from then
+ * on, for it is not a child of this process and cannot be waited for.
+ */
+#include "supervisor/adopt.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/point.h"
+#include "net/pass.h"
+#include "net/rendezvous.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ADOPT_PATIENCE (2 * NS_PER_SEC) /* as for a worker that hangs */
+
+static void close_fd(int fd)
+{
+    SYS(ADOPT_CLOSE, close(fd));
+}
+
+static bool same_file(int a, int b)
+{
+    struct stat x, y;
+
+    return SYS(ADOPT_STAT, fstat(a, &x)) == 0 && SYS(ADOPT_STAT_TOO, fstat(b, &y)) == 0 &&
+           x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+static int use_region(struct legacy *l, int fd)
+{
+    int err;
+
+    l->region = region_adopt(fd, &err);
+    if (!l->region) {
+        snprintf(l->error, sizeof(l->error), "%s", region_error_text(err));
+        return err;
+    }
+    l->region_fd = fd;
+    l->conn_fd = calloc((size_t)l->region->max_conns + 1, sizeof(*l->conn_fd));
+    return l->conn_fd ? 0 : -ENOMEM;
+}
+
+/* Takes what a HELLO brings. */
+static int meet(struct legacy *l, unsigned worker, const struct channel_message *m, const int *fds)
+{
+    struct legacy_worker *w = &l->worker[worker];
+    int err = 0;
+
+    if (m->slot[0] != worker || w->alive)
+        return -EPROTO;
+    if (!l->region)
+        err = use_region(l, fds[HELLO_REGION]);
+    else if (!same_file(l->region_fd, fds[HELLO_REGION]))
+        err = -ESTALE;
+    if (err)
+        return err;
+    w->pid = (pid_t)m->id;
+    w->pidfd = SYS(ADOPT_PIDFD, pidfd_open(w->pid, 0));
+    if (w->pidfd < 0)
+        return -errno;
+    if (l->region_fd != fds[HELLO_REGION])
+        close_fd(fds[HELLO_REGION]);
+    w->generation = m->slot[1];
+    w->rendezvous = fds[HELLO_RENDEZVOUS];
+    memcpy(w->docs, fds + HELLO_DOCS, sizeof(w->docs));
+    w->alive = true;
+    return 0;
+}
+
+static void take_sockets(struct legacy *l, const struct channel_message *m, const int *fds)
+{
+    for (uint32_t i = 0; i < m->n; i++) {
+        uint32_t slot = m->slot[i];
+
+        if (slot >= 1 && slot <= l->region->max_conns && !l->conn_fd[slot])
+            l->conn_fd[slot] = fds[i];
+        else
+            close_fd(fds[i]);
+    }
+}
+
+enum hearing { HEARS_MORE, HEARD_ALL, HEARD_NOTHING, HEARD_WRONG };
+
+/* One message of a worker. */
+static enum hearing hear(struct legacy *l, unsigned worker, int *err)
+{
+    struct legacy_worker *w = &l->worker[worker];
+    struct channel_message m = {0};
+    int fds[PASS_FDS];
+    unsigned nfds;
+    ssize_t n = pass_recv_fds(w->channel, &m, sizeof(m), fds, &nfds);
+
+    *err = n == 0 ? -ECONNRESET : n < 0 ? (int)n : 0;
+    if (*err == -EAGAIN)
+        return HEARD_NOTHING;
+    if (*err)
+        return HEARD_WRONG;
+    if (m.type == CHANNEL_HELLO && nfds == HELLO_FDS) {
+        *err = meet(l, worker, &m, fds);
+        if (!*err)
+            return HEARS_MORE;
+    } else if (m.type == CHANNEL_SOCKETS && w->alive && m.n <= CHANNEL_SLOTS && nfds == m.n) {
+        take_sockets(l, &m, fds);
+        return HEARS_MORE;
+    } else if (m.type == CHANNEL_SAID && w->alive) {
+        return HEARD_ALL;
+    } else if (m.type == CHANNEL_CLOSED && w->alive) {
+        return HEARS_MORE; /* the slots say so themselves */
+    } else {
+        *err = -EPROTO;
+    }
+    while (nfds > 0)
+        close_fd(fds[--nfds]);
+    return HEARD_WRONG;
+}
+
+/* Kills it and waits for its end: nobody may serve beside it, or with another table. */
+static int end_process(pid_t pid)
+{
+    int pidfd = SYS(END_PIDFD, pidfd_open(pid, 0));
+    struct pollfd p = {.fd = pidfd, .events = POLLIN};
+    int err = 0;
+
+    if (pidfd < 0)
+        return errno == ESRCH ? 0 : -errno;
+    if (SYS(END_KILL, pidfd_send_signal(pidfd, SIGKILL, NULL, 0)) < 0 && errno != ESRCH)
+        err = -errno;
+    if (!err && SYS(END_WAIT, poll(&p, 1, (int)(ADOPT_PATIENCE / NS_PER_MS))) != 1)
+        err = -ETIMEDOUT;
+    close_fd(pidfd);
+    return err;
+}
+
+/* It cannot be adopted. What it has shown of its connections goes to its heir. */
+static void reject(struct legacy *l, unsigned worker, int err)
+{
+    struct legacy_worker *w = &l->worker[worker];
+    pid_t pid = w->pid;
+
+    /* Whoever has not even said who it is: the region knows whom the last master started. */
+    if (!pid && l->region)
+        pid = (pid_t)region_worker(l->region, worker)->pid;
+    if (err != -ECONNRESET)
+        log_error("a worker of the last master cannot be adopted, killing it",
+                  log_uint("worker", worker), log_int("pid", pid), log_err("error", err));
+    if (pid > 1)
+        end_process(pid);
+    if (w->pidfd > 0)
+        close_fd(w->pidfd);
+    close_fd(w->channel);
+    memset(w, 0, sizeof(*w));
+}
+
+static int listen_to(struct legacy *l, uint64_t callees)
+{
+    uint64_t end = clock_boottime_ns() + ADOPT_PATIENCE;
+
+    while (callees && clock_boottime_ns() < end) {
+        struct pollfd p[WORKER_MAX];
+        unsigned n = 0;
+
+        for (uint64_t left = callees; left; left &= left - 1)
+            p[n++] = (struct pollfd){.fd = l->worker[__builtin_ctzll(left)].channel,
+                                     .events = POLLIN};
+        SYS(ADOPT_POLL, poll(p, n, 100));
+        for (uint64_t left = callees; left; left &= left - 1) {
+            unsigned worker = (unsigned)__builtin_ctzll(left);
+            enum hearing heard;
+            int err;
+
+            do
+                heard = hear(l, worker, &err);
+            while (heard == HEARS_MORE);
+            if (heard == HEARD_WRONG && !l->region && l->error[0])
+                return err; /* a region of another version */
+            if (heard == HEARD_WRONG)
+                reject(l, worker, err);
+            if (heard != HEARD_NOTHING)
+                callees &= ~(UINT64_C(1) << worker);
+        }
+    }
+    if (callees && !l->region) {
+        snprintf(l->error, sizeof(l->error), "none of them answers");
+        return -ETIMEDOUT;
+    }
+    for (; callees; callees &= callees - 1)
+        reject(l, (unsigned)__builtin_ctzll(callees), -ETIMEDOUT);
+    return 0;
+}
+
+/* A bit for each worker that has picked up. */
+static uint64_t call_all(struct legacy *l, const char *run_dir)
+{
+    uint64_t callees = 0;
+
+    for (unsigned i = 0; run_dir[0] && i < WORKER_MAX; i++) {
+        l->worker[i].channel = rendezvous_call(run_dir, i);
+        if (l->worker[i].channel >= 0)
+            callees |= UINT64_C(1) << i;
+        else
+            l->worker[i].channel = 0;
+    }
+    return callees;
+}
+
+int adopt_find(struct legacy *l, const char *run_dir, int region_fd)
+{
+    uint64_t callees;
+    int err;
+
+    memset(l, 0, sizeof(*l));
+    callees = call_all(l, run_dir);
+    l->served = callees != 0;
+    err = region_fd >= 0 ? use_region(l, region_fd) : 0;
+    return err ? err : listen_to(l, callees);
+}
+
+/* A worker that is not wanted says who it is. */
+static int end_worker(struct legacy_worker *w)
+{
+    struct pollfd p = {.fd = w->channel, .events = POLLIN};
+    struct channel_message m = {0};
+    int fds[PASS_FDS];
+    unsigned nfds = 0;
+    int err = -ETIMEDOUT;
+
+    if (SYS(DISCARD_HEAR, poll(&p, 1, (int)(ADOPT_PATIENCE / NS_PER_MS))) == 1 &&
+        pass_recv_fds(w->channel, &m, sizeof(m), fds, &nfds) > 0 && m.type == CHANNEL_HELLO)
+        err = end_process((pid_t)m.id);
+    while (nfds > 0)
+        close_fd(fds[--nfds]);
+    close_fd(w->channel);
+    w->channel = 0;
+    return err;
+}
+
+int adopt_discard(struct legacy *l, const char *run_dir)
+{
+    uint64_t callees;
+    int err = 0;
+
+    memset(l, 0, sizeof(*l));
+    callees = call_all(l, run_dir);
+    for (; callees; callees &= callees - 1) {
+        unsigned worker = (unsigned)__builtin_ctzll(callees);
+        int this = end_worker(&l->worker[worker]);
+
+        if (this)
+            snprintf(l->error, sizeof(l->error),
+                     "worker %u of the server before this one does not answer and must be killed",
+                     worker);
+        err = this ? this : err;
+    }
+    return err;
+}

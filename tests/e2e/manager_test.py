@@ -1,0 +1,270 @@
+#!/usr/bin/env python3
+"""manager_test.py - the server and its service manager, played by the test: what it is told and when,
+the sockets that it passes and keeps. tests/systemd/ has the same with a real systemd."""
+
+import array
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+from harness import (Client, Server, check, check_eq, eventually, fail, main, temp_dir, test,
+                     token_of)
+
+ACTIVATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "activate.py")
+
+
+class Manager:
+    """Hears what is sent to NOTIFY_SOCKET, and keeps the descriptors that come with it."""
+
+    def __init__(self):
+        self.path = os.path.join(temp_dir(), "notify")
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sock.bind(self.path)
+        self.said = []  # lines, in order
+        self.stored = []  # (name, descriptor)
+        threading.Thread(target=self.hear, daemon=True).start()
+
+    def hear(self):
+        while True:
+            data, ancillary, _, _ = self.sock.recvmsg(4096, 1024)
+            lines, fds = data.decode().split("\n"), array.array("i")
+            for _, _, part in ancillary:
+                fds.frombytes(part)
+            if "FDSTORE=1" in lines:
+                check("FDPOLL=0" in lines, "what looks hung up is kept, too")
+                name = next(x[7:] for x in lines if x.startswith("FDNAME="))
+                self.stored += [(name, fd) for fd in fds]
+                fds = []
+            if "FDSTOREREMOVE=1" in lines:
+                gone = [x for x in self.stored if f"FDNAME={x[0]}" in lines]
+                self.stored = [x for x in self.stored if x not in gone]
+                fds = [fd for _, fd in gone]
+            self.said += lines
+            for fd in fds:
+                os.close(fd)  # a barrier's: it waits for this
+
+    def wait(self, line, since=0, timeout=20):
+        """Until it is said; the position after it."""
+        def look():
+            return next((i + 1 for i, x in enumerate(self.said) if i >= since and
+                         (line(x) if callable(line) else x == line)), None)
+
+        return eventually(look, timeout, f"{line!r} is not said: {self.said}")
+
+
+def listening(family=socket.AF_INET, kind=socket.SOCK_STREAM, address=("127.0.0.1", 0), protocol=0):
+    s = socket.socket(family, kind, protocol)
+    s.bind(address)
+    if kind == socket.SOCK_STREAM:
+        s.listen()
+    return s
+
+
+def numbers(sockets):
+    return [s if isinstance(s, int) else s.fileno() for s in sockets]
+
+
+def activated(sockets, names, args=(), env=None, **options):
+    """A server that the sockets are passed to."""
+    fds = numbers(sockets)
+    return Server(args, env=env, program=[sys.executable, ACTIVATE, ":".join(names),
+                                          ",".join(map(str, fds)), os.environ["DFLOCKD"]],
+                  fds=fds, **options)
+
+
+def refused(sockets, names, program=None):
+    """(exit status, what it says)"""
+    fds = numbers(sockets)
+    done = subprocess.run([sys.executable, ACTIVATE, ":".join(names), ",".join(map(str, fds)),
+                           program or os.environ["DFLOCKD"], "--port", "0"], pass_fds=fds, timeout=20,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, text=True)
+    return done.returncode, done.stderr
+
+
+# --- what it is told
+
+
+@test("ready when connections are accepted; a status with workers and connections", rules=["D3"])
+def ready():
+    manager = Manager()
+    with Server(env={"NOTIFY_SOCKET": manager.path}) as server:
+        at = manager.wait("READY=1")
+        check(any(x.startswith("STATUS=Serving") for x in manager.said[:at]), "a status before it")
+        clients = [server.client() for _ in range(3)]
+        check_eq(clients[0].req("ping"), "ok", "the answer")
+        manager.wait("STATUS=Serving: 2 of 2 workers, connections: 3", at)
+        check(not any("WATCHDOG" in x for x in manager.said), "nobody asked for signs of life")
+    check_eq(manager.said.count("READY=1"), 1, "once")
+
+
+@test("a drain: stopping, how many are left and how long, and more time as long as it lasts",
+      rules=["D9"])
+def drain():
+    manager = Manager()
+    with Server(["--shutdown-timeout", "60"], env={"NOTIFY_SOCKET": manager.path}) as server:
+        a = server.client()
+        token = token_of(a.req("l", "key", "0"))
+        server.kill(signal.SIGTERM)
+        at = manager.wait("STOPPING=1")
+        for _ in range(3):
+            at = manager.wait("EXTEND_TIMEOUT_USEC=10000000", at)
+        manager.wait(lambda x: x.startswith("STATUS=Draining, connections left: 1, 5"))
+        check_eq(a.req("r", "key", token), "ok", "the release")
+
+
+@test("signs of life when the manager waits for them", rules=["D8"])
+def watchdog():
+    manager = Manager()
+    with Server(env={"NOTIFY_SOCKET": manager.path, "WATCHDOG_USEC": 1000000}):
+        at = 0
+        for _ in range(5):
+            at = manager.wait("WATCHDOG=1", at)
+
+
+# --- sockets that are passed
+
+
+@test("passed sockets are served as they are bound, and nothing else is", rules=["D5"])
+def passed():
+    path = os.path.join(temp_dir(), "sock")
+    hidden = f"\0dflockd-test-{os.getpid()}"
+    sockets = [listening(), listening(socket.AF_UNIX, address=path),
+               listening(socket.AF_UNIX, address=hidden),
+               listening(socket.AF_INET6, address=("::", 0))]
+    port, port6 = sockets[0].getsockname()[1], sockets[3].getsockname()[1]
+    own = listening()  # a free port that --port must not take
+    own_port = own.getsockname()[1]
+    own.close()
+    server = activated(sockets, ["lock", "lock-unix", "dflockd.socket", "other"],
+                       ["--host", "127.0.0.1", "--unix-socket", path + "-own"], expect_log=["warn"],
+                       env={"DFLOCKD_PORT": own_port})
+    with server:
+        check_eq(server.port, port, "the address in the log")
+        server.wait_log(r" sockets were passed: --host, --port and --unix-socket are not used .*=4$")
+        server.wait_log(rf" listening .*address=unix:{path}$")
+        server.wait_log(rf" listening .*address=unix:@{hidden[1:]}$")
+        server.wait_log(rf" listening .*address=\[::\]:{port6}$")
+        server.wait_log(r" warn anybody who reaches this address .*address=\[::\]")
+        for where in (dict(), dict(unix=path), dict(unix=hidden)):
+            check_eq(Client(server, **where).req("ping"), "ok", f"the answer {where}")
+        check_eq(Client(("127.0.0.1", port6)).req("ping"), "ok", "IPv4 by the IPv6 socket")
+        check(not os.path.exists(path + "-own"), "--unix-socket is not used")
+        try:
+            socket.create_connection(("127.0.0.1", own_port), 2)
+            fail("--port is used")
+        except ConnectionRefusedError:
+            pass
+    check(os.path.exists(path), "who made it removes it")
+    late = socket.create_connection(("127.0.0.1", port), 2)  # ours still listens
+    late.close()
+
+
+@test("a socket that cannot be served is refused, with what to change", rules=["D7"])
+def unfit():
+    pair = socket.socketpair()
+    listener = listening()
+    client = socket.create_connection(listener.getsockname())
+    connection = listener.accept()[0]
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))
+    pipe = os.pipe()
+    cases = [
+        (connection, "x", "the socket unit must say Accept=no"),
+        (pair[0], "x", "the socket unit must say Accept=no"),
+        (bound, "x", "does not listen"),
+        (listening(kind=socket.SOCK_DGRAM), "x", "not a stream socket: use ListenStream="),
+        (pipe[0], "x", "not a socket: only ListenStream= is served"),
+        (listening(), "http", "which this version does not have: disable its socket unit"),
+    ]
+    with contextlib.suppress(OSError):  # not every kernel has it
+        cases.append((listening(protocol=262), "x", "its protocol is not TCP"))
+    with contextlib.suppress(OSError):
+        cases.append((listening(socket.AF_VSOCK, address=(socket.VMADDR_CID_ANY, 40000)), "x",
+                      "a family that is not served"))
+    for sock, name, text in cases:
+        status, said = refused([sock], [name])
+        check_eq(status, 78, f"the exit status for {text}")
+        check(text in said and f"the socket '{name}'" in said, f"{text}: {said}")
+        check_eq(len(said.splitlines()), 1, "one line")
+    client.close()
+    good = [listening() for _ in range(65)]
+    status, said = refused(good, ["x"] * 65)
+    check(status == 78 and "more sockets than" in said, f"too many: {said}")
+    status, said = refused([good[0], listening(kind=socket.SOCK_DGRAM)], ["good", "bad"])
+    check(status == 78 and "'bad'" in said, f"one of two: {said}")
+
+
+@test("sockets that were passed to another process are not ours", rules=["D5"])
+def not_ours():
+    with Server(env={"LISTEN_PID": 1, "LISTEN_FDS": 1, "LISTEN_FDNAMES": "x"}) as server:
+        check_eq(server.client().req("ping"), "ok", "the answer")
+        check(not server.logged("sockets were passed"), "none were")
+
+
+@test("a server without libsystemd refuses passed sockets, and needs no manager", rules=["D14"])
+def without():
+    plain = os.path.join(os.environ["top_builddir"], "tests/systemd/plain")
+    status, said = refused([listening()], ["x"], plain)
+    check(status == 78 and "built without systemd" in said, f"refused: {said}")
+    manager = Manager()
+    with Server(program=plain, env={"NOTIFY_SOCKET": manager.path, "WATCHDOG_USEC": 1,
+                                    "LISTEN_PID": 1, "LISTEN_FDS": 1}) as server:
+        check_eq(server.client().req("ping"), "ok", "the answer")
+    check_eq(manager.said, [], "what the manager hears")
+
+
+# --- sockets that it keeps
+
+
+def next_life(manager, args):
+    """A server that is given what the manager keeps; it serves a client."""
+    since, fds = len(manager.said), [fd for _, fd in manager.stored]
+    options = dict(env={"NOTIFY_SOCKET": manager.path}, expect_log=["warn"], expect_exit=None)
+    server = (activated(fds, [name for name, _ in manager.stored], args, **options) if fds
+              else Server(args, **options)).start()
+    manager.wait("READY=1", since)
+    check_eq(server.client().req("ping"), "ok", "the answer")
+    return server
+
+
+def end(server):
+    server.kill(signal.SIGKILL)
+    server.proc.wait(20)
+    server.destroy()  # its workers, who hold the listeners no more
+
+
+@test("its own addresses are kept by the manager: the next one serves who has come meanwhile",
+      rules=["D6"])
+def kept():
+    manager = Manager()
+    path = os.path.join(temp_dir(), "sock")
+    args = ["--host", "127.0.0.1,127.0.0.2", "--unix-socket", path]
+    first = next_life(manager, args)
+    check_eq([n for n, _ in manager.stored], ["own-listener"] * 3, "what is kept")
+    end(first)
+    args += ["--port", first.port]
+    meanwhile = [Client(("127.0.0.1", first.port)), Client(("127.0.0.2", first.port)),
+                 Client(first, unix=path)]
+    second = next_life(manager, args)
+    for c in meanwhile:
+        check_eq(c.req("ping"), "ok", "the answer to one that came meanwhile")
+    check_eq(len(manager.stored), 3, "kept anew")
+    end(second)
+    # Another address, which an old one is in the way of; and one that is not wanted any more.
+    third = next_life(manager, ["--port", first.port, "--host", "0.0.0.0"])
+    check_eq((third.port, len(manager.stored)), (first.port, 1), "the port, and what is kept")
+    since = len(manager.said)
+    for c in third.clients:
+        c.close()
+    third.kill(signal.SIGTERM)
+    manager.wait("FDSTOREREMOVE=1", since)
+    check_eq((third.exited(), manager.stored), (0, []), "the end")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,388 @@
+#!/usr/bin/env python3
+"""systemd_test.py - dflockd as a service of a real systemd, pid 1 of a container: installed by make
+install, started by sockets, watched, drained, killed. Root; run by make check-systemd."""
+
+import contextlib
+import functools
+import json
+import os
+import re
+import signal
+import socket
+import stat
+
+from container import Container
+from harness import Client, Failure, check, check_eq, diag, eventually, fail, main, test, token_of
+
+ADDRESS = ("127.0.0.1", 6388)
+SLOW = 60.0  # seconds for what the manager does
+UNITS = ["dflockd.socket", "dflockd-unix.socket", "dflockd.service"]
+
+container = Container(os.environ["top_builddir"])
+
+
+class Service:
+    """The units as installed, with drop-ins of the test's."""
+
+    def __init__(self):
+        self.since = None
+
+    def drop_in(self, unit, text):
+        container.write(f"/etc/systemd/system/{unit}.d/test.conf", text)
+        container.run("systemctl", "daemon-reload")
+
+    def systemctl(self, *words, ok=True):
+        return container.run("systemctl", *words, ok=ok)
+
+    def show(self, name, unit="dflockd.service"):
+        return container.run("systemctl", "show", "--property", name, "--value", unit).strip()
+
+    def state(self):
+        return self.show("ActiveState")
+
+    def wait_state(self, state, text=""):
+        eventually(lambda: self.state() == state, SLOW, text or f"the service is never {state}")
+
+    def wait_status(self, regex):
+        return eventually(lambda: re.search(regex, self.show("StatusText")), SLOW,
+                          f"the status is never {regex!r}")
+
+    def processes(self):
+        """{pid here: process} of the server."""
+        return {pid: p for pid, p in container.processes().items() if p.name == "dflockd"}
+
+    def master(self):
+        inner = int(self.show("MainPID"))
+        return next((pid for pid, p in self.processes().items() if p.inner == inner), None)
+
+    def workers(self):
+        master = self.master()
+        return [pid for pid in self.processes() if pid != master]
+
+    def journal(self):
+        """[(priority, line)] since the test began."""
+        lines = container.run("journalctl", "--unit=dflockd.service", "--output=json",
+                              f"--since={self.since}", "--no-pager").splitlines()
+        return [(int(x["PRIORITY"]), x["MESSAGE"]) for x in map(json.loads, lines)
+                if x.get("_SYSTEMD_UNIT") == "dflockd.service" and isinstance(x["MESSAGE"], str)]
+
+    def wait_journal(self, regex):
+        """(priority, match)"""
+        def look():
+            return next(((n, re.search(regex, x)) for n, x in self.journal()
+                         if re.search(regex, x)), None)
+
+        return eventually(look, SLOW, f"the journal has no line with {regex!r}")
+
+    def reset(self):
+        self.systemctl("stop", *UNITS, ok=False)
+        eventually(lambda: not self.processes(), SLOW, "processes are left after a stop")
+        self.systemctl("disable", *UNITS, ok=False)
+        self.systemctl("reset-failed", ok=False)
+        for unit in UNITS:
+            container.remove(f"/etc/systemd/system/{unit}.d")
+        container.run("systemctl", "daemon-reload")
+
+
+def service_test(text, rules, deadline=180):
+    """A test that gets the service, stopped and as installed, and leaves it so. rules: as of test()."""
+    def register(function):
+        @functools.wraps(function)
+        def body():
+            service = Service()
+            service.reset()
+            service.since = container.run("date", "+%Y-%m-%d %H:%M:%S").strip()
+            try:
+                function(service)
+            except BaseException:
+                for line in service.journal()[-25:]:
+                    diag(f"{line[0]} {line[1]}"[:300])
+                diag(service.systemctl("status", "dflockd.service", ok=False))
+                raise
+            finally:
+                service.reset()
+
+        return test(text, deadline=deadline)(body)
+
+    return register
+
+
+def connect():
+    return Client(ADDRESS, timeout=SLOW)
+
+
+# --- as installed
+
+
+@service_test("systemd has nothing to say against the units, and little against their exposure",
+              rules=["D1"])
+def units(service):
+    check_eq(container.run("systemd-analyze", "verify", "--man=no", *UNITS, ok=False).strip(), "",
+             "verify")
+    text = container.run("systemd-analyze", "security", "--no-pager", "dflockd.service")
+    exposure = re.search(r"Overall exposure level for dflockd.service: ([\d.]+)", text)
+    check(float(exposure[1]) <= 1.5, f"the exposure is {exposure[1]}")
+
+
+@service_test("the server runs as its account, without capabilities, and cannot get any",
+              rules=["D2"])
+def account(service):
+    service.systemctl("start", "dflockd")
+    uid = int(container.run("id", "-u", "dflockd"))
+    running = service.processes()
+    check(len(running) >= 2 and uid != 0, f"a master and workers: {len(running)}, uid {uid}")
+    for p in running.values():
+        check_eq(p.uid, uid, "the user")
+        for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            check_eq(int(p.status[name], 16), 0, name)
+        check_eq(p.status["NoNewPrivs"], "1", "no new privileges")
+        check_eq(p.status["Seccomp"], "2", "a filter of system calls")
+    for path in ("/run/dflockd", "/var/lib/dflockd"):
+        info = os.stat(container.path(path))
+        check_eq((info.st_uid, stat.S_IMODE(info.st_mode)), (uid, 0o700), path)
+
+
+@service_test("systemctl start returns when connections are accepted; the status says how many",
+              rules=["D3"])
+def start(service):
+    for _ in range(5):
+        service.systemctl("start", "dflockd")
+        c = socket.create_connection(ADDRESS, 5)  # at the first attempt
+        c.close()
+        service.systemctl("stop", "dflockd")
+    service.systemctl("start", "dflockd")
+    service.wait_status(r"^Serving: (\d+) of \1 workers, connections: 0$")
+    clients = [connect() for _ in range(3)]
+    check_eq(clients[0].req("ping"), "ok", "the answer")
+    service.wait_status(r", connections: 3$")
+    check_eq(service.show("NRestarts"), "0", "starts again")
+
+
+# --- sockets
+
+
+@service_test("the first connection to dflockd.socket starts the server", rules=["D5"])
+def activation(service):
+    service.systemctl("enable", "--now", "dflockd.socket")
+    check_eq(service.state(), "inactive", "nobody has come yet")
+    a = connect()
+    token = token_of(a.req("l", "key", "0"))
+    check_eq(service.state(), "active", "started")
+    check_eq(service.wait_journal(r"sockets were passed.* sockets=1")[0], 6, "the priority")
+    service.wait_journal(r" listening .*address=127\.0\.0\.1:6388$")
+    check_eq(a.req("r", "key", token), "ok", "the release")
+    a.close()
+    service.systemctl("stop", "dflockd.service")
+    check_eq(connect().req("ping"), "ok", "and the next one starts it again")
+
+
+@service_test("both socket units together; the Unix socket is for the group", rules=["D5"])
+def activation_unix(service):
+    service.systemctl("enable", "--now", "dflockd.socket", "dflockd-unix.socket")
+    path = container.path("/run/dflockd.sock")
+    info = os.stat(path)
+    check_eq((info.st_gid, stat.S_IMODE(info.st_mode)),
+             (int(container.run("id", "-g", "dflockd")), 0o660), "group and mode")
+    local = Client(ADDRESS, unix=path, timeout=SLOW)
+    token = token_of(local.req("l", "key", "0"))
+    far = connect()
+    check_eq(far.req("l", "key", "0"), "timeout", "the same table")
+    service.wait_journal(r"sockets were passed.* sockets=2")
+    service.wait_journal(r"listening .*address=unix:/run/dflockd\.sock$")
+    check_eq(local.req("r", "key", token), "ok", "the release")
+    for c in (local, far):
+        c.close()
+    service.systemctl("stop", "dflockd.service")
+    check(os.path.exists(path), "a socket of the manager's is not removed")
+
+
+@service_test("clients that come while the passed socket's server is away wait for the next one",
+              rules=["D5"])
+def activation_gap(service):
+    service.drop_in("dflockd.service", "[Service]\nRestartSec=2\n")
+    service.systemctl("start", "dflockd.socket")
+    check_eq(connect().req("ping"), "ok", "the first one")
+    os.kill(service.master(), signal.SIGKILL)
+    eventually(lambda: service.state() == "activating", SLOW, "it is to be restarted")
+    check_eq(connect().req("ping"), "ok", "the one that came meanwhile")
+    check_eq(service.show("NRestarts"), "1", "starts again")
+
+
+@service_test("the same for addresses that the server bound itself", rules=["D6"])
+def store_gap(service):
+    service.drop_in("dflockd.service", "[Service]\nRestartSec=2\n"
+                    "Environment=DFLOCKD_HOST=127.0.0.1,127.0.0.2 "
+                    "DFLOCKD_UNIX_SOCKET=/run/dflockd/sock\n")
+    service.systemctl("start", "dflockd")
+    check_eq(connect().req("ping"), "ok", "the first one")
+    os.kill(service.master(), signal.SIGKILL)
+    eventually(lambda: service.state() == "activating", SLOW, "it is to be restarted")
+    waiting = [connect(), Client(("127.0.0.2", 6388), timeout=SLOW),
+               Client(ADDRESS, unix=container.path("/run/dflockd/sock"), timeout=SLOW)]
+    for c in waiting:
+        check_eq(c.req("ping"), "ok", "one that came meanwhile")
+    # Another address: what was kept is not in its way.
+    service.drop_in("dflockd.service", "[Service]\nEnvironment=DFLOCKD_HOST=0.0.0.0\n")
+    os.kill(service.master(), signal.SIGKILL)
+    service.wait_journal(r"listening .*address=0\.0\.0\.0:6388$")
+    check_eq(connect().req("ping"), "ok", "there")
+    service.systemctl("stop", "dflockd")
+    try:
+        socket.create_connection(ADDRESS, 5)
+        fail("somebody still listens")
+    except ConnectionRefusedError:
+        pass
+
+
+@service_test("a socket unit that cannot be served is refused with what to change", rules=["D7"])
+def bad_socket(service):
+    service.drop_in("dflockd.socket", "[Socket]\nListenStream=\nListenDatagram=127.0.0.1:6388\n")
+    service.systemctl("start", "dflockd.socket")
+    service.systemctl("start", "dflockd.service", ok=False)
+    priority, _ = service.wait_journal(r"^dflockd: the socket 'lock' that was passed: .*ListenStream=")
+    check_eq(priority, 3, "the priority")
+    check_eq(service.show("ExecMainStatus"), "78", "the exit status")
+
+
+# --- life and death
+
+
+@service_test("a killed worker is replaced: its clients and locks stay", rules=["D4"])
+def kill_worker(service):
+    service.systemctl("start", "dflockd")
+    a, b = connect(), connect()
+    token = token_of(a.req("l", "key", "0"))
+    b.ask("l", "key", "60")
+    for pid in service.workers():
+        os.kill(pid, signal.SIGKILL)
+    check_eq(a.req("r", "key", token), "ok", "the release")
+    token_of(b.line())
+    check_eq((service.state(), service.show("NRestarts")), ("active", "0"), "the service")
+
+
+@service_test("a master that hangs is killed and started again by the watchdog", rules=["D8"])
+def watchdog(service):
+    service.drop_in("dflockd.service", "[Service]\nWatchdogSec=2\n")
+    service.systemctl("start", "dflockd")
+    service.wait_status("^Serving")
+    os.kill(service.master(), signal.SIGSTOP)
+    eventually(lambda: service.show("NRestarts") == "1", SLOW, "it is not started again")
+    service.wait_state("active")
+    eventually(lambda: connect().req("ping") == "ok", SLOW, "it does not serve")
+    text = container.run("journalctl", "--no-pager", f"--since={service.since}")
+    check("Watchdog timeout" in text, "for another reason")
+    # And one that does not is left alone.
+    beats = service.show("WatchdogTimestampMonotonic")
+    for _ in range(3):
+        beats = eventually(lambda last=beats: (x := service.show("WatchdogTimestampMonotonic"))
+                           != last and x, SLOW, "no sign of life")
+    check_eq(service.show("NRestarts"), "1", "starts again")
+
+
+@service_test("a stop waits for clients longer than TimeoutStopSec=, and tells how long",
+              rules=["D9"])
+def drain(service):
+    service.drop_in("dflockd.service", "[Service]\nTimeoutStopSec=2\n"
+                    "Environment=DFLOCKD_SHUTDOWN_TIMEOUT_S=120\n")
+    service.systemctl("start", "dflockd")
+    a, b = connect(), connect()
+    token = token_of(a.req("l", "key", "0"))
+    b.ask("l", "key", "100")
+    service.wait_status("connections: 2$")
+    service.systemctl("stop", "--no-block", "dflockd")
+    b.expect("error")
+    left = int(service.wait_status(r"^Draining, connections left: \d+, (\d+) s at most$")[1])
+    service.wait_status(rf"^Draining, connections left: \d+, {left - 15} s at most$")
+    check_eq(service.state(), "deactivating", "the service")
+    check_eq(a.req("r", "key", token), "ok", "the release")
+    for c in (a, b):
+        c.close()
+    service.wait_state("inactive")
+    check_eq(service.show("Result"), "success", "the result")
+
+
+def stop_leaves_nothing(service, pids):
+    service.drop_in("dflockd.service", "[Service]\nTimeoutStopSec=2\n"
+                    "Environment=DFLOCKD_SHUTDOWN_TIMEOUT_S=1\n")
+    service.systemctl("start", "dflockd")
+    service.wait_status("^Serving")
+    for pid in pids(service):
+        os.kill(pid, signal.SIGSTOP)
+    service.systemctl("stop", "dflockd")
+    check_eq(sorted(service.processes()), [], "processes left")
+    check(not os.path.exists(container.path("/run/dflockd/stop")), "the mark is removed")
+
+
+@service_test("a stop leaves no process when workers hang", rules=["D10"])
+def stop_hung_workers(service):
+    stop_leaves_nothing(service, Service.workers)
+
+
+@service_test("a stop leaves no process when the master hangs", rules=["D10"])
+def stop_hung_master(service):
+    stop_leaves_nothing(service, lambda s: [s.master()])
+
+
+@service_test("a stop leaves no process when all hang", rules=["D10"])
+def stop_all_hung(service):
+    stop_leaves_nothing(service, lambda s: list(s.processes()))
+
+
+# --- settings
+
+
+@service_test("secrets come as credentials that only root can read otherwise", rules=["D11"])
+def credentials(service):
+    container.write("/etc/dflockd/secret", "correct horse\n", 0o600)
+    service.drop_in("dflockd.service", "[Service]\nLoadCredential=auth-token:/etc/dflockd/secret\n"
+                    "Environment=DFLOCKD_AUTH_TOKEN_FILE=%d/auth-token\n")
+    service.systemctl("start", "dflockd")
+    check_eq(connect().req("auth", "_", "battery staple"), "error_auth", "a wrong one")
+    c = connect()
+    check_eq(c.req("auth", "_", "correct horse"), "ok", "the right one")
+    token_of(c.req("l", "key", "0"))
+    check(not any("horse" in line for _, line in service.journal()), "the log does not have it")
+
+
+@service_test("wrong settings: the journal has each as an error, and it is not tried again",
+              rules=["D12"])
+def wrong_settings(service):
+    service.drop_in("dflockd.service", "[Service]\nEnvironment=DFLOCKD_PORT=abc\n"
+                    "Environment=DFLOCKD_MAX_LOCKS=-1\n")
+    check("failed" in service.systemctl("start", "dflockd", ok=False), "start must fail")
+    for regex in (r"^dflockd: DFLOCKD_PORT: 'abc'", r"^dflockd: DFLOCKD_MAX_LOCKS:"):
+        check_eq(service.wait_journal(regex)[0], 3, "the priority")
+    check_eq((service.show("ActiveState"), service.show("ExecMainStatus"),
+              service.show("NRestarts")), ("failed", "78", "0"), "the service")
+
+
+@service_test("an address in use: an error in the journal, tried again until it is free",
+              rules=["D12"])
+def address_in_use(service):
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(ADDRESS)
+        other.listen()
+        check("failed" in service.systemctl("start", "dflockd", ok=False), "start must fail")
+        check_eq(service.wait_journal(r"^dflockd: cannot listen on 127\.0\.0\.1 port 6388")[0], 3,
+                 "the priority")
+        eventually(lambda: int(service.show("NRestarts")) >= 3, SLOW, "it is tried again")
+    service.wait_state("active")
+    check_eq(connect().req("ping"), "ok", "the answer")
+
+
+@service_test("lines of the log have their priorities in the journal, as JSON too", rules=["D13"])
+def priorities(service):
+    for level in ("text", "json"):
+        service.drop_in("dflockd.service", f"[Service]\nEnvironment=DFLOCKD_LOG_FORMAT={level}\n")
+        service.systemctl("start", "dflockd")
+        for regex, want in ((r"dflockd starts", 6), (r"fences are seeded from the clock", 4)):
+            regex = regex if level == "text" else r'^\{"time.*' + regex
+            check_eq(service.wait_journal(regex)[0], want, f"priority of {regex}")
+        service.systemctl("stop", "dflockd")
+
+
+if __name__ == "__main__":
+    container.boot()
+    container.run("systemd-sysusers")  # as a package would when it is installed
+    main(jobs=1)
