@@ -68,6 +68,7 @@ e2e_tests = \
 	tests/e2e/fences_test.py \
 	tests/e2e/manager_test.py \
 	tests/e2e/master_death_test.py \
+	tests/e2e/upgrade_test.py \
 	tests/e2e/protocol_admin_test.py \
 	tests/e2e/protocol_auth_test.py \
 	tests/e2e/protocol_commands_test.py \

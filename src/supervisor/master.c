@@ -28,6 +28,7 @@ enum { EVENTS = 64, MESSAGES_A_TURN = 256 };
 #define TICK_NS (250 * NS_PER_MS)
 #define FORK_AGAIN_NS (100 * NS_PER_MS)
 #define LEAVE_NS (2 * NS_PER_SEC) /* who was asked to leave and has not is killed after this */
+#define REPLACE_NS (2 * NS_PER_MS) /* how often an upgrade looks whether an heir has settled */
 #define DISMISS_NS NS_PER_SEC /* workers that were told to go are killed after this */
 
 static void signals_set(sigset_t *set)
@@ -343,6 +344,8 @@ static int sleep_ms(const struct master *m)
         next = m->accept_again;
     if (m->unsent_n)
         return 1;
+    if (m->replacing && next > m->now + REPLACE_NS)
+        next = m->now + REPLACE_NS;
     return next > m->now ? (int)((next - m->now + NS_PER_MS - 1) / NS_PER_MS) : 0;
 }
 

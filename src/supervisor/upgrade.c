@@ -28,7 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define HELPER_NS (30 * NS_PER_SEC) /* for the program that checks, or the child that dumps */
+#define HELPER_NS (10 * NS_PER_SEC) /* for the program that checks, or the child that dumps */
 
 static size_t count(char *const *list, size_t *bytes)
 {
@@ -257,7 +257,7 @@ bool upgrade_reaped(struct master *m, pid_t pid, int code, int status)
         u->state = UPGRADE_TRYING;
         if (err)
             give_up(m, strerror(-err));
-    } else if (u->state == UPGRADE_TRYING && ended && status == EXITCODE_OK) {
+    } else if (u->state == UPGRADE_TRYING && ended && status == EXITCODE_IMPORT) {
         u->state = UPGRADE_READY;
     } else {
         give_up(m, u->state == UPGRADE_DUMPING ? "the lock table cannot be written down"

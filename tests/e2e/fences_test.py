@@ -81,7 +81,8 @@ def crash(server):
 
 
 def refused(arguments, *texts):
-    p = subprocess.run([os.environ["DFLOCKD"], "--port", "0", *arguments], timeout=30,
+    p = subprocess.run([os.environ["DFLOCKD"], "--port", "0", "--run-dir",
+                        os.path.join(temp_dir(), "run"), *arguments], timeout=30,
                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8")
     check_eq(p.returncode, 1, f"the exit status ({p.stderr})")
     for text in texts:
@@ -433,6 +434,71 @@ def hanging_long():
         check_eq(a.line(timeout=40), "error", "a lock that must be written down")
         server.wait_log("disk does not answer, new locks and longer leases are refused", 10)
         eventually_granted(b, "key", "0 5000")
+
+
+@test("without a master workers go on with what is on disk; the next one's writer goes on from there",
+      deadline=60, rules=["F3", "F1"])
+def master_dies():
+    with Server(args(state_file()), expect_log=["the master is gone"]) as server:
+        a, b, c = [server.client(timeout=30) for _ in range(3)]
+        first = take(a, "held", "0 600")
+        server.master_dies()
+        second = take(b, "short", "0 10")
+        c.ask("l", "long", "0 5000")
+        c.expect_silence()
+        since = server.mark()
+        server.start_again()
+        third = fence_of(token_of(c.line()))
+        check(first < second < third < first + 100, f"{first}, {second}, {third}: no gap either")
+        check_eq(server.logged("no locks yet", since), [], "no wait: nothing is forgotten")
+
+
+@test("a restart and an upgrade keep fences and do not wait; another layout, too", deadline=90,
+      rules=["F1"])
+def goes_on():
+    other = os.path.join(os.environ["top_builddir"], "tests/upgrade/dflockd")
+    link = os.path.join(temp_dir(), "dflockd")
+    os.symlink(os.environ["DFLOCKD"], link)
+    with Server(args(state_file()), program=link) as server:
+        last = take(server.client(), "held", "0 600")
+
+        def still():
+            client = server.client(timeout=30)
+            check_eq(client.req("l", "held", "0"), "timeout", "a lock that is held")
+            fence = take(client, f"new{server.mark()}", "0 900")
+            check(fence > last, "fences grow")
+            check_eq(server.logged("no locks yet"), [], "no wait")
+            return fence
+
+        for target in (None, other, os.environ["DFLOCKD"], None):
+            if target:
+                os.unlink(link)
+                os.symlink(target, link)
+            since = server.mark()
+            server.kill(signal.SIGUSR2)
+            server.wait_log("upgraded: all workers run this program", 20, since)
+            last = still()
+        server.kill(signal.SIGUSR1)
+        check_eq(server.proc.wait(20), 0, "the exit status")
+        server.start_again()
+        last = still()
+
+
+@test("what a server without a state file has promised counts when it gets one", deadline=60, rules=["F4"])
+def gets_a_file():
+    path = state_file()
+    server = Server(SMALL).start()
+    last = take(server.client(), "held", "0 5000")
+    server.kill(signal.SIGUSR1)
+    check_eq(server.proc.wait(20), 0, "the exit status")
+    server.args = args(path)
+    server.start_again()
+    check(server.logged("the fence state file is new"), "the warning")
+    check(take(server.client(), "new") > last, "fences grow")
+    crash(server)
+    with Server(args(path, "--cold-start-delay", "10000")) as server:
+        wait = int(server.wait_log(r"no locks yet.* wait_ms=(\d+)")[1])
+        check(wait > 4900000, f"{wait} ms: what was held without a file counts")
 
 
 @test("a worker that crashes leaves the limits right", deadline=60, rules=["F1"])
