@@ -143,7 +143,8 @@ static void bury(struct master *m, struct child *c, enum death death, const char
     }
     wait = policy_backoff(death, lived, &c->row);
     if (c->state == CHILD_LEAVING && death == DEATH_EXIT)
-        log_info("worker left, another takes over", log_uint("worker", c->slot));
+        log_info("worker left, another takes over", log_uint("worker", c->slot),
+                 log_int("pid", c->pid));
     else
         obituary(c, how, signal_name, lived, swept, wait);
     c->state = CHILD_WAITING;

@@ -45,7 +45,7 @@ static void run_ready(struct worker *w)
 
 void loop_flush_closed(struct worker *w)
 {
-    if (w->closed.n == 0 || w->channel < 0)
+    if (w->closed.n == 0)
         return;
     /* Should the channel be full, the slots stay CONN_CLOSED and the master finds them on its own
        tick: the truth is the slot's state, the message only makes it quick. */
@@ -57,7 +57,8 @@ void loop_flush_closed(struct worker *w)
 
 void loop_tell_closed(struct worker *w, uint32_t slot)
 {
-    if (w->channel < 0)
+    /* A new master hears who this worker is before it hears anything else. */
+    if (w->channel < 0 || w->offer != OFFER_NONE)
         return;
     w->closed.slot[w->closed.n++] = slot;
     if (w->closed.n == CHANNEL_SLOTS)

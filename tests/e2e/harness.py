@@ -39,6 +39,8 @@ Server(args=[], env={}, expect_log=[], workers=2, program=DFLOCKD): with --port 
     tell of a worker's death, unless a regex of expect_log matches it. The end of `with` calls it.
     .exited(timeout=5) → exit code, waits for an end that the test caused otherwise.
 
+Program(target=DFLOCKD): .path, a name for it;  .becomes(target), .script(text)
+
 Client(server or (host, port), source="127.0.0.5", unix="/path", rcvbuf=4096); what does not come
     within 10 s is a failure:
     .send(bytes or str)     all of it
@@ -369,6 +371,26 @@ class Server:
                 pass
         if self.proc:
             self.proc.wait()
+
+
+class Program:
+    """A name for a program, that can be made to lead elsewhere."""
+
+    def __init__(self, target=None):
+        self.path = os.path.join(temp_dir(), "dflockd")
+        os.symlink(target or os.environ["DFLOCKD"], self.path)
+
+    def becomes(self, target):
+        other = self.path + ".new"
+        os.symlink(target, other)
+        os.rename(other, self.path)
+
+    def script(self, text):
+        path = os.path.join(temp_dir(), "script")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write("#!/bin/sh\n" + text)
+        os.chmod(path, 0o755)
+        self.becomes(path)
 
 
 def is_worker(pid):

@@ -9,7 +9,7 @@ import signal
 import stat
 import subprocess
 
-from harness import (BRIEF, Server, check, check_eq, diag, elapsed, eventually, fence_of, json_of,
+from harness import (BRIEF, Program, Server, check, check_eq, diag, elapsed, eventually, fence_of, json_of,
                      main, temp_dir, temp_file, test, token_of)
 from load import Load
 from points import AFTER, BEFORE, FAIL, KILL, MASTER, CrashServer, errors
@@ -20,26 +20,6 @@ OTHER = os.path.join(os.environ["top_builddir"], "tests/upgrade/dflockd")
 SAME = os.environ["DFLOCKD"]
 LASTING = ["pairs", "two_phase", "semaphores", "timeouts", "long_answers", "bytewise", "churn",
            "expiry", "leavers"]
-
-
-class Program:
-    """A name for a program, that can be made to lead elsewhere."""
-
-    def __init__(self, target=SAME):
-        self.path = os.path.join(temp_dir(), "dflockd")
-        os.symlink(target, self.path)
-
-    def becomes(self, target):
-        other = self.path + ".new"
-        os.symlink(target, other)
-        os.rename(other, self.path)
-
-    def script(self, text):
-        path = os.path.join(temp_dir(), "script")
-        with open(path, "w", encoding="utf-8") as f:
-            f.write("#!/bin/sh\n" + text)
-        os.chmod(path, 0o755)
-        self.becomes(path)
 
 
 def upgrade(server, wait=DONE, timeout=20):

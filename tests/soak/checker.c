@@ -2,9 +2,9 @@
  * tests/soak/checker.c - says whether a history of clients (history.h) is one that the protocol
  * allows. check.h says what is taken for certain, docs/internals/testing.md what the rules are.
  *
- *   checker [--excuse N] FILE
+ *   checker [--excuse N] [--unborn N] FILE
  *
- * N: connections that the server may have ended.
+ * How many connections the server may have ended: any, and those that were never answered.
  *
  * Prints a line for each violation, 20 of a rule at most, and then what it saw. Exit status: 0 none
  * found, 1 some, 2 the history cannot be read.
@@ -44,7 +44,7 @@ static uint32_t wants_room, conns_n;
 static struct conn *conns;
 static struct slow *slow;
 static size_t slow_n;
-static uint64_t clock_now, excused, last_kill;
+static uint64_t clock_now, excused, unborn, last_kill;
 static uint64_t counts[CMD_COUNT], replies, kills, ends;
 static uint64_t latency[2][BUCKETS], latency_n[2], latency_min[2], latency_max[2];
 
@@ -252,8 +252,11 @@ static void conn_ended(const struct event *ev)
         broken("an end of what is not open");
     ends++;
     if (!ours && (unanswered ? !c->late_half : !c->half || strcmp(ev->text, "eof") != 0)) {
-        if (excused) {
-            excused--;
+        /* A master that dies takes with it what it had accepted and not yet handed on. */
+        uint64_t *most = c->answered == 0 && unborn ? &unborn : &excused;
+
+        if (*most) {
+            --*most;
             printf("excused: conn %llu, line %llu\n", (unsigned long long)ev->conn,
                    (unsigned long long)line_n);
         } else {
@@ -383,13 +386,17 @@ int main(int argc, char **argv)
     int at = 1;
     FILE *f;
 
-    if (argc == 4 && strcmp(argv[at], "--excuse") == 0) {
-        excused = strtoull(argv[2], NULL, 10);
-        at = 3;
+    for (; at + 2 < argc; at += 2) {
+        if (strcmp(argv[at], "--excuse") == 0)
+            excused = strtoull(argv[at + 1], NULL, 10);
+        else if (strcmp(argv[at], "--unborn") == 0)
+            unborn = strtoull(argv[at + 1], NULL, 10);
+        else
+            break;
     }
     f = at == argc - 1 ? fopen(argv[at], "r") : NULL;
     if (!f) {
-        fprintf(stderr, "usage: checker [--excuse N] FILE\n");
+        fprintf(stderr, "usage: checker [--excuse N] [--unborn N] FILE\n");
         return 2;
     }
     while (getline(&line, &room, f) > 0) {

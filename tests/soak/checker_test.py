@@ -190,6 +190,15 @@ def excuse():
     check_eq(verdict(lines, "--excuse", "1")[0], {"connection-lost"}, "one excused")
 
 
+@test("a connection that was never answered may be lost with a master, others not")
+def unborn():
+    lines = history("1 S 1 ping - ", "1.1 E 1 reset")
+    check_eq(verdict(lines, "--unborn", "1")[0], set(), "one that was never answered")
+    check_eq(verdict(lines, "--unborn", "0", "--excuse", "0")[0], {"connection-lost"}, "none may be")
+    lines = history("1 S 1 ping - ", "1.1 R 1 ok", "1.2 E 1 reset")
+    check_eq(verdict(lines, "--unborn", "9")[0], {"connection-lost"}, "one that was answered")
+
+
 @test("what is no history is refused, not judged")
 def no_history():
     for lines in [[], ["B 0 0\n"], ["B 0 0\n", "R 5 1 ok", "Z 9\n"], ["S 1 1 ping - \n", "Z 2\n"],

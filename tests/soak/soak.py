@@ -2,7 +2,11 @@
 crash, hang and are killed again as they are born. Histories are checked round by round.
 
     soak.py [--seconds N] [--seed N] [--kills N] [--connections N] [--rate N] [--workers N]
-            [--round N] [--log FILE]
+            [--round N] [--log FILE] [--upgrades N] [--masters N]
+
+With --upgrades workers are killed while the program is replaced again and again, by one of another
+layout every third time. With --masters it is masters that are killed, not workers, for who dies with its
+master loses its connections; the listening socket is somebody else's, as under a service manager.
 
 It runs for that long and until there were that many kills, and prints progress every 5 seconds.
 Environment as for the tests in tests/e2e, and SOAK and CHECKER, the programs. A history that the
@@ -16,16 +20,19 @@ import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 
-from harness import Failure, Server, check, check_eq, diag, eventually
+from harness import Failure, Program, Server, check, check_eq, diag, eventually
 
 DEATHS = ["worker died", "worker hangs", "poison"]
 POISON_MOST = 3  # connections that the server may give up in a run, each with a line in the log
+UNBORN = 8  # connections that a master may take with it, accepted and not yet handed on
+ACTIVATE = os.path.join(os.environ.get("top_srcdir", "."), "tests/e2e/activate.py")
 HANG_EVERY = 10  # seconds between workers that are stopped for good, at least
 SETTLE = 90  # seconds until killed workers are replaced, at the very most
 ROUND_DEADLINE = 400  # seconds for the end of a round: all waits time out after 40
@@ -158,6 +165,55 @@ class Killer(threading.Thread):
             raise self.error
 
 
+class Changer(threading.Thread):
+    """Replaces the program, or kills the master and starts another, until told to stop."""
+
+    GAP = 0.4  # seconds, on average
+    PATIENCE = 60
+
+    def __init__(self, server, link, seed, tell):
+        super().__init__(daemon=True)
+        self.server, self.link, self.tell = server, link, tell
+        self.chance = random.Random(seed + 1)
+        self.ended = threading.Event()
+        self.done, self.slowest = 0, 0.0
+        self.error = None
+
+    def upgrade(self):
+        other = os.path.join(os.environ["top_builddir"], "tests/upgrade/dflockd")
+        self.link.becomes(other if self.done % 3 == 1 else os.environ["DFLOCKD"])
+        since = self.server.mark()
+        self.server.kill(signal.SIGUSR2)
+        line = self.server.wait_log("took over from another master|upgrade refused", self.PATIENCE,
+                                    since).string
+        check("refused" not in line, line)
+
+    def kill_master(self):
+        self.server.master_dies()
+        self.ended.wait(self.chance.random() * 0.2)
+        self.server.start_again(self.PATIENCE)
+
+    def run(self):
+        try:
+            while not self.ended.wait(self.chance.random() * 2 * self.GAP):
+                self.tell(f"k {int(signal.SIGUSR2 if self.link else signal.SIGKILL)} "
+                          f"{self.server.pid}\n")
+                began = time.monotonic()
+                self.upgrade() if self.link else self.kill_master()
+                took = time.monotonic() - began
+                self.tell(f"p {int(took * 1e9)}\n")
+                self.slowest = max(self.slowest, took)
+                self.done += 1
+        except Exception as e:
+            self.error = e
+
+    def stop(self):
+        self.ended.set()
+        self.join(2 * self.PATIENCE)
+        if self.error:
+            raise self.error
+
+
 class Load:
     """The program `soak`: its rounds' histories go to `done` as they end."""
 
@@ -215,8 +271,10 @@ def check_history(path, *options):
 
 class Soak:
     def __init__(self, seconds, kills, connections, rate, workers, seed, round_seconds=60, say=diag,
-                 log=None):
+                 log=None, upgrades=0, masters=0):
         self.__dict__.update(locals())
+        self.link = Program() if upgrades else None
+        self.listener = self.killer = self.changer = None
         self.totals = collections.Counter()
         self.latency = collections.defaultdict(list)
         self.excused = 0
@@ -232,7 +290,8 @@ class Soak:
         for line in server.logged("poison")[-1:] if poison else []:
             self.say(f"poison: {line}")
         check(poison <= POISON_MOST, f"{poison} connections were given up as poison")
-        text, good = check_history(path, "--excuse", str(poison - self.excused))
+        text, good = check_history(path, "--excuse", str(poison - self.excused), "--unborn",
+                                   str(UNBORN * self.changer.done if self.masters else 0))
         self.excused += text.count("excused:")
         for line in text.splitlines():
             word = line.split()
@@ -254,7 +313,8 @@ class Soak:
 
     def progress(self, killer, load, last):
         t = time.monotonic()
-        self.say(f"{t - self.begun:.0f} s: {killer.total()} kills, "
+        self.say(f"{t - self.begun:.0f} s: {killer.total()} kills, " +
+                 (f"{self.changer.done} {self.changes}, " if self.changer else "") +
                  f"{(load.requests - last[1]) / max(t - last[0], 0.1):.0f} requests/s, "
                  f"{load.connections} connections, {self.totals['rounds']} rounds checked, "
                  f"0 violations")
@@ -268,39 +328,69 @@ class Soak:
         directory = tempfile.mkdtemp(prefix="dflockd-soak-")
         load = killer = None
         try:
-            with Server(args, expect_log=DEATHS, workers=self.workers) as server:
+            with self.server(args) as server:
                 load = Load(server, directory, self.connections, self.rate, self.seed)
                 killer = Killer(server, self.seed, load.tell)
-                killer.start()
+                if self.upgrades or self.masters:
+                    self.changer = Changer(server, self.link, self.seed, load.tell)
+                    self.changer.start()
+                if not self.masters:
+                    killer.start()
                 last, checked, over = (self.begun, 0), None, False
                 while not over:
                     round_begun = shown = time.monotonic()
                     while not over and time.monotonic() - round_begun < self.round_seconds:
-                        check(killer.is_alive() and not load.ended, "the load or killer ended")
+                        check(self.lives(killer) and not load.ended, "the load or killer ended")
                         time.sleep(0.1)
                         if time.monotonic() - shown > 5:
                             shown = time.monotonic()
                             last = self.progress(killer, load, last)
                         over = (time.monotonic() - self.begun > self.seconds and
-                                killer.total() >= self.kills)
+                                killer.total() >= self.kills and
+                                (not self.changer or
+                                 self.changer.done >= max(self.upgrades, self.masters)))
                     path = load.end_round(over)
                     if checked:
                         self.join(checked)
                     checked = self.check_in_background(server, path)
-                killer.stop()
+                if self.changer:
+                    self.changer.stop()
+                if not self.masters:
+                    killer.stop()
                 self.join(checked)
                 self.account(server, killer)
                 check_eq(server.proc.poll(), None, "the server runs")
             self.summary(killer)
         finally:
-            if killer:
-                killer.ended.set()
+            for thread in (killer, self.changer):
+                if thread:
+                    thread.ended.set()
             if load:
                 load.close()
             if self.log:
                 with open(self.log, "w", encoding="utf-8") as f:
                     f.write("\n".join(server.log) + "\n")
             shutil.rmtree(directory, ignore_errors=True)
+
+    @property
+    def changes(self):
+        return "upgrades" if self.link else "masters killed"
+
+    def lives(self, killer):
+        if self.changer and self.changer.error:
+            raise self.changer.error
+        return killer.is_alive() or self.masters
+
+    def server(self, args):
+        options = {"expect_log": DEATHS, "workers": self.workers}
+        if self.link:
+            options["program"] = self.link.path
+        elif self.masters:
+            self.listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+            fd = self.listener.fileno()
+            options.update(fds=[fd], program=[sys.executable, ACTIVATE, "lock", str(fd),
+                                              os.environ["DFLOCKD"]])
+        return Server(args, **options)
 
     def check_in_background(self, server, path):
         errors = []
@@ -324,12 +414,13 @@ class Soak:
     def account(self, server, killer):
         """No worker survived a kill, and each death was one of ours or, on a machine so slow that a
         worker did not run for 2 s, the watchdog's: none has trapped."""
-        eventually(lambda: killer.doomed <= self.pids(server, "worker died") and
-                   len(server.logged("worker died")) >= killer.total(), 15,
+        eventually(lambda: killer.doomed <= self.pids(server, "worker died|worker left") and
+                   len(server.logged("worker died|worker left")) >= killer.total(), 15,
                    "all that were killed died")
         hung = self.pids(server, "worker hangs, killing it")
         stray = self.pids(server, "worker died") - killer.doomed - killer.perhaps - hung
         check_eq(sorted(stray), [], "workers that died and were not killed")
+        check_eq(len(server.logged("is gone, its connections are lost")), 0, "workers lost")
         check_eq(len(server.logged("beyond repair")), 0, "parts of the table given up")
 
     def summary(self, killer):
@@ -340,6 +431,9 @@ class Soak:
         self.say(f"{t['requests']} requests, {t['replies']} replies, {t['grants']} grants, "
                  f"{t['keys']} keys, {t['ends']} connections ended, {self.excused} excused, "
                  f"{killer.slow:.0f} s slow to be replaced, 0 violations")
+        if self.changer:
+            self.say(f"{self.changer.done} {self.changes}, the slowest "
+                     f"{self.changer.slowest * 1000:.0f} ms")
         for name, rows in sorted(self.latency.items()):
             rows = [r for r in rows if r[0]]
             if rows:
@@ -357,13 +451,16 @@ def main():
     p.add_argument("--rate", type=int, default=15000)
     p.add_argument("--workers", type=int, default=4)
     p.add_argument("--round", type=float, default=60)
+    p.add_argument("--upgrades", type=int, default=0)
+    p.add_argument("--masters", type=int, default=0)
     p.add_argument("--log")
     p.add_argument("--seed", type=int, default=None)
     a = p.parse_args()
     seed = random.randrange(1 << 30) if a.seed is None else a.seed
     try:
         Soak(a.seconds, a.kills, a.connections, a.rate, a.workers, seed, a.round,
-             say=lambda text: print(text, flush=True), log=a.log).run()
+             say=lambda text: print(text, flush=True), log=a.log, upgrades=a.upgrades,
+             masters=a.masters).run()
     except Failure as e:
         print(f"failed: {e}", flush=True)
         return 1
