@@ -1,6 +1,6 @@
 /*
- * core/promise.h - what may be promised: fences below a limit, leases up to a horizon, nothing before
- * a time. The three words belong to whoever keeps them on disk; here they are only obeyed.
+ * core/promise.h - what may be promised: fences below a limit, leases up to a horizon, nothing
+ * before a time. The three words belong to whoever keeps them on disk; here they are only obeyed.
  */
 #ifndef CORE_PROMISE_H
 #define CORE_PROMISE_H

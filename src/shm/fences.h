@@ -1,8 +1,8 @@
 /*
- * shm/fences.h - how much may be promised, as words in the region: fences below `fence_limit`, leases
- * up to `promise_until`, nothing before `grants_from`. What is above would not survive the end of
- * everything: only the fence writer (supervisor/fencewriter.h) raises them, when the new ones are on
- * disk. Without a state file there are no limits and no writer.
+ * shm/fences.h - how much may be promised, as words in the region: fences below `fence_limit`,
+ * leases up to `promise_until`, nothing before `grants_from`. What is above would not survive the
+ * end of everything: only the fence writer (supervisor/fencewriter.h) raises them, when the new
+ * ones are on disk. Without a state file there are no limits and no writer.
  *
  *   worker, after its commit                 writer
  *     asks.until, asks.limit raised            seen = asks.bell
@@ -36,7 +36,7 @@ bool fences_may_come(const struct region *r);
 /* The writer: whether somebody needs more than these; how much more is in the new ones. */
 bool fences_need(const struct region *r, uint64_t *limit, uint64_t *until);
 void fences_publish(struct region *r, uint64_t limit, uint64_t until);
-uint32_t fences_asked(const struct region *r); /* counts asks */
+uint32_t fences_asked(const struct region *r);                           /* counts asks */
 void fences_wait(struct region *r, uint32_t asked, uint64_t timeout_ns); /* 0: until the next ask */
 
 /* Anybody: asks.bell, without asking for more. */

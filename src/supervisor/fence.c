@@ -23,7 +23,8 @@
 #include <unistd.h>
 
 #define START_PATIENCE_MS 30000
-#define STUCK_NS (10 * NS_PER_SEC) /* what is asked for is not written: the disk hangs, or the writer */
+#define STUCK_NS                                                                                   \
+    (10 * NS_PER_SEC) /* what is asked for is not written: the disk hangs, or the writer */
 #define AGAIN_NS (100 * NS_PER_MS)
 #define LEAVE_NS (2 * NS_PER_SEC)
 
@@ -103,8 +104,8 @@ static void lift_limits(struct region *r)
     __atomic_store_n(&r->fences, FENCES_FREE, __ATOMIC_SEQ_CST);
 }
 
-/* Nothing is promised until the writer has published what may be. What a server without a state file
-   has promised is seen in the table. */
+/* Nothing is promised until the writer has published what may be. What a server without a state
+   file has promised is seen in the table. */
 static void close_gates(struct region *r, bool found)
 {
     uint64_t last = 0;
@@ -126,8 +127,9 @@ int fence_start(struct fence *f, struct region *r, const struct settings *s, boo
     *f = (struct fence){.r = r, .delay = seconds_to_ns(s->cold_start_delay)};
     if (!s->fence_state_file[0]) {
         lift_limits(r);
-        log_warn("fences are seeded from the clock: if it steps back while the server is down, fences "
-                 "could repeat; set --fence-state-file");
+        log_warn(
+            "fences are seeded from the clock: if it steps back while the server is down, fences "
+            "could repeat; set --fence-state-file");
         return 0;
     }
     f->path = s->fence_state_file;
@@ -253,8 +255,9 @@ bool fence_end(struct fence *f, uint64_t now)
     }
     if (now < f->deadline)
         return false;
-    log_error("the fence state file's disk does not answer: the next start waits longer than it needs to",
-              log_str("path", f->path));
+    log_error(
+        "the fence state file's disk does not answer: the next start waits longer than it needs to",
+        log_str("path", f->path));
     SYS(FENCE_GIVE_UP, kill(f->pid, SIGKILL));
     return true;
 }

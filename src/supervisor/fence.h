@@ -23,15 +23,16 @@ struct fence {
     pid_t pid;            /* 0 = there is none now */
     uint64_t due;         /* then: when the next one starts */
     uint32_t heard;       /* asks that the writer had dealt with when it was last looked at … */
-    uint64_t since;       /* … which has not changed since, though there are more; 0 = there are none */
-    bool waiting;         /* for a cold start to be over */
+    uint64_t since; /* … which has not changed since, though there are more; 0 = there are none */
+    bool waiting;   /* for a cold start to be over */
     bool leaving;
     uint64_t deadline; /* of that */
 };
 
 /*
- * Before the first worker. `found`: the region is an earlier server's, or in use; else what an earlier
- * one has promised is known from the file alone. 0 or a negative error, which has been told on stderr.
+ * Before the first worker. `found`: the region is an earlier server's, or in use; else what an
+ * earlier one has promised is known from the file alone. 0 or a negative error, which has been told
+ * on stderr.
  */
 int fence_start(struct fence *f, struct region *r, const struct settings *s, bool found);
 
@@ -45,8 +46,8 @@ bool fence_fails(const struct fence *f);
 void fence_mend(struct fence *f);
 
 /*
- * The server ends, no worker runs any more; call until true. The file then says how long leases still
- * run, rather than how long they could.
+ * The server ends, no worker runs any more; call until true. The file then says how long leases
+ * still run, rather than how long they could.
  */
 bool fence_end(struct fence *f, uint64_t now);
 

@@ -2,8 +2,9 @@
  * supervisor/fencefile.h - the fence state file: its bytes, pure.
  *
  * Two copies of one record, each in a page of its own, written one after the other, in turns which
- * comes first: what a torn write leaves of one is made good by the other. A record counts as written
- * when its first copy is on disk; nothing is promised before. docs/internals/fences.md has the layout.
+ * comes first: what a torn write leaves of one is made good by the other. A record counts as
+ * written when its first copy is on disk; nothing is promised before. docs/internals/fences.md has
+ * the layout.
  */
 #ifndef SUPERVISOR_FENCEFILE_H
 #define SUPERVISOR_FENCEFILE_H
@@ -28,8 +29,8 @@ struct fencefile_now {
 struct fencefile_record {
     uint64_t sequence;
     uint64_t ceiling; /* fences below it may have been given out */
-    uint64_t until;   /* BOOTTIME ns at which the last lease that may have been promised ends, 0 = none
-                         runs */
+    uint64_t until;   /* BOOTTIME ns at which the last lease that may have been promised ends, 0 =
+                         none   runs */
     struct fencefile_now written;
 };
 
@@ -41,11 +42,12 @@ void fencefile_encode(const struct fencefile_record *rec, unsigned char copy[FEN
  */
 int fencefile_decode(const unsigned char *bytes, size_t n, struct fencefile_record *out);
 
-/* `until` by the clock of this boot; after another boot by the wall clock, which is all there is. */
+/* `until` by the clock of this boot; after another boot by the wall clock, which is all there is.
+ */
 uint64_t fencefile_until(const struct fencefile_record *rec, const struct fencefile_now *now);
 
-/* When grants begin if nothing but the record is known: BOOTTIME ns, 0 = at once. `delay` ns are the
-   longest wait. */
+/* When grants begin if nothing but the record is known: BOOTTIME ns, 0 = at once. `delay` ns are
+   the longest wait. */
 uint64_t fencefile_grants_from(uint64_t until, uint64_t now, uint64_t delay);
 
 #endif

@@ -2,8 +2,9 @@
  * supervisor/fencewriter.c - see fencewriter.h. A process of its own; takes no mutex.
  *
  * In each state of the file and of the words in the region that a death can leave, what the words
- * allow is on disk: a record is written, then published. The words are this process's alone while it
- * runs, and it puts them right whenever it is rung: a worker that crashed may have written over them.
+ * allow is on disk: a record is written, then published. The words are this process's alone while
+ * it runs, and it puts them right whenever it is rung: a worker that crashed may have written over
+ * them.
  */
 #include "supervisor/fencewriter.h"
 
@@ -25,10 +26,10 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define AGAIN_NS NS_PER_SEC              /* after a failure */
+#define AGAIN_NS NS_PER_SEC               /* after a failure */
 #define LOCK_PATIENCE_NS (2 * NS_PER_SEC) /* a predecessor may still be dying */
 #define LOCK_LOOK_NS (20 * NS_PER_MS)
-#define NEXT_MARGIN (UINT64_C(1) << 21)   /* region_mend_fences() raises the next fence by less */
+#define NEXT_MARGIN (UINT64_C(1) << 21) /* region_mend_fences() raises the next fence by less */
 
 struct writer {
     const struct fencewriter_args *args;
@@ -37,8 +38,8 @@ struct writer {
     dev_t dev;
     ino_t ino;
     struct fencefile_record rec; /* what is on disk */
-    bool found;     /* the region has words of an earlier writer, or of this one */
-    bool published; /* the words are this process's */
+    bool found;                  /* the region has words of an earlier writer, or of this one */
+    bool published;              /* the words are this process's */
     bool failing;
     const char *what; /* went wrong last */
     pid_t holder;     /* of the lock, if that is what */
@@ -87,8 +88,7 @@ static int lock(struct writer *w)
         if (errno != EACCES && errno != EAGAIN)
             return fail(w, -errno, "cannot be locked");
         if (clock_boottime_ns() >= patience) {
-            w->holder = SYS(FENCE_HOLDER, fcntl(w->fd, F_GETLK, &all)) == 0 &&
-                                all.l_type != F_UNLCK
+            w->holder = SYS(FENCE_HOLDER, fcntl(w->fd, F_GETLK, &all)) == 0 && all.l_type != F_UNLCK
                             ? all.l_pid
                             : 0;
             return fail(w, -EAGAIN, "is in use by another server: each needs a file of its own");
@@ -126,9 +126,8 @@ static int write_copy(struct writer *w, const unsigned char *bytes, unsigned cop
     size_t done = 0;
 
     while (done < FENCEFILE_COPY) {
-        ssize_t n = SYS(FENCE_WRITE,
-                        pwrite(w->fd, bytes + done, FENCEFILE_COPY - done,
-                               (off_t)(copy * FENCEFILE_COPY + done)));
+        ssize_t n = SYS(FENCE_WRITE, pwrite(w->fd, bytes + done, FENCEFILE_COPY - done,
+                                            (off_t)(copy * FENCEFILE_COPY + done)));
 
         if (n < 0 && errno == EINTR)
             continue;
@@ -172,8 +171,9 @@ static void warn_of_memory(const struct writer *w)
 
     if (SYS(FENCE_STATFS, fstatfs(w->fd, &fs)) == 0 &&
         (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC))
-        log_warn("the fence state file is in memory and does not survive a reboot: name one on a disk",
-                 log_str("path", w->args->path));
+        log_warn(
+            "the fence state file is in memory and does not survive a reboot: name one on a disk",
+            log_str("path", w->args->path));
 }
 
 static int sync_directory(struct writer *w, const char *path)
@@ -236,9 +236,10 @@ static int read_record(struct writer *w)
     if (whole == ERR_VERSION)
         return fail(w, whole, "was written by a later version of dflockd: start that one");
     if (whole < 0)
-        return fail(w, whole,
-                    "is damaged, and fences that were given out could be given out again: restore it; "
-                    "or, if nobody remembers a fence of this server, remove it");
+        return fail(
+            w, whole,
+            "is damaged, and fences that were given out could be given out again: restore it; "
+            "or, if nobody remembers a fence of this server, remove it");
     if (whole < FENCEFILE_COPIES)
         log_warn("one of the two copies in the fence state file is damaged, the other is whole",
                  log_str("path", w->args->path));
@@ -268,7 +269,8 @@ static uint64_t latest(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-/* On the first record of this process nothing of an earlier one may be lost, and nothing repeated. */
+/* On the first record of this process nothing of an earlier one may be lost, and nothing repeated.
+ */
 static int begin(struct writer *w)
 {
     struct region *r = w->r;
@@ -297,8 +299,7 @@ static int begin(struct writer *w)
                            __atomic_load_n(&r->promise_until, __ATOMIC_SEQ_CST));
     if (next > rec.ceiling)
         rec.ceiling = next;
-    rec.ceiling =
-        rec.ceiling > UINT64_MAX - FENCES_RANGE ? UINT64_MAX : rec.ceiling + FENCES_RANGE;
+    rec.ceiling = rec.ceiling > UINT64_MAX - FENCES_RANGE ? UINT64_MAX : rec.ceiling + FENCES_RANGE;
     err = write_both(w, &rec);
     if (!err)
         w->found = w->published = true;
@@ -310,14 +311,13 @@ static bool publish(struct writer *w)
 {
     struct region *r = w->r;
     uint64_t next = __atomic_load_n(&r->fence_next, __ATOMIC_SEQ_CST);
-    bool more =
-        __atomic_load_n(&r->fence_limit, __ATOMIC_SEQ_CST) != w->rec.ceiling ||
-        __atomic_load_n(&r->promise_until, __ATOMIC_SEQ_CST) != w->rec.until;
+    bool more = __atomic_load_n(&r->fence_limit, __ATOMIC_SEQ_CST) != w->rec.ceiling ||
+                __atomic_load_n(&r->promise_until, __ATOMIC_SEQ_CST) != w->rec.until;
 
     /* No fence at or above the ceiling was ever given out: written over. */
     if (next > w->rec.ceiling && next - w->rec.ceiling > NEXT_MARGIN)
-        __atomic_compare_exchange_n(&r->fence_next, &next, w->rec.ceiling, false,
-                                    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+        __atomic_compare_exchange_n(&r->fence_next, &next, w->rec.ceiling, false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_SEQ_CST);
     fences_publish(r, w->rec.ceiling, w->rec.until);
     return more;
 }
@@ -335,9 +335,8 @@ static int serve(struct writer *w)
 
     while (fences_need(w->r, &rec.ceiling, &rec.until)) {
         unsigned char bytes[FENCEFILE_COPY];
-        int err = still_named(w, w->args->path)
-                      ? write_first(w, &rec, bytes)
-                      : fail(w, -ESTALE, "has been removed or replaced");
+        int err = still_named(w, w->args->path) ? write_first(w, &rec, bytes)
+                                                : fail(w, -ESTALE, "has been removed or replaced");
 
         if (err)
             return err;
@@ -383,17 +382,19 @@ static int leave(struct writer *w)
         err = write_both(w, &rec);
     }
     if (err)
-        log_error("the fence state file could not be brought up to date: the next start waits longer "
-                  "than it needs to",
-                  log_str("path", w->args->path));
+        log_error(
+            "the fence state file could not be brought up to date: the next start waits longer "
+            "than it needs to",
+            log_str("path", w->args->path));
     return err ? EXITCODE_FAIL : EXITCODE_OK;
 }
 
 static void judge(struct writer *w, int err)
 {
     if (err) {
-        log_error("the fence state file fails, new locks and longer leases are refused until it works",
-                  log_str("path", w->args->path), log_str("what", w->what), log_err("error", err));
+        log_error(
+            "the fence state file fails, new locks and longer leases are refused until it works",
+            log_str("path", w->args->path), log_str("what", w->what), log_err("error", err));
         w->failing = true;
         set_state(w, FENCES_FAILING);
         return;
@@ -410,7 +411,8 @@ static void refuse(const struct writer *w, int err)
     if (err == -EAGAIN && w->holder)
         fprintf(stderr, " (process %d has it)", (int)w->holder);
     else if (err == -ENOENT)
-        fprintf(stderr, ": its directory does not exist: make it, for the user that dflockd runs as");
+        fprintf(stderr,
+                ": its directory does not exist: make it, for the user that dflockd runs as");
     else if (err < 0 && err > -4000 && err != -EAGAIN && err != -EINVAL)
         fprintf(stderr, ": %s", err_text(err));
     fprintf(stderr, "\n");

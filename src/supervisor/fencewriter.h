@@ -1,7 +1,7 @@
 /*
- * supervisor/fencewriter.h - the fence writer: the process that keeps the fence state file. It alone
- * may wait for the disk; the master and the workers never do. See shm/fences.h for how it is asked,
- * and docs/internals/fences.md.
+ * supervisor/fencewriter.h - the fence writer: the process that keeps the fence state file. It
+ * alone may wait for the disk; the master and the workers never do. See shm/fences.h for how it is
+ * asked, and docs/internals/fences.md.
  */
 #ifndef SUPERVISOR_FENCEWRITER_H
 #define SUPERVISOR_FENCEWRITER_H
@@ -17,8 +17,8 @@ struct fencewriter_args {
                        is on disk; -1: the server runs already, so what is wrong is tried again */
 };
 
-/* The process's whole life, in a child that has closed what is not its own; its exit status. What is
-   wrong at the start is said on stderr. */
+/* The process's whole life, in a child that has closed what is not its own; its exit status. What
+   is wrong at the start is said on stderr. */
 int fencewriter_run(const struct fencewriter_args *args);
 
 #endif

@@ -160,7 +160,7 @@ void deliver_shards(struct worker *w, uint64_t mask);
 #define EXPIRE_SILENT_NS UINT64_C(10000000)
 #define EXPIRE_HANG_NS UINT64_C(1000000000)
 void expire_notice_silence(struct worker *w); /* marks; who was marked is rung by the loop */
-void expire_starved(struct worker *w); /* more may be promised: its shards where somebody waits for it */
+void expire_starved(struct worker *w); /* its shards: more may be promised now */
 void expire_turn(struct worker *w); /* leases of its shards; call each turn, free until expire_at */
 void expire_tombstones(struct worker *w, uint32_t slot); /* keeps at most TOMBSTONE_MAX */
 

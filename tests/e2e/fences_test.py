@@ -9,6 +9,7 @@ import resource
 import signal
 import struct
 import subprocess
+import tempfile
 
 from harness import (BRIEF, Client, Server, check, check_eq, elapsed, eventually, fence_of, in_threads,
                      main, temp_dir, test, token_of)
@@ -180,6 +181,14 @@ def no_file():
         check(server.logged("warn fences are seeded from the clock"), "the warning")
         take(server.client(), arg="0 1000")
         crash(server)
+
+
+@test("a file in memory is warned of", rules=["F2"])
+def in_memory():
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as where:
+        with Server(args(os.path.join(where, "fences"))) as server:
+            server.wait_log("warn the fence state file is in memory and does not survive a reboot")
+            take(server.client())
 
 
 def waits(client, text):

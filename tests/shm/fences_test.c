@@ -1,5 +1,6 @@
 /*
- * tests/shm/fences_test.c - how much may be promised: who asks for more, when, and how much is added.
+ * tests/shm/fences_test.c - how much may be promised: who asks for more, when, and how much is
+ * added.
  */
 #include "shm/fences.h"
 
@@ -42,8 +43,7 @@ static enum verdict acquire(uint32_t n, uint64_t lease)
 
     snprintf(key, sizeof(key), "key%u", n);
     args.key = shared_key(&sh, KIND_LOCK, key, (uint32_t)strlen(key));
-    if (!shared_make_room(&sh, NOW) ||
-        !shared_begin(&sh, &tx, table_shard_of(args.key.hash), NOW))
+    if (!shared_make_room(&sh, NOW) || !shared_begin(&sh, &tx, table_shard_of(args.key.hash), NOW))
         bail_out("the table is full, or broken");
     v = table_acquire(&tx, &args, &g);
     shared_end(&sh, &tx);

@@ -17,7 +17,9 @@ static const struct fencefile_record before = {
     .sequence = 6,
     .ceiling = UINT64_C(1795272183206370375),
     .until = 33 * SECOND,
-    .written = {.boottime = 10 * SECOND, .realtime = UINT64_C(1795272183) * SECOND, .boot_id = "one"},
+    .written = {.boottime = 10 * SECOND,
+                .realtime = UINT64_C(1795272183) * SECOND,
+                .boot_id = "one"},
 };
 
 static unsigned char file[FENCEFILE_BYTES];
@@ -128,7 +130,8 @@ static void other_versions(void)
 
     write_both(&before);
     file[8] = FENCEFILE_VERSION + 1;
-    is_int(fencefile_decode(file, sizeof(file), &rec), 1, "a version without its checksum is damage");
+    is_int(fencefile_decode(file, sizeof(file), &rec), 1,
+           "a version without its checksum is damage");
     sum = siphash24(&key, file, FENCEFILE_COPY - 8);
     for (unsigned i = 0; i < 8; i++)
         file[FENCEFILE_COPY - 8 + i] = (unsigned char)(sum >> (8 * i));
@@ -151,7 +154,8 @@ static void ends(void)
     const uint64_t wall = before.written.realtime;
     struct fencefile_record rec = before;
 
-    is_u64(until(rec, 20 * SECOND, 1, "one"), 33 * SECOND, "the same boot: the wall clock is not asked");
+    is_u64(until(rec, 20 * SECOND, 1, "one"), 33 * SECOND,
+           "the same boot: the wall clock is not asked");
     is_u64(until(rec, 2 * SECOND, wall + 8 * SECOND, "two"), 17 * SECOND,
            "another boot: what is left by the wall clock");
     is_u64(until(rec, 2 * SECOND, wall + 23 * SECOND, "two"), 0, "nothing is left");
