@@ -13,6 +13,8 @@ EXTRA_DIST += \
 	docs/internals/fences.md \
 	docs/internals/journal.md \
 	docs/internals/processes.md \
+	docs/internals/sandbox.md \
+	docs/internals/systemd.md \
 	docs/internals/table.md \
 	docs/internals/testing.md \
 	docs/internals/wakeups.md \

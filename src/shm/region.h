@@ -103,6 +103,7 @@ struct __attribute__((aligned(CACHE_LINE))) worker_slot {
     uint32_t parked;
     uint32_t bell;
     uint64_t beat; /* BOOTTIME ns of its last turn; atomic */
+    uint32_t configured; /* atomic: generation of the settings that it serves with */
 
     __attribute__((aligned(CACHE_LINE))) struct counters counters;
 };
@@ -147,7 +148,8 @@ struct region {
     uint32_t fences;        /* atomic; enum fences_state, see fences.h */
     uint32_t fences_turn;   /* atomic; counts changes of the words above */
     uint32_t draining; /* atomic; set once by the master */
-    uint32_t nworkers; /* serving now; the master's */
+    uint32_t nworkers; /* who takes connections and looks after shards; the master's. A worker
+                          whose slot is not below it hands its connections over */
     uint32_t crashes;  /* atomic; counted before the next word is set */
     uint32_t stopping; /* atomic; the master's: a worker without a master ends, see enum stopping */
     LAYOUT_SHIFT
@@ -155,6 +157,8 @@ struct region {
     uint64_t nconns; /* atomic: open connections */
     uint64_t conn_id_next; /* atomic: one counter for connections and sessions, from 1 */
     uint64_t units;    /* atomic: see caps.h */
+    uint32_t units_kept; /* atomic; the master's: of max-locks, see caps.h */
+    uint32_t nslots;     /* atomic; the master's: workers have slots below it, surplus ones too */
     uint32_t bigbuf_owner[BIGBUF_COUNT]; /* atomic; connection slot, 0 = free */
     uint64_t down_since[WORKER_MAX];     /* atomic; BOOTTIME ns, 0 = serving */
     struct fence_asks asks;

@@ -437,9 +437,6 @@ static void test_missing_features(void)
     refused(WORDS("--tls-cert", "/x"), ENV(), "--tls-cert: this build has no TLS");
     refused(WORDS(), ENV("DFLOCKD_TLS_KEY=/x"), "DFLOCKD_TLS_KEY: this build has no TLS");
     refused(WORDS("--http-port=0"), ENV(), "--http-port: this version has no HTTP server yet");
-    refused(WORDS("--run-dir", "/x"), ENV(), "--run-dir: this version keeps no run directory yet");
-    refused(WORDS("--discard-region"), ENV(),
-            "--discard-region: this version always starts with an empty lock table");
     is_int(load(WORDS(), ENV("DFLOCKD_TLS_CERT=", "DFLOCKD_HTTP_PORT=")), 0, "empty: not given");
     for (unsigned i = 0; i < OPTION_COUNT; i++) {
         char word[64];

@@ -131,7 +131,7 @@ def watchdog():
 
 @test("passed sockets are served as they are bound, and nothing else is", rules=["D5"])
 def passed():
-    path = os.path.join(temp_dir(), "sock")
+    manager, path = Manager(), os.path.join(temp_dir(), "sock")
     hidden = f"\0dflockd-test-{os.getpid()}"
     sockets = [listening(), listening(socket.AF_UNIX, address=path),
                listening(socket.AF_UNIX, address=hidden),
@@ -142,7 +142,7 @@ def passed():
     own.close()
     server = activated(sockets, ["lock", "lock-unix", "dflockd.socket", "other"],
                        ["--host", "127.0.0.1", "--unix-socket", path + "-own"], expect_log=["warn"],
-                       env={"DFLOCKD_PORT": own_port})
+                       env={"DFLOCKD_PORT": own_port, "NOTIFY_SOCKET": manager.path})
     with server:
         check_eq(server.port, port, "the address in the log")
         server.wait_log(r" sockets were passed: --host, --port and --unix-socket are not used .*=4$")
@@ -160,6 +160,7 @@ def passed():
         except ConnectionRefusedError:
             pass
     check(os.path.exists(path), "who made it removes it")
+    check_eq(manager.stored, [], "what the manager has to keep besides")
     late = socket.create_connection(("127.0.0.1", port), 2)  # ours still listens
     late.close()
 

@@ -74,6 +74,9 @@ def older_variables_in_manual():
     return [f"{x} is not in {MAN8}" for x in sorted(older) if f".Ev {x}" not in read(MAN8)]
 
 
+FOREIGN = {"now", "without-systemd", "without-seccomp", "disable-tls"}  # systemctl's, configure's
+
+
 def options_elsewhere():
     """Other documents name no option that is refused, and none that does not exist."""
     built, unbuilt = read_options()
@@ -81,7 +84,7 @@ def options_elsewhere():
     for path in ["README.md", MAN5, MAN8, MAN7]:
         for name in re.findall(r"--([a-z][a-z-]+)|(?<=Fl -)([a-z][a-z-]+)", read(path)):
             name = name[0] or name[1]
-            known = set(built) | {"name", "no-name"} | {"no-" + x for x in built}
+            known = set(built) | {"name", "no-name"} | {"no-" + x for x in built} | FOREIGN
             if name not in known:
                 wrong.append(f"{path}: --{name} " + ("is not built in" if name in unbuilt else
                                                      "is no option"))

@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "config/settings.h"
+#include "config/load.h"
 #include "net/pass.h"
 #include "shm/conns.h"
 #include "tests/shm/proc.h"
@@ -66,6 +66,8 @@ struct server {
 
 static struct board *board;
 static struct server server;
+static char name[] = "dflockd", *words[] = {name, NULL};
+static const struct config_sources sources = {.argc = 1, .argv = words, .envp = words + 1};
 
 /* ---- the worker ---- */
 
@@ -205,6 +207,7 @@ static void start(uint32_t max_connections, int64_t shutdown_timeout)
     server.settings.shutdown_timeout = shutdown_timeout;
     fence_start(&server.fence, server.r, &server.settings, false);
     server.args = (struct master_args){.region = server.r, .settings = &server.settings,
+                                       .sources = &sources, .descriptors = MAX_CONNS + 1000,
                                        .listeners = &server.listeners, .fence = &server.fence,
                                        .run_dir = "",
                                        .max_connections = max_connections, .run = fake_worker};

@@ -8,6 +8,7 @@ loopback, without telling any service manager of this machine. Root only.
     c.boot()             also enters its network: sockets made afterwards are in there
     c.run("systemctl", "start", "dflockd")      → stdout; a failure raises, unless ok=False
     c.processes()        {pid on this machine: Process} of the container
+    hang(pid)            stops a process, come what may but SIGKILL
     c.path("/etc/x")     of a file of the container, seen from here
     c.destroy()
 """
@@ -28,6 +29,32 @@ from harness import Failure, check, diag, eventually, running
 PACKAGES = ["systemd", "systemd-sysv"]
 BOOT = 60.0  # seconds
 CLONE_NEWNET = 0x40000000
+PTRACE_SEIZE, PTRACE_INTERRUPT = 0x4206, 0x4207
+WALL = 0x40000000
+
+libc = ctypes.CDLL(None, use_errno=True)
+libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+libc.ptrace.restype = ctypes.c_long
+
+
+def hang(pid):
+    """Stops a process for good. SIGSTOP would not: systemd sends SIGCONT after SIGTERM."""
+    done = threading.Event()
+    wrong = []
+
+    def trace():
+        if libc.ptrace(PTRACE_SEIZE, pid, None, None) or libc.ptrace(PTRACE_INTERRUPT, pid, None, None):
+            wrong.append(os.strerror(ctypes.get_errno()))
+            done.set()
+            return
+        while True:  # its death is the tracer's to see first
+            _, status = os.waitpid(pid, WALL)
+            done.set()
+            if os.WIFEXITED(status) or os.WIFSIGNALED(status):
+                return
+
+    threading.Thread(target=trace, daemon=True).start()
+    check(done.wait(10) and not wrong, f"{pid} cannot be stopped: {wrong}")
 
 
 class Process:
@@ -145,7 +172,6 @@ class Container:
             return f.read()[-3000:]
 
     def enter_network(self):
-        libc = ctypes.CDLL(None, use_errno=True)
         fd = os.open(f"/proc/{self.leader}/ns/net", os.O_RDONLY)
         check(libc.setns(fd, CLONE_NEWNET) == 0, "the container's network cannot be entered")
         os.close(fd)

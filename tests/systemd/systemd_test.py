@@ -11,8 +11,9 @@ import signal
 import socket
 import stat
 
-from container import Container
-from harness import Client, Failure, check, check_eq, diag, eventually, fail, main, test, token_of
+from container import Container, hang
+from harness import (Client, check, check_eq, diag, eventually, fail, fence_of, main, test,
+                     token_of)
 
 ADDRESS = ("127.0.0.1", 6388)
 SLOW = 60.0  # seconds for what the manager does
@@ -49,7 +50,8 @@ class Service:
 
     def processes(self):
         """{pid here: process} of the server."""
-        return {pid: p for pid, p in container.processes().items() if p.name == "dflockd"}
+        return {pid: p for pid, p in container.processes().items()
+                if p.name.startswith("dflockd")}
 
     def master(self):
         inner = int(self.show("MainPID"))
@@ -225,7 +227,10 @@ def store_gap(service):
     service.drop_in("dflockd.service", "[Service]\nEnvironment=DFLOCKD_HOST=0.0.0.0\n")
     os.kill(service.master(), signal.SIGKILL)
     service.wait_journal(r"listening .*address=0\.0\.0\.0:6388$")
-    check_eq(connect().req("ping"), "ok", "there")
+    waiting.append(connect())
+    check_eq(waiting[-1].req("ping"), "ok", "there")
+    for c in waiting:
+        c.close()
     service.systemctl("stop", "dflockd")
     try:
         socket.create_connection(ADDRESS, 5)
@@ -260,15 +265,38 @@ def kill_worker(service):
     check_eq((service.state(), service.show("NRestarts")), ("active", "0"), "the service")
 
 
+@service_test("a killed master is started again; meanwhile the workers serve on", rules=["D15"])
+def kill_master(service):
+    service.drop_in("dflockd.service", "[Service]\nRestartSec=3\n")
+    service.systemctl("start", "dflockd")
+    a, b = connect(), connect()
+    token = token_of(a.req("l", "key", "0"))
+    b.ask("l", "key", "100")
+    a.req("ping")
+    workers = service.workers()
+    os.kill(service.master(), signal.SIGKILL)
+    eventually(lambda: service.state() == "activating", SLOW, "it is to be restarted")
+    check_eq(a.req("n", "key", f"{token} 50"), "ok 50", "a worker's answer")
+    service.wait_state("active")
+    service.wait_status("connections: 2$")
+    check_eq((sorted(service.workers()), service.show("NRestarts")), (sorted(workers), "1"),
+             "the workers, and starts")
+    check_eq(a.req("r", "key", token), "ok", "the release")
+    token_of(b.line())
+
+
 @service_test("a master that hangs is killed and started again by the watchdog", rules=["D8"])
 def watchdog(service):
     service.drop_in("dflockd.service", "[Service]\nWatchdogSec=2\n")
     service.systemctl("start", "dflockd")
     service.wait_status("^Serving")
-    os.kill(service.master(), signal.SIGSTOP)
+    a = connect()
+    token = token_of(a.req("l", "key", "0"))
+    hang(service.master())
     eventually(lambda: service.show("NRestarts") == "1", SLOW, "it is not started again")
     service.wait_state("active")
-    eventually(lambda: connect().req("ping") == "ok", SLOW, "it does not serve")
+    check_eq(a.req("r", "key", token), "ok", "the workers have served on")
+    check_eq(connect().req("ping"), "ok", "the answer")
     text = container.run("journalctl", "--no-pager", f"--since={service.since}")
     check("Watchdog timeout" in text, "for another reason")
     # And one that does not is left alone.
@@ -277,6 +305,58 @@ def watchdog(service):
         beats = eventually(lambda last=beats: (x := service.show("WatchdogTimestampMonotonic"))
                            != last and x, SLOW, "no sign of life")
     check_eq(service.show("NRestarts"), "1", "starts again")
+
+
+@service_test("a restart keeps every lock and fence", rules=["D16"])
+def restart(service):
+    service.systemctl("start", "dflockd")
+    holder = connect()
+    token = token_of(holder.req("l", "key", "0 1000"))
+    for _ in range(3):
+        service.systemctl("restart", "dflockd")
+        holder.expect_close()
+        other, holder = connect(), connect()
+        check_eq(other.req("l", "key", "0"), "timeout", "somebody else")
+        check_eq(holder.req("n", "key", f"{token} 1000"), "ok 1000", "the holder, from now on")
+        check(fence_of(token_of(other.req("l", "other", "0"))) > fence_of(token), "the fence")
+        other.close()
+    check_eq(holder.req("r", "key", token), "ok", "the release")
+    check_eq((service.show("NRestarts"), service.show("Result")), ("0", "success"), "the service")
+
+
+@service_test("a restart while the master hangs ends all of it, and starts another", rules=["D10"])
+def restart_hung(service):
+    service.drop_in("dflockd.service", "[Service]\nTimeoutStopSec=2\n")
+    service.systemctl("start", "dflockd")
+    before = set(service.processes())
+    for pid in before:
+        hang(pid)
+    service.systemctl("restart", "dflockd")
+    check_eq(connect().req("ping"), "ok", "the answer")
+    check_eq(before & set(service.processes()), set(), "processes of the one before")
+
+
+@service_test("SIGUSR2 replaces the program in place: same pid, connections and locks stay",
+              rules=["D17"])
+def upgrade(service):
+    service.systemctl("start", "dflockd.socket")
+    a, b = connect(), connect()
+    token = token_of(a.req("l", "key", "0"))
+    b.ask("l", "key", "100")
+    master, workers = service.master(), set(service.workers())
+    service.systemctl("kill", "--kill-who=main", "--signal=USR2", "dflockd.service")
+    service.wait_journal(r"upgraded: all workers run this program")
+    check_eq(service.master(), master, "the master's pid")
+    check_eq(workers & set(service.workers()), set(), "the old workers")
+    check_eq(a.req("r", "key", token), "ok", "the release")
+    token_of(b.line())
+    c = connect()
+    check_eq(c.req("ping"), "ok", "a new connection")
+    service.wait_status("connections: 3$")
+    # It is watched as before.
+    beats = service.show("WatchdogTimestampMonotonic")
+    eventually(lambda: service.show("WatchdogTimestampMonotonic") != beats, SLOW, "no sign of life")
+    check_eq((service.state(), service.show("NRestarts")), ("active", "0"), "the service")
 
 
 @service_test("a stop waits for clients longer than TimeoutStopSec=, and tells how long",
@@ -307,7 +387,7 @@ def stop_leaves_nothing(service, pids):
     service.systemctl("start", "dflockd")
     service.wait_status("^Serving")
     for pid in pids(service):
-        os.kill(pid, signal.SIGSTOP)
+        hang(pid)
     service.systemctl("stop", "dflockd")
     check_eq(sorted(service.processes()), [], "processes left")
     check(not os.path.exists(container.path("/run/dflockd/stop")), "the mark is removed")
