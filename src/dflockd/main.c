@@ -152,6 +152,7 @@ static void say_hello(const struct settings *s, const struct listen_set *set,
                  log_str("why", why_no_run_dir));
     if (geteuid() == 0)
         log_warn("the server stays root, though without its capabilities: set --user");
+    fence_say(args->fence);
     for (unsigned i = 0; i < set->n; i++) {
         log_info("listening", log_str("address", set->l[i].text));
         if (set->l[i].loopback)

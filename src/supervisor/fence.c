@@ -121,15 +121,11 @@ static void close_gates(struct region *r, bool found)
 
 int fence_start(struct fence *f, struct region *r, const struct settings *s, bool found)
 {
-    uint64_t now;
     int err;
 
     *f = (struct fence){.r = r, .delay = seconds_to_ns(s->cold_start_delay)};
     if (!s->fence_state_file[0]) {
         lift_limits(r);
-        log_warn(
-            "fences are seeded from the clock: if it steps back while the server is down, fences "
-            "could repeat; set --fence-state-file");
         return 0;
     }
     f->path = s->fence_state_file;
@@ -140,14 +136,24 @@ int fence_start(struct fence *f, struct region *r, const struct settings *s, boo
     if (err)
         return err;
     f->grants_from = __atomic_load_n(&r->grants_from, __ATOMIC_SEQ_CST);
-    now = clock_boottime_ns();
-    f->waiting = f->grants_from > now;
+    f->waiting = f->grants_from > clock_boottime_ns();
+    return 0;
+}
+
+void fence_say(const struct fence *f)
+{
+    uint64_t now = clock_boottime_ns();
+
+    if (!f->path) {
+        log_warn("fences are seeded from the clock: if it steps back while the server is down, "
+                 "fences could repeat; set --fence-state-file");
+        return;
+    }
     log_info("fence state file", log_str("path", f->path),
-             log_uint("next_fence", __atomic_load_n(&r->fence_next, __ATOMIC_RELAXED)));
-    if (f->waiting)
+             log_uint("next_fence", __atomic_load_n(&f->r->fence_next, __ATOMIC_RELAXED)));
+    if (f->waiting && f->grants_from > now)
         log_warn("no locks yet: those that the server gave out before it ended may still be held",
                  log_ms("wait", f->grants_from - now));
-    return 0;
 }
 
 static void start_again(struct fence *f, uint64_t now)

@@ -36,6 +36,8 @@ struct fence {
  */
 int fence_start(struct fence *f, struct region *r, const struct settings *s, bool found);
 
+void fence_say(const struct fence *f); /* for the log's first lines: where fences come from */
+
 void fence_tick(struct fence *f, uint64_t now, uint64_t late);
 bool fence_died(struct fence *f, pid_t pid, uint64_t now); /* false: it is somebody else */
 /* Before an exec: the next program starts a writer of its own. Does not wait. */
