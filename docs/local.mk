@@ -17,6 +17,7 @@ EXTRA_DIST += \
 	docs/internals/systemd.md \
 	docs/internals/table.md \
 	docs/internals/testing.md \
+	docs/internals/tls.md \
 	docs/internals/wakeups.md \
 	docs/rules.md
 

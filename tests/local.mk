@@ -49,9 +49,20 @@ include tests/worker/local.mk
 # tests/supervisor: tests_supervisor_NAME_test_LDADD = $(TAP) $(LINK_SUPERVISOR)
 include tests/supervisor/local.mk
 
+# tests/tls: clients that a library cannot play
+if WITH_TLS
+EXTRA_PROGRAMS += \
+	tests/tls/records
+check_DATA += \
+	tests/tls/records
+tests_tls_records_CPPFLAGS = $(AM_CPPFLAGS) $(SSL_CFLAGS)
+tests_tls_records_LDADD = $(SSL_LIBS) $(CRYPTO_LIBS)
+endif
+
 # tests/e2e
 e2e_modules = \
 	tests/e2e/activate.py \
+	tests/e2e/certs.py \
 	tests/e2e/harness.py \
 	tests/e2e/load.py \
 	tests/e2e/points.py
@@ -90,6 +101,10 @@ e2e_tests = \
 	tests/e2e/semantics_lease_test.py \
 	tests/e2e/semantics_limits_test.py \
 	tests/e2e/semantics_twophase_test.py \
+	tests/e2e/tls_config_test.py \
+	tests/e2e/tls_connection_test.py \
+	tests/e2e/tls_death_test.py \
+	tests/e2e/tls_reload_test.py \
 	tests/e2e/user_test.py
 
 # tests/model: TAP through e2e/harness.py, without a server

@@ -18,6 +18,8 @@ src_config_libconfig_a_SOURCES = \
 	src/config/secret.c \
 	src/config/secret.h \
 	src/config/settings.h \
+	src/config/tlsfiles.c \
+	src/config/tlsfiles.h \
 	src/config/validate.c \
 	src/config/validate.h \
 	src/config/value.c \

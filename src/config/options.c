@@ -36,9 +36,15 @@ const struct option option_table[OPTION_COUNT] = {
 #include "config/options.def"
 };
 
+#ifdef HAVE_TLS
+#define WITHOUT_TLS NULL
+#else
+#define WITHOUT_TLS "this build has no TLS"
+#endif
+
 const struct feature feature_table[FEATURE_COUNT] = {
     [FEATURE_NONE] = {"core", NULL},
-    [FEATURE_TLS] = {"tls", "this build has no TLS"},
+    [FEATURE_TLS] = {"tls", WITHOUT_TLS},
     [FEATURE_HTTP] = {"http", "this version has no HTTP server yet"},
     [FEATURE_CONFIG_FILE] = {"config-file", NULL},
     [FEATURE_RUN_DIR] = {"run-dir", NULL},

@@ -41,6 +41,13 @@ static bool digest(const void *token, size_t n, unsigned char out[SECRET_DIGEST]
     return EVP_Digest(token, n, out, &len, EVP_sha256(), NULL) == 1 && len == SECRET_DIGEST;
 }
 
+bool secret_prepare(void)
+{
+    unsigned char out[SECRET_DIGEST];
+
+    return digest("", 0, out);
+}
+
 const char *secret_add(struct secret_set *set, const char *token, size_t n)
 {
     _Static_assert(SECRET_MAX == 16, "too_many says 16");

@@ -26,6 +26,10 @@ struct secret_set {
     unsigned char digest[SECRET_MAX][SECRET_DIGEST];
 };
 
+/* Makes the cryptographic library open what it opens once: workers, who compare, cannot open files.
+ * Before the first fork. False: it does not work. */
+bool secret_prepare(void);
+
 /* The token's bytes without white space (TAB LF VT FF CR SP) at its ends, as the protocol takes
  * them. Moves *token, returns the length left. */
 size_t secret_trim(const char **token, size_t n);

@@ -10,6 +10,8 @@ src_dflockd_dflockd_SOURCES = \
 	src/dflockd/main.c \
 	src/dflockd/origin.c \
 	src/dflockd/origin.h \
+	src/dflockd/tlsload.c \
+	src/dflockd/tlsload.h \
 	src/dflockd/user.c \
 	src/dflockd/user.h
 src_dflockd_dflockd_LDADD = \

@@ -9,9 +9,12 @@
 #include "config/dump.h"
 #include "config/exitcode.h"
 #include "config/load.h"
+#include "config/secret.h"
+#include "config/tlsfiles.h"
 #include "dflockd/checkregion.h"
 #include "dflockd/fsck.h"
 #include "dflockd/origin.h"
+#include "dflockd/tlsload.h"
 #include "dflockd/user.h"
 #include "net/listen.h"
 #include "shm/region.h"
@@ -139,7 +142,7 @@ static void say_hello(const struct settings *s, const struct listen_set *set,
                       const struct master_args *args, const char *why_no_run_dir)
 {
     log_info("dflockd starts", log_str("version", PACKAGE_VERSION),
-             log_int("workers", s->workers), log_str("tls", "off"),
+             log_int("workers", s->workers), log_str("tls", s->tls_cert[0] ? "on" : "off"),
              log_str("auth", s->auth_token.count ? "on" : "off"),
              log_int("max_locks", s->max_locks), log_uint("max_connections", args->max_connections),
              log_int("max_connections_per_ip", s->max_connections_per_ip),
@@ -161,7 +164,8 @@ static void say_hello(const struct settings *s, const struct listen_set *set,
             log_warn("anybody who reaches this address may take and release locks: set "
                      "--auth-token-file",
                      log_str("address", set->l[i].text));
-        log_warn("this address is served without TLS", log_str("address", set->l[i].text));
+        if (!s->tls_cert[0])
+            log_warn("this address is served without TLS", log_str("address", set->l[i].text));
         if (!s->max_connections && !s->max_connections_per_ip)
             log_warn("one client may use up all connections: set --max-connections-per-ip",
                      log_str("address", set->l[i].text));
@@ -176,12 +180,15 @@ int main(int argc, char **argv)
     static struct fence fence;
     static struct origin origin;
     static struct relaunch relaunch;
+    static struct tls_files tls_files __attribute__((aligned(4096)));
     struct config_sources sources = {.argc = argc, .argv = argv, .envp = environ,
                                       .default_file = CONFIG_DEFAULT_FILE};
-    struct master_args args = {.settings = &settings, .listeners = &listeners, .fence = &fence,
-                               .sources = &sources, .run = worker_run, .relaunch = &relaunch};
+    struct master_args args = {.settings = &settings, .tls_files = &tls_files, .fence = &fence,
+                               .listeners = &listeners, .sources = &sources, .run = worker_run,
+                               .relaunch = &relaunch};
     struct identity who;
     int status;
+    bool good;
 
     open_standard();
     point_init(getenv("CRASH_POINTS_FILE"));
@@ -191,7 +198,13 @@ int main(int argc, char **argv)
     }
     config_load(&settings, &sources, &report);
     wipe_environment();
+    good = report.errors.count == 0;
+    if (settings.tls_cert[0] && settings.tls_key[0] && !settings.help && !settings.version &&
+        !settings.dump_config && !settings.fsck[0] && !settings.check_region[0])
+        tlsload(&settings, &tls_files, &report);
     status = config_act(&settings, &report, stdout, stderr);
+    if (status == EXITCODE_CONFIG && good)
+        status = EXITCODE_FAIL; /* the settings are right, what they name is not */
     if (status != CONFIG_SERVE)
         return status;
     if (settings.fsck[0])
@@ -205,6 +218,10 @@ int main(int argc, char **argv)
     master_block_signals();
     signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error to report, not a death */
     prctl(PR_SET_DUMPABLE, 0); /* secrets pass through our memory */
+    if (!secret_prepare()) {
+        fprintf(stderr, "dflockd: the cryptographic library does not work: see openssl.cnf(5)\n");
+        return EXITCODE_FAIL;
+    }
     status = origin_collect(&origin, &listeners);
     if (status != EXITCODE_OK)
         return status;
@@ -230,6 +247,7 @@ int main(int argc, char **argv)
     }
     say_hello(&settings, &listeners, &args, origin.run_dir.error);
     status = master_run(&args);
+    tlsfiles_wipe(&tls_files);
     listen_close(&listeners);
     return status;
 }

@@ -9,10 +9,10 @@
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 enum { TCP_STATE_CLOSE_WAIT = 8, TCP_STATE_LAST_ACK = 9, TCP_STATE_CLOSING = 11,
        TCP_STATE_TIME_WAIT = 6, TCP_STATE_CLOSE = 7 };
@@ -24,27 +24,53 @@ static ssize_t result(ssize_t n)
     return errno == EAGAIN || errno == EWOULDBLOCK ? STREAM_AGAIN : STREAM_RESET;
 }
 
-static ssize_t plain_recv(int fd, void *buf, size_t n)
+static ssize_t plain_recv(struct stream *s, void *buf, size_t n)
 {
     ssize_t got;
 
     do
-        got = SYS(STREAM_RECV, recv(fd, buf, n, MSG_DONTWAIT));
+        got = SYS(STREAM_RECV, recv(s->fd, buf, n, MSG_DONTWAIT));
     while (got < 0 && errno == EINTR);
     return result(got);
 }
 
-static ssize_t plain_send(int fd, const void *buf, size_t n)
+static ssize_t plain_send(struct stream *s, const void *buf, size_t n)
 {
     ssize_t sent;
 
     do
-        sent = SYS(STREAM_SEND, send(fd, buf, n, MSG_DONTWAIT | MSG_NOSIGNAL));
+        sent = SYS(STREAM_SEND, send(s->fd, buf, n, MSG_DONTWAIT | MSG_NOSIGNAL));
     while (sent < 0 && errno == EINTR);
     return result(sent);
 }
 
-const struct stream_ops stream_plain = {.recv = plain_recv, .send = plain_send};
+static int plain_finish(struct stream *s)
+{
+    SYS(STREAM_FIN, shutdown(s->fd, SHUT_WR));
+    return 0;
+}
+
+/* The master holds a duplicate: the peer would hear nothing until it closes that one as well. */
+static void plain_close(struct stream *s)
+{
+    SYS(STREAM_SHUTDOWN, shutdown(s->fd, SHUT_RDWR));
+    SYS(STREAM_CLOSE, close(s->fd));
+    s->fd = 0;
+}
+
+static void plain_abandon(struct stream *s)
+{
+    (void)s;
+}
+
+const struct stream_ops stream_plain_ops = {
+    .recv = plain_recv, .send = plain_send, .finish = plain_finish, .close = plain_close,
+    .abandon = plain_abandon};
+
+void stream_plain(struct stream *s, int fd)
+{
+    *s = (struct stream){.ops = &stream_plain_ops, .fd = fd, .open = true};
+}
 
 static void set(int fd, int level, int name, int value)
 {

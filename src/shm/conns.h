@@ -44,6 +44,7 @@ enum conn_flag {
     CONN_LOST = 8,        /* it ends by the server's fault: its slots are kept */
     CONN_DROPPED = 16,    /* its things in the table are dealt with */
     CONN_TUNED = 32,      /* its socket has the options of stream_tune() */
+    CONN_TLS = 64,        /* served over TLS: no heir can go on with it. Set before its first byte */
     CONN_ADMITTED = 128,  /* it came when no secret was configured: none is asked of it later */
 };
 

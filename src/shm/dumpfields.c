@@ -20,7 +20,7 @@ _Static_assert(PHASE_READY == 0 && PHASE_BLOCKED == 1 && PHASE_JOB == 2 && PHASE
                    PHASE_SKIP == 4 && PHASE_LAST == 5 && PHASE_PENALTY == 6 && PHASE_DROP == 7,
                "phases of connections in dumps");
 _Static_assert(CONN_AUTHENTICATED == 1 && CONN_ADMIN == 2 && CONN_HALF_CLOSED == 4 &&
-                   CONN_LOST == 8 && CONN_DROPPED == 16 && CONN_TUNED == 32,
+                   CONN_LOST == 8 && CONN_DROPPED == 16 && CONN_TUNED == 32 && CONN_TLS == 64,
                "flags of connections in dumps");
 _Static_assert(DIED_COUNTED == 0 && DIED_KILLED == 1 && DIED_CRASHED == 2, "deaths in dumps");
 

@@ -8,12 +8,14 @@
 #include "shm/region.h"
 
 struct settings;
+struct tls_files;
 
 enum { HERITAGE_DOCS = 4 };
 
 struct heritage {
     struct region *region;
     const struct settings *settings;
+    const struct tls_files *tls_files; /* NULL, or empty: no TLS */
     uint32_t worker; /* slot */
     int channel;     /* SOCK_SEQPACKET to the master: struct channel_message */
     int rendezvous;  /* listens, for the next master; 0 = none: this worker ends with its master */

@@ -160,6 +160,7 @@ struct region {
     uint32_t units_kept; /* atomic; the master's: of max-locks, see caps.h */
     uint32_t nslots;     /* atomic; the master's: workers have slots below it, surplus ones too */
     uint32_t bigbuf_owner[BIGBUF_COUNT]; /* atomic; connection slot, 0 = free */
+    uint64_t tickets[32]; /* net/tickets.h: keys of TLS sessions */
     uint64_t down_since[WORKER_MAX];     /* atomic; BOOTTIME ns, 0 = serving */
     struct fence_asks asks;
     struct shard_mutex mutex[SHARD_COUNT];

@@ -3,7 +3,8 @@
  *
  * In this order: its leases stop ending (down_since), after a crash all is suspect, the mutexes it held are released if the
  * kernel could not, everybody it may have robbed of a wake-up or not told of a grant is woken to
- * look at all shards, its finished connections are closed, and the log gets its obituary.
+ * look at all shards, its finished connections are closed, those over TLS are cut off, and the log
+ * gets its obituary.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -137,6 +138,8 @@ static void bury(struct master *m, struct child *c, enum death death, const char
     forget(m, c);
     accept_resend(m, c->slot);
     keeper_reap_all(&m->keeper);
+    keeper_orphan_tls(&m->keeper, c->slot);
+    POINT(BURY_ORPHANED);
     if (last) {
         c->state = CHILD_NONE;
         return;

@@ -118,7 +118,8 @@ static void signals_of_a_worker(void)
 
 static int be_child(const struct child *c, const struct birth *b, const int *conn_fd, int channel)
 {
-    struct heritage h = {.region = b->region, .settings = b->settings, .worker = c->slot,
+    struct heritage h = {.region = b->region, .settings = b->settings,
+                         .tls_files = b->tls_files, .worker = c->slot,
                          .channel = channel, .rendezvous = c->rendezvous,
                          .region_fd = b->region_fd, .conn_fd = conn_fd};
     char name[32];

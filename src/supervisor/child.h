@@ -53,6 +53,7 @@ struct birth {
     struct region *region;
     int region_fd;
     const struct settings *settings;
+    const struct tls_files *tls_files;
     const char *run_dir; /* "": none */
     child_main run;
 };

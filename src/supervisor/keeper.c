@@ -196,6 +196,17 @@ void keeper_orphan(struct keeper *k, uint32_t slot)
     __atomic_store_n(&conns_slot(k->r, slot)->state, CONN_ORPHANED, __ATOMIC_RELEASE);
 }
 
+void keeper_orphan_tls(struct keeper *k, uint32_t worker)
+{
+    for (uint32_t slot = 1; slot <= k->r->max_conns; slot++) {
+        const struct conn *c = conns_slot(k->r, slot);
+
+        if (k->kept[slot].taken && k->kept[slot].worker == worker && c->flags & CONN_TLS &&
+            __atomic_load_n(&c->state, __ATOMIC_ACQUIRE) == CONN_OPEN)
+            keeper_orphan(k, slot);
+    }
+}
+
 bool keeper_is_returned(const struct keeper *k, uint32_t slot)
 {
     return slot >= 1 && slot <= k->r->max_conns && k->fd[slot] &&

@@ -57,6 +57,8 @@ void keeper_reap(struct keeper *k, uint32_t slot);
 void keeper_reap_all(struct keeper *k);
 /* Between two workers: its socket is gone, or of no use to an heir (and is shut down). */
 void keeper_orphan(struct keeper *k, uint32_t slot);
+/* That, with all connections of a worker that no heir can go on with: those over TLS. */
+void keeper_orphan_tls(struct keeper *k, uint32_t worker);
 /* Whether the slot's worker gave its socket back. */
 bool keeper_is_returned(const struct keeper *k, uint32_t slot);
 /* Such a slot is open again, as a connection of `worker`: hand it over. */

@@ -36,5 +36,7 @@ src_supervisor_libsupervisor_a_SOURCES = \
 	src/supervisor/rundir.c \
 	src/supervisor/rundir.h \
 	src/supervisor/tell.c \
+	src/supervisor/tlscheck.c \
+	src/supervisor/tlscheck.h \
 	src/supervisor/upgrade.c \
 	src/supervisor/upgrade.h

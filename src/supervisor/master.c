@@ -9,6 +9,7 @@
 #include "base/point.h"
 #include "config/exitcode.h"
 #include "net/pass.h"
+#include "net/tickets.h"
 #include "shm/bell.h"
 #include "shm/caps.h"
 #include "supervisor/apply.h"
@@ -291,11 +292,22 @@ static void watchdog(struct master *m, uint64_t late)
     }
 }
 
+/* Before the first worker, and then now and again. */
+static void turn_tickets(struct master *m)
+{
+    int err = tickets_turn((struct tickets *)m->r->tickets, m->now);
+
+    _Static_assert(sizeof(struct tickets) <= sizeof(m->r->tickets), "the region has no room");
+    if (err)
+        log_error("no new key for TLS tickets, the old ones stay", log_err("error", err));
+}
+
 static void tick(struct master *m)
 {
     uint64_t late = m->now - m->next_tick;
 
     watchdog(m, m->next_tick ? late : 0);
+    turn_tickets(m);
     keeper_reap_all(&m->keeper);
     for (uint32_t slot = 1; slot <= m->r->max_conns; slot++)
         accept_returned(m, slot);
@@ -469,8 +481,8 @@ int master_run(const struct master_args *args)
     m->settings = args->settings;
     m->r = args->region;
     m->birth = (struct birth){.region = args->region, .region_fd = args->region_fd,
-                              .settings = args->settings, .run_dir = args->run_dir,
-                              .run = args->run};
+                              .settings = args->settings, .tls_files = args->tls_files,
+                              .run_dir = args->run_dir, .run = args->run};
     m->now = clock_boottime_ns();
     m->next_tick = m->now + TICK_NS;
     m->status = EXITCODE_OK;
@@ -480,6 +492,7 @@ int master_run(const struct master_args *args)
         log_error("cannot start", log_err("error", err));
         return EXITCODE_FAIL;
     }
+    turn_tickets(m);
     for (uint32_t i = 0; i < WORKER_MAX; i++) {
         m->child[i].slot = i;
         m->child[i].channel = -1;

@@ -15,6 +15,7 @@ struct config_sources;
 struct legacy;
 struct relaunch;
 struct settings;
+struct tls_files;
 
 struct master_args {
     struct region *region;
@@ -24,6 +25,7 @@ struct master_args {
     int lock_fd;                 /* of the run directory */
     const struct relaunch *relaunch;
     const struct settings *settings;
+    const struct tls_files *tls_files; /* what workers are to serve with */
     struct listen_set *listeners;
     const struct config_sources *sources; /* of the settings, for a reload */
     uint32_t max_connections; /* decided by the caller from settings and descriptor limit */

@@ -11,9 +11,11 @@
 #include "base/point.h"
 #include "config/exitcode.h"
 #include "config/load.h"
+#include "config/tlsfiles.h"
 #include "net/pass.h"
 #include "supervisor/apply.h"
 #include "supervisor/master_state.h"
+#include "supervisor/tlscheck.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -72,7 +74,7 @@ static void begin_spread(struct master *m)
     m->reload.due = m->now + CONFIRM_NS;
 }
 
-static bool publish(int fd, const struct settings *s)
+static bool publish(int fd, const struct served *s)
 {
     return SYS(RELOAD_FINAL, pwrite(fd, s, sizeof(*s), 0)) == (ssize_t)sizeof(*s) &&
            SYS(RELOAD_SEAL, fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE |
@@ -83,7 +85,7 @@ static bool publish(int fd, const struct settings *s)
 
 static int load_settings(struct master *m, int fd)
 {
-    static struct settings s;
+    static struct served s;
     static struct config_report report;
     struct config_sources sources;
     int keep[] = {0, 1, 2, fd};
@@ -98,7 +100,9 @@ static int load_settings(struct master *m, int fd)
     SYS(RELOAD_SIGNALS, sigprocmask(SIG_SETMASK, &none, NULL));
     sources = *m->args->sources;
     sources.before = m->settings;
-    config_load(&s, &sources, &report);
+    if (config_load(&s.settings, &sources, &report) == 0 &&
+        tlsfiles_load(&s.settings, &s.tls_files, &report) == 0)
+        tlscheck(&s.settings, &s.tls_files, &report);
     for (unsigned i = 0; i < report.warnings.count && i < REPORT_KEPT; i++)
         LOG_WRITE(NULL, LVL_WARN, "configuration", log_str("what", report.warnings.text[i]));
     for (unsigned i = 0; i < report.errors.count && i < REPORT_KEPT; i++)
@@ -187,27 +191,35 @@ static void spread(struct master *m)
         ended(m, true, m->reload.result);
 }
 
+static void drop(struct served *s)
+{
+    if (s)
+        tlsfiles_wipe(&s->tls_files);
+    free(s);
+}
+
 /* What the child has read; with what cannot change now put back to what it was. */
 static void take(struct master *m)
 {
     struct reload *r = &m->reload;
-    struct settings *s = malloc(sizeof(*s));
+    struct served *s = malloc(sizeof(*s));
 
     if (!s || SYS(RELOAD_RESULT, pread(r->fd, s, sizeof(*s), 0)) != (ssize_t)sizeof(*s)) {
-        free(s);
+        drop(s);
         ended(m, false, "out of memory");
         return;
     }
-    apply_keep(m, s);
+    apply_keep(m, &s->settings);
     if (!publish(r->fd, s)) {
-        free(s);
+        drop(s);
         ended(m, false, "out of memory");
         return;
     }
-    apply(m, s, r->result, sizeof(r->result));
-    free(r->own);
+    apply(m, &s->settings, r->result, sizeof(r->result));
+    drop(r->own);
     r->own = s;
-    m->settings = m->birth.settings = s;
+    m->settings = m->birth.settings = &s->settings;
+    m->birth.tls_files = &s->tls_files;
     r->generation++;
     begin_spread(m);
     POINT(RELOAD_SPREAD);
@@ -237,6 +249,8 @@ bool reload_child_died(struct master *m, const siginfo_t *si)
 void reload_inherit(struct master *m)
 {
     struct reload *r = &m->reload;
+    struct served *all;
+    bool good;
 
     for (uint32_t i = 0; i < WORKER_MAX; i++) {
         uint32_t has = __atomic_load_n(&region_worker(m->r, i)->configured, __ATOMIC_ACQUIRE);
@@ -246,7 +260,14 @@ void reload_inherit(struct master *m)
     }
     r->fd = make_file();
     snprintf(r->result, sizeof(r->result), "workers that were taken over have the settings, too");
-    if (r->fd > 0 && publish(r->fd, m->settings)) {
+    all = malloc(sizeof(*all));
+    if (all) {
+        all->settings = *m->settings;
+        all->tls_files = *m->birth.tls_files;
+    }
+    good = all && r->fd > 0 && publish(r->fd, all);
+    drop(all);
+    if (good) {
         begin_spread(m);
         return;
     }

@@ -17,7 +17,7 @@
 #include <sys/types.h>
 
 struct master;
-struct settings;
+struct served;
 
 struct reload {
     pid_t child;  /* 0 = none */
@@ -26,7 +26,7 @@ struct reload {
     uint64_t due; /* then the child is killed, or the workers that have not confirmed */
     uint32_t generation; /* of the settings in use */
     bool spreading;      /* not all workers have confirmed it */
-    struct settings *own; /* those in use, unless they are the first */
+    struct served *own; /* those in use, unless they are the first */
     char result[512];    /* of what the master did, for the log */
 };
 

@@ -43,6 +43,7 @@ bool resize_left(struct master *m, struct child *c)
     /* Nobody is there who could be found silent. */
     __atomic_store_n(&region_worker(m->r, c->slot)->beat, 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&m->r->down_since[c->slot], 0, __ATOMIC_RELEASE);
+    region_worker(m->r, c->slot)->generation = 0; /* nor missed by another master */
     log_info("surplus worker has left", log_uint("worker", c->slot));
     return true;
 }

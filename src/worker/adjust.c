@@ -7,6 +7,7 @@
  */
 #include "base/log.h"
 #include "base/point.h"
+#include "config/tlsfiles.h"
 #include "worker/worker.h"
 
 #include <stdlib.h>
@@ -19,7 +20,7 @@ void adjust_came(struct worker *w, int fd, uint32_t generation)
     w->new_generation = generation;
 }
 
-static bool read_settings(int fd, struct settings *out)
+static bool read_all(int fd, struct served *out)
 {
     return SYS(RELOAD_READ, pread(fd, out, sizeof(*out), 0)) == (ssize_t)sizeof(*out);
 }
@@ -34,26 +35,32 @@ static void apply(struct worker *w, struct settings *s)
     w->expire_at = 0;
     /* Deadlines may come sooner now. */
     for (uint32_t slot = 1; slot <= w->r->max_conns; slot++)
-        if (w->peers[slot].fd > 0)
+        if (w->peers[slot].stream.fd > 0)
             loop_ready(w, slot);
 }
 
 void adjust_turn(struct worker *w)
 {
+    struct served *all;
     struct settings *s;
 
     if (w->new_settings <= 0)
         return;
     s = malloc(sizeof(*s));
-    if (s && read_settings(w->new_settings, s)) {
+    all = malloc(sizeof(*all));
+    if (s && all && read_all(w->new_settings, all) && loop_use_tls(w, &all->tls_files) == 0) {
+        *s = all->settings;
         POINT(RELOAD_APPLY);
         apply(w, s);
         __atomic_store_n(&w->sh.slot->configured, w->new_generation, __ATOMIC_RELEASE);
         POINT(RELOAD_APPLIED);
     } else {
-        log_error("new settings cannot be read, this worker will be replaced");
+        log_error("new settings cannot be used, this worker will be replaced");
         free(s);
     }
+    if (all)
+        tlsfiles_wipe(&all->tls_files);
+    free(all);
     SYS(RELOAD_DONE, close(w->new_settings));
     w->new_settings = 0;
 }

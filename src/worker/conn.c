@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/point.h"
+#include "net/tls.h"
 #include "proto/reply.h"
 #include "worker/transfer.h"
 #include "worker/worker.h"
@@ -77,21 +78,26 @@ void conn_adopt(struct worker *w, uint32_t slot, int fd, bool look)
     struct conn *c = conns_slot(w->r, slot);
     struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
                              .data.u64 = (uint64_t)slot << 32 | (uint32_t)c->id};
+    int err = 0;
 
     memset(p, 0, sizeof(*p));
-    p->fd = fd;
-    p->ops = &stream_plain;
     p->readable = look; /* whatever is there already is an edge of the watch that begins now */
     p->writable = true;
     if (c->family != AF_UNIX && !(c->flags & CONN_TUNED)) {
         stream_tune(fd); /* options are the socket's: heirs find them */
-        c->flags |= CONN_TUNED;
+        c->flags |= w->tls ? CONN_TUNED | CONN_TLS : CONN_TUNED;
     }
     if (w->settings->auth_token.count == 0)
         c->flags |= CONN_ADMITTED;
-    if (!handover_take(w, slot) ||
+    if (c->flags & CONN_TLS)
+        err = tls_open(&p->stream, fd, w->tls);
+    else
+        stream_plain(&p->stream, fd);
+    if (err || !handover_take(w, slot) ||
         SYS(CONN_WATCH, epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev)) < 0) {
-        p->fd = 0;
+        if (!err)
+            p->stream.ops->abandon(&p->stream);
+        p->stream.fd = 0;
         SYS(CONN_GIVE_UP, close(fd));
         loop_return(w, slot);
         return;
@@ -116,12 +122,9 @@ static void hang_up(struct worker *w, uint32_t slot)
 {
     struct peer *p = &w->peers[slot];
 
-    /* In this order: a description that the master still holds would stay in the epoll set, and
-       the peer would hear nothing until the master closes its duplicate. */
-    SYS(CONN_UNWATCH, epoll_ctl(w->epfd, EPOLL_CTL_DEL, p->fd, NULL));
-    SYS(CONN_SHUTDOWN, shutdown(p->fd, SHUT_RDWR));
-    SYS(CONN_CLOSE, close(p->fd));
-    p->fd = 0;
+    /* In this order: a description that the master still holds would stay in the epoll set. */
+    SYS(CONN_UNWATCH, epoll_ctl(w->epfd, EPOLL_CTL_DEL, p->stream.fd, NULL));
+    p->stream.ops->close(&p->stream);
 }
 
 /* The slot goes back to the master. */
@@ -187,7 +190,7 @@ static void depart(struct worker *w, uint32_t slot)
         loop_ready(w, slot);
         return;
     }
-    if (w->peers[slot].fd > 0)
+    if (w->peers[slot].stream.fd > 0)
         hang_up(w, slot);
     give_back(w, slot);
 }
@@ -245,6 +248,10 @@ void conn_fail(struct worker *w, uint32_t slot, int code, const char *why, uint6
               log_str("why", why));
     if (stranger)
         session_refuse_stranger(w, slot, why);
+    if (!w->peers[slot].stream.open) {
+        conn_drop(w, slot, "no handshake in time");
+        return;
+    }
     /* Without a buffer or room for one word there is a peer that does not read: just end. */
     if (!iobufs_attach(&w->bufs, c) || conns_out_free(c) < REPLY_MAX) {
         conn_drop(w, slot, "peer does not read");
@@ -297,6 +304,18 @@ static enum request_result parse(struct worker *w, const struct conn *c, struct 
     return result;
 }
 
+/* A client that speaks TLS where none is, says so with its first bytes; it will wait in vain. */
+static void notice_tls(struct worker *w, const struct conn *c)
+{
+    const char *view;
+    uint32_t n = conns_view(w->r, c, w->scratch, 2, &view);
+    char peer[64];
+
+    if (n == 2 && memcmp(view, "\x16\x03", 2) == 0)
+        log_warn("TLS on a plain-text address", log_uint("conn", c->id),
+                 log_str("peer", conn_peer_text(c, peer, sizeof(peer))));
+}
+
 /* Serves whole requests. True when it consumed something. */
 static bool serve_some(struct worker *w, uint32_t slot, unsigned *served)
 {
@@ -306,6 +325,7 @@ static bool serve_some(struct worker *w, uint32_t slot, unsigned *served)
 
     while (c->phase == PHASE_READY && *served < SERVE_BUDGET && conns_in_used(c) > 0) {
         struct request req;
+        enum request_result result;
 
         if (conns_out_free(c) < REPLY_MAX) {
             transfer_flush(w, slot);
@@ -313,7 +333,10 @@ static bool serve_some(struct worker *w, uint32_t slot, unsigned *served)
                 return moved; /* the peer does not read: its write deadline runs */
         }
         inquest_name(w, slot | SERVING_EXECUTES);
-        switch (parse(w, c, &req)) {
+        result = parse(w, c, &req);
+        if (result != REQUEST_OK && c->in_head == 0 && c->request_since == 0)
+            notice_tls(w, c);
+        switch (result) {
         case REQUEST_MORE:
             inquest_name(w, slot);
             if (p->eof) {
@@ -402,7 +425,7 @@ static uint64_t left_at(const struct worker *w, uint32_t slot)
     const struct conn *c = conns_slot(w->r, slot);
     uint64_t ago, now;
 
-    if (c->family == AF_UNIX || stream_last_heard(w->peers[slot].fd, &ago) != 0)
+    if (c->family == AF_UNIX || stream_last_heard(w->peers[slot].stream.fd, &ago) != 0)
         return w->now;
     now = clock_boottime_ns();
     return ago < now ? now - ago : 0;
@@ -414,10 +437,14 @@ static void watch_blocked(struct worker *w, uint32_t slot)
 {
     struct peer *p = &w->peers[slot];
     struct conn *c = conns_slot(w->r, slot);
+    bool known = c->flags & CONN_HALF_CLOSED;
 
+    if (p->stream.ops->end_in_band)
+        while (transfer_read(w, slot))
+            ;
     if (p->dead || p->hup) {
         conn_drop(w, slot, "client gone while its request was blocked");
-    } else if ((p->rdhup || p->eof) && !(c->flags & CONN_HALF_CLOSED)) {
+    } else if ((p->rdhup || p->eof) && !known) {
         if (left_at(w, slot) <= c->blocked_since + HALF_CLOSE_NS ||
             whole_request_behind(w, slot))
             c->flags |= CONN_HALF_CLOSED;
@@ -444,9 +471,11 @@ static void finish(struct worker *w, uint32_t slot)
     }
     if (session_must_authenticate(w, c)) {
         c->close_at = w->now + PENALTY_NS;
+    } else if (p->stream.ops->finish(&p->stream) == STREAM_AGAIN) {
+        transfer_full(w, slot);
+        return;
     } else {
         c->close_at = w->now + LINGER_NS;
-        SYS(CONN_FIN, shutdown(p->fd, SHUT_WR));
     }
     enter(c, PHASE_PENALTY);
 }
@@ -480,9 +509,14 @@ static void settle(struct worker *w, uint32_t slot)
 {
     struct peer *p = &w->peers[slot];
     struct conn *c = conns_slot(w->r, slot);
+    char peer[64];
 
-    if (c->phase != PHASE_DROP && p->dead)
+    if (c->phase != PHASE_DROP && p->dead) {
+        if (p->stream.fault)
+            log_warn("connection failed", log_uint("conn", c->id), log_str("why", p->stream.fault),
+                     log_str("peer", conn_peer_text(c, peer, sizeof(peer))));
         conn_drop(w, slot, "reset");
+    }
     if (c->phase == PHASE_READY && p->eof && conns_in_used(c) == 0)
         conn_last(w, slot);
     if (c->bigbuf && c->request_since == 0 && conns_in_used(c) <= IOBUF_IN)
@@ -499,7 +533,7 @@ void conn_run(struct worker *w, uint32_t slot)
     unsigned served = 0;
     bool moved = true;
 
-    if (p->fd <= 0) {
+    if (p->stream.fd <= 0) {
         if (c->state == CONN_ORPHANED)
             depart(w, slot);
         return;
@@ -549,10 +583,14 @@ void conn_event(struct worker *w, uint32_t slot, uint32_t events)
 {
     struct peer *p = &w->peers[slot];
 
-    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
         p->readable = true;
-    if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+        p->writable |= p->stream.send_awaits_bytes;
+    }
+    if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) {
         p->writable = true;
+        p->readable |= p->stream.recv_awaits_room;
+    }
     if (events & EPOLLRDHUP)
         p->rdhup = true;
     if (events & (EPOLLHUP | EPOLLERR))
@@ -598,7 +636,7 @@ static void end_waits(struct worker *w, uint32_t shard, bool draining)
     for (uint32_t slot = 1; slot <= w->r->max_conns; slot++) {
         struct conn *c = conns_slot(w->r, slot);
 
-        if (w->peers[slot].fd <= 0 || c->phase != PHASE_BLOCKED ||
+        if (w->peers[slot].stream.fd <= 0 || c->phase != PHASE_BLOCKED ||
             (shard != SHARD_COUNT && c->blocked_shard != shard))
             continue;
         if (iobufs_attach(&w->bufs, c))

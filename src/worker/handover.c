@@ -26,14 +26,15 @@ enum { BATCH = 64 };
 
 #define AGAIN_NS (50 * UINT64_C(1000000))
 
-/* Others leave first what is bound to this process: a document that is being sent, a big buffer, a
-   connection that ends. */
+/* Others leave first what is bound to this process: TLS, a document that is being sent, a big buffer,
+   a connection that ends. */
 static bool may_go(const struct worker *w, uint32_t slot)
 {
     const struct peer *p = &w->peers[slot];
     const struct conn *c = conns_slot(w->r, slot);
 
-    if (p->fd <= 0 || p->dead || p->hup || c->state != CONN_OPEN || c->doc || c->bigbuf)
+    if (p->stream.fd <= 0 || p->dead || p->hup || c->state != CONN_OPEN || c->doc || c->bigbuf ||
+        c->flags & CONN_TLS)
         return false;
     return c->phase == PHASE_READY || c->phase == PHASE_BLOCKED || c->phase == PHASE_JOB ||
            c->phase == PHASE_SKIP;
@@ -46,9 +47,9 @@ static void give(struct worker *w, uint32_t slot)
 
     if (c->phase == PHASE_JOB)
         c->phase = PHASE_READY; /* its request is still in the ring and runs again */
-    SYS(HANDOVER_UNWATCH, epoll_ctl(w->epfd, EPOLL_CTL_DEL, p->fd, NULL));
-    SYS(HANDOVER_CLOSE, close(p->fd));
-    p->fd = 0;
+    SYS(HANDOVER_UNWATCH, epoll_ctl(w->epfd, EPOLL_CTL_DEL, p->stream.fd, NULL));
+    SYS(HANDOVER_CLOSE, close(p->stream.fd)); /* nothing is said to the peer: plain, see may_go() */
+    p->stream.fd = 0;
     timers_remove(w, slot);
     if (c->iobuf)
         w->bufs.lent = true;

@@ -76,8 +76,10 @@ void inquest_cut_off(struct worker *w, uint32_t slot)
     if (c->blamed_at == 0 || (c->crashes < CRASHES_MAX && c->deaths < DEATHS_MAX))
         return;
     /* Who has not authenticated may have sent a secret in any place. */
-    if (c->iobuf && !session_must_authenticate(w, c))
-        n = shown(view, conns_view(w->r, c, w->scratch, SHOWN_BYTES, &view));
+    if (c->iobuf && !session_must_authenticate(w, c)) {
+        n = conns_view(w->r, c, w->scratch, SHOWN_BYTES, &view);
+        n = shown(view, n);
+    }
     /* Never rate-limited. */
     LOG_WRITE(NULL, LVL_ERROR,
               "poison: this request was being served when its workers died, its connection is "

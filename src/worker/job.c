@@ -48,7 +48,7 @@ static bool still_asks(const struct worker *w, const struct asker *a)
 {
     const struct conn *c = conns_slot(w->r, a->slot);
 
-    return w->peers[a->slot].fd > 0 && c->id == a->id && c->state == CONN_OPEN &&
+    return w->peers[a->slot].stream.fd > 0 && c->id == a->id && c->state == CONN_OPEN &&
            c->phase == PHASE_JOB;
 }
 
@@ -187,7 +187,7 @@ static uint32_t free_doc(struct worker *w)
     }
     if (w->now - w->jobs.made[oldest] > DOC_PATIENCE_NS)
         for (uint32_t slot = 1; slot <= w->r->max_conns; slot++)
-            if (w->peers[slot].fd > 0 && conns_slot(w->r, slot)->doc == oldest + 1)
+            if (w->peers[slot].stream.fd > 0 && conns_slot(w->r, slot)->doc == oldest + 1)
                 conn_drop(w, slot, "reads a long answer too slowly while others wait");
     return 0;
 }

@@ -9,7 +9,9 @@
 #include "base/log.h"
 #include "base/point.h"
 #include "config/exitcode.h"
+#include "config/tlsfiles.h"
 #include "net/pass.h"
+#include "net/tls.h"
 #include "shm/bell.h"
 #include "worker/sandbox.h"
 #include "worker/worker.h"
@@ -92,7 +94,7 @@ static void accept_conn(struct worker *w, const struct channel_message *m, int f
         return;
     c = conns_slot(w->r, slot);
     if (c->id != m->id || c->state != CONN_OPEN || c->worker != w->sh.worker ||
-        w->peers[slot].fd > 0) {
+        w->peers[slot].stream.fd > 0) {
         if (fd >= 0)
             SYS(LOOP_DUPLICATE, close(fd));
         return;
@@ -254,7 +256,7 @@ static bool handle_event(struct worker *w, const struct epoll_event *ev)
         return true;
     }
     /* An event of a connection that was closed in this very turn, and its slot perhaps reused. */
-    if (w->peers[slot].fd <= 0 || (uint32_t)conns_slot(w->r, slot)->id != (uint32_t)ev->data.u64)
+    if (w->peers[slot].stream.fd <= 0 || (uint32_t)conns_slot(w->r, slot)->id != (uint32_t)ev->data.u64)
         return true;
     conn_event(w, slot, ev->events);
     return true;
@@ -264,7 +266,7 @@ static void starved_again(struct worker *w)
 {
     w->starved = false;
     for (uint32_t slot = 1; slot <= w->r->max_conns; slot++)
-        if (w->peers[slot].fd > 0)
+        if (w->peers[slot].stream.fd > 0)
             loop_ready(w, slot);
     deliver_shards(w, UINT64_MAX);
     if (w->draining)
@@ -335,6 +337,34 @@ static int turns(struct worker *w)
     }
 }
 
+static void say_tls(void *arg, enum tls_part part, bool fatal, const char *text)
+{
+    static const char *const name[TLS_PARTS] = {"tls-cert", "tls-key", "tls-client-ca"};
+
+    (void)arg;
+    if (fatal)
+        log_error("TLS files cannot be used", log_str("file", name[part]), log_str("why", text));
+}
+
+int loop_use_tls(struct worker *w, const struct tls_files *files)
+{
+    struct ssl_ctx_st *context = NULL;
+
+    _Static_assert(sizeof(struct tickets) <= sizeof(w->r->tickets), "the region has no room");
+    if (files && files->cert_n > 0) {
+        struct tls_pem pem[TLS_PARTS] = {[TLS_CERT] = {files->cert, files->cert_n},
+                                         [TLS_KEY] = {files->key, files->key_n},
+                                         [TLS_CLIENT_CA] = {files->client_ca, files->client_ca_n}};
+
+        context = tls_context(pem, (const struct tickets *)w->r->tickets, say_tls, NULL);
+        if (!context)
+            return -EINVAL; /* they were checked: this is memory, or another OpenSSL */
+    }
+    tls_context_free(w->tls);
+    w->tls = context;
+    return 0;
+}
+
 void loop_times(struct worker *w)
 {
     const struct settings *s = w->settings;
@@ -364,7 +394,9 @@ static int prepare(struct worker *w, const struct heritage *heritage)
     w->scratch = malloc(REQUEST_AUTH_BYTES_MAX);
     if (!w->peers || !w->ready || !w->scratch)
         return -ENOMEM;
-    err = timers_init(&w->timers, slots);
+    err = loop_use_tls(w, heritage->tls_files);
+    if (!err)
+        err = timers_init(&w->timers, slots);
     if (!err)
         err = jobs_init(&w->jobs, slots);
     if (err)

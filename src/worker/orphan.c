@@ -47,9 +47,9 @@ static int show_sockets(struct worker *w, uint32_t *slot)
     int err = 0;
 
     for (; next <= w->r->max_conns && m.n < CHANNEL_SLOTS; next++) {
-        if (w->peers[next].fd <= 0)
+        if (w->peers[next].stream.fd <= 0)
             continue;
-        fds[m.n] = w->peers[next].fd;
+        fds[m.n] = w->peers[next].stream.fd;
         m.slot[m.n++] = next;
     }
     if (m.n)

@@ -32,6 +32,8 @@ static bool restore_position(struct worker *w, uint32_t slot, int fd)
     struct conn *c = conns_slot(w->r, slot);
     uint64_t rd, wr, sent;
 
+    if (c->flags & CONN_TLS)
+        return false; /* what was on the wire was not these bytes */
     if (c->family == AF_UNIX)
         return !c->in_call;
     switch (stream_position(fd, &rd, &wr)) {
@@ -87,7 +89,7 @@ void takeover_after_silence(struct worker *w, uint64_t gap)
     if (gap > LEASES_GRACE_NS)
         gap = LEASES_GRACE_NS;
     for (uint32_t slot = 1; slot <= w->r->max_conns; slot++)
-        if (w->peers[slot].fd > 0)
+        if (w->peers[slot].stream.fd > 0)
             extend_leases(w, slot, gap);
     __atomic_store_n(&w->r->down_since[w->sh.worker], 0, __ATOMIC_RELEASE);
 }

@@ -16,7 +16,7 @@ enum { STREAM_CHUNK = 65536 };
 static void cannot_write(struct peer *p)
 {
     p->writable = false;
-    p->unacked = stream_unacked(p->fd);
+    p->unacked = stream_unacked(p->stream.fd);
 }
 
 /* The kernel says "writable" only when a third of the queue is free, which may be a megabyte: a
@@ -25,8 +25,17 @@ bool transfer_reads_slowly(struct peer *p)
 {
     int before = p->unacked;
 
-    p->unacked = stream_unacked(p->fd);
+    p->unacked = stream_unacked(p->stream.fd);
     return p->unacked < before;
+}
+
+void transfer_full(struct worker *w, uint32_t slot)
+{
+    struct conn *c = conns_slot(w->r, slot);
+
+    cannot_write(&w->peers[slot]);
+    if (c->write_since == 0)
+        c->write_since = w->now;
 }
 
 /*
@@ -59,11 +68,12 @@ void transfer_flush(struct worker *w, uint32_t slot)
         if (n > IOBUF_OUT - pos)
             n = IOBUF_OUT - pos;
         call_begins(c);
-        sent = p->ops->send(p->fd, conns_out(w->r, c) + pos, n);
+        sent = p->stream.ops->send(&p->stream, conns_out(w->r, c) + pos, n);
         if (sent > 0) {
             *(volatile uint64_t *)&c->out_head = c->out_head + (uint64_t)sent;
             POINT(TRANSFER_SENT);
             c->write_since = 0;
+            p->readable |= p->stream.recv_awaits_room;
             if ((uint32_t)sent < n)
                 cannot_write(p);
         } else if (sent == STREAM_AGAIN) {
@@ -99,7 +109,7 @@ bool transfer_read(struct worker *w, uint32_t slot)
     if (n == 0)
         return false;
     call_begins(c);
-    got = p->ops->recv(p->fd, conns_in(w->r, c) + pos, n);
+    got = p->stream.ops->recv(&p->stream, conns_in(w->r, c) + pos, n);
     if (got > 0)
         *(volatile uint64_t *)&c->in_tail = c->in_tail + (uint64_t)got;
     POINT(TRANSFER_RECEIVED);
@@ -107,11 +117,14 @@ bool transfer_read(struct worker *w, uint32_t slot)
     if (got > 0) {
         /* A short read has emptied the socket; only a FIN that epoll has already told of may
            still be there, and no new edge would tell of it again. */
-        if ((uint32_t)got < n && !p->rdhup && !p->hup)
+        if ((uint32_t)got < n && !p->stream.more && !p->rdhup && !p->hup)
             p->readable = false;
+        p->writable |= p->stream.send_awaits_bytes;
         return true;
     }
-    p->readable = false;
+    p->readable = p->stream.more;
+    if (p->stream.more)
+        loop_ready(w, slot); /* others first */
     if (got == STREAM_END) {
         p->eof = true;
         c->flags |= CONN_HALF_CLOSED;
@@ -145,7 +158,7 @@ bool transfer_document(struct worker *w, uint32_t slot)
         return true;
     }
     call_begins(c);
-    sent = p->ops->send(p->fd, chunk, (size_t)n);
+    sent = p->stream.ops->send(&p->stream, chunk, (size_t)n);
     if (sent > 0)
         *(volatile uint64_t *)&c->doc_pos = c->doc_pos + (uint64_t)sent;
     call_recorded(c);

@@ -9,6 +9,9 @@
 /* Sends what is in the output ring, as far as the kernel takes it. */
 void transfer_flush(struct worker *w, uint32_t slot);
 
+/* The socket took less than there was: the write deadline runs. */
+void transfer_full(struct worker *w, uint32_t slot);
+
 /* Receives once into the input ring. True when something changed: bytes, or the end of input. */
 bool transfer_read(struct worker *w, uint32_t slot);
 

@@ -25,8 +25,7 @@
 
 /* A connection as this process sees it; by slot. */
 struct peer {
-    const struct stream_ops *ops;
-    int fd; /* 0 = not here: 0 to 2 are never a connection's */
+    struct stream stream; /* without a socket: not here */
     uint32_t timer_pos; /* in the heap, + 1; 0 = not in it */
     uint64_t timer_due;
     int unacked; /* bytes in the send queue when a write last found it full, or looked again */
@@ -45,6 +44,7 @@ struct timers {
 };
 
 struct job;
+struct ssl_ctx_st;
 
 /* A connection that asked for a long answer; its slot may be somebody else's by now. */
 struct asker {
@@ -63,6 +63,7 @@ struct jobs {
 struct worker {
     const struct heritage *heritage;
     const struct settings *settings;
+    struct ssl_ctx_st *tls; /* of handshakes to come; NULL: new connections are plain */
     struct region *r;
     struct shared sh;
     struct iobufs bufs;
@@ -99,6 +100,9 @@ enum { SOURCE_BELL = 1, SOURCE_CHANNEL = 2, SOURCE_RENDEZVOUS = 3 };
 
 /* loop.c: the process's whole life; returns its exit status. */
 int worker_run(const struct heritage *heritage);
+/* Handshakes to come use these files (NULL, or empty: connections to come are plain); connections keep
+   what they have. 0 or a negative error; then nothing has changed. */
+int loop_use_tls(struct worker *w, const struct tls_files *files);
 void loop_times(struct worker *w); /* what it keeps of the settings in ns */
 bool loop_watch(struct worker *w, int fd, uint32_t source);
 void loop_ready(struct worker *w, uint32_t slot); /* run this connection again in the next turn */

@@ -167,7 +167,7 @@ static void test_help(void)
        "how to switch off what is on");
     ok(strstr(out, "[default 6388; DFLOCKD_PORT]\n") != NULL, "defaults");
     ok(strstr(out, "-t, --check-config\n") != NULL, "short forms");
-    ok(strstr(out, "\nTLS:\n") == NULL && strstr(out, "\nLimits:\n") != NULL,
+    ok(strstr(out, "\nHTTP:\n") == NULL && strstr(out, "\nLimits:\n") != NULL,
        "groups, without empty ones");
     for (const char *p = out; *p != '\0'; p = strchr(p, '\n') + 1)
         too_wide += strcspn(p, "\n") > 100;
@@ -183,7 +183,7 @@ static void test_version(void)
     is_str(err, "", "nothing on stderr");
     second = strchr(out, '\n');
     ok(strncmp(out, "dflockd " PACKAGE_VERSION "\n", strlen(PACKAGE_VERSION) + 9) == 0, "version");
-    ok(second != NULL && strstr(second, "OpenSSL 3.") != NULL && strstr(second, " tls") != NULL,
+    ok(second != NULL && strstr(second, "OpenSSL 3.") != NULL && strstr(second, " http") != NULL,
        "and what was built in");
     is_str(second != NULL ? strchr(second + 1, '\n') : NULL, "\n", "two lines");
 }

@@ -47,6 +47,7 @@ SETTINGS = [
     ("config", "DFLOCKD_CONFIG", "", "/dev/null", ["/nonexistent/file", "/tmp"]),
 ]
 SECRETS = ("auth-token",)
+TLS = {"tls_cert", "tls_key", "tls_client_ca"}  # tls_config_test.py
 
 
 def run(*args, env=None, prefix=(), timeout=5):
@@ -98,8 +99,8 @@ def every_setting():
                 check(origin.startswith(variable) and f"over --{flag}" in origin, origin)
 
         in_threads(one, SETTINGS)
-        check_eq(set(defaults), {s[0].replace("-", "_") for s in SETTINGS} | {"discard_region"},
-                 "all settings")
+        check_eq(set(defaults), {s[0].replace("-", "_") for s in SETTINGS} | TLS |
+                 {"discard_region"}, "all settings")
         check_eq(int(defaults["workers"][0]), len(os.sched_getaffinity(0)), "workers")
 
 

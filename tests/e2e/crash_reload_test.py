@@ -8,7 +8,7 @@ import signal
 
 from harness import BRIEF, check, check_eq, eventually, main, temp_dir, test, token_of
 from load import Load
-from points import AFTER, BEFORE, MASTER, ROWS, WORKER, CrashServer
+from points import AFTER, BEFORE, FAIL, MASTER, ROWS, WORKER, CrashServer, errors
 
 PASSES = (2,) if BRIEF else (1, 2, 3)
 SCRIPTS = ["pairs", "two_phase", "semaphores", "churn", "half_closes", "bytewise", "timeouts"]
@@ -98,6 +98,19 @@ for row in ROWS:
         function = place_test(row)
         function.__name__ = row.name
         test(f"who passes it dies {where} {row.name}: {row.what}", deadline=120)(function)
+
+
+@test("a worker that cannot read the settings is replaced by one that has them", deadline=60)
+def cannot_read():
+    with Site(expect_log=["cannot be read", "does not take", "worker died"]) as server:
+        clients = [server.client() for _ in range(12)]
+        tokens = [token_of(c.req("l", f"k{i}", "0 1000")) for i, c in enumerate(clients)]
+        server.board.arm("RELOAD_READ", action=FAIL, error=errors("EIO"), role=WORKER)
+        check(server.reload(), "the reload is done")
+        check_eq(len(server.logged("does not take the new settings")), 1, "who did not take them")
+        server.check_all()
+        for i, c in enumerate(clients):
+            check_eq(c.req("r", f"k{i}", tokens[i]), "ok", "the release")
 
 
 @test("the master dies where a connection is between two workers: the server ends whole",

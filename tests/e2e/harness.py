@@ -41,17 +41,18 @@ Server(args=[], env={}, expect_log=[], workers=2, program=DFLOCKD): with --port 
 
 Program(target=DFLOCKD): .path, a name for it;  .becomes(target), .script(text)
 
-Client(server or (host, port), source="127.0.0.5", unix="/path", rcvbuf=4096); what does not come
-    within 10 s is a failure:
+Client(server or (host, port), source="127.0.0.5", unix="/path", rcvbuf=4096, tls=SSLContext,
+    session=SSLSession, handshake=True); what does not come within 10 s is a failure:
     .send(bytes or str)     all of it
     .ask(cmd, key, arg)     sends a request;  .req(cmd, key, arg) also returns its reply
     .line(timeout=10)       one reply without its LF as str (bytes that are not UTF-8: surrogates)
     .lines(n)               the next n
     .expect(text, what="")  the next line must be exactly this
     .expect_silence(0.2)    nothing comes. The only place where a test just waits
-    .expect_close(timeout=10, how=None)   → "fin" or "rst", which must be `how`; no byte before it
-    .half_close() .reset() .close() .is_closed()
-    .sock .local (address as the server logs it)
+    .expect_close(timeout=10, how=None)   → "fin" or "rst", which must be `how`; no byte before it;
+        over TLS "fin" is a close_notify, "cut" a FIN without one
+    .half_close() (over TLS: close_notify without FIN) .reset() .close() .is_closed()
+    .sock .local (address as the server logs it) .tls (see class Tls)
 """
 
 import atexit
@@ -63,6 +64,7 @@ import select
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -425,7 +427,8 @@ reply_form = re.compile(
 
 
 class Client:
-    def __init__(self, server, source=None, unix=None, timeout=TIMEOUT, rcvbuf=None):
+    def __init__(self, server, source=None, unix=None, timeout=TIMEOUT, rcvbuf=None, tls=None,
+                 session=None, handshake=True):
         self.timeout = timeout
         self.buffer = bytearray()
         self.at = 0  # where the next line begins
@@ -450,6 +453,9 @@ class Client:
             self.local = f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
         if isinstance(server, Server):
             server.clients.append(self)
+        self.tls = Tls(self.sock, tls, session) if tls else None
+        if self.tls and handshake:
+            self.tls.handshake()
 
     def __enter__(self):
         return self
@@ -459,7 +465,7 @@ class Client:
 
     def send(self, data):
         self.sock.settimeout(self.timeout)
-        self.sock.sendall(as_bytes(data))
+        self.sock.sendall(self.tls.encrypt(as_bytes(data)) if self.tls else as_bytes(data))
 
     def ask(self, cmd, key="", arg=""):
         self.send(b"%b\n%b\n%b\n" % (as_bytes(cmd), as_bytes(key), as_bytes(arg)))
@@ -483,11 +489,12 @@ class Client:
         except (ConnectionResetError, BrokenPipeError):
             self.ended = "rst"
             return False
-        if not data:
+        if self.tls:
+            data, self.ended = self.tls.decrypt(data)
+        elif not data:
             self.ended = "fin"
-            return False
         self.buffer += data
-        return True
+        return bool(data) or self.ended is None
 
     def line(self, timeout=None):
         timeout = self.timeout if timeout is None else timeout
@@ -539,7 +546,10 @@ class Client:
         return self.ended is not None
 
     def half_close(self):
-        self.sock.shutdown(socket.SHUT_WR)
+        if self.tls:
+            self.sock.sendall(self.tls.close_notify())
+        else:
+            self.sock.shutdown(socket.SHUT_WR)
 
     def reset(self):
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -547,6 +557,68 @@ class Client:
 
     def close(self):
         self.sock.close()
+
+
+class Tls:
+    """A client's TLS, apart from its socket: what is on the wire is in the test's own hands."""
+
+    def __init__(self, sock, context, session):
+        self.sock = sock
+        self.from_wire, self.to_wire = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.ssl = context.wrap_bio(self.from_wire, self.to_wire, server_hostname="localhost",
+                                    session=session)
+
+    def flight(self):
+        """What the handshake has to send next, if anything; and whether it is done."""
+        try:
+            self.ssl.do_handshake()
+            done = True
+        except ssl.SSLWantReadError:
+            done = False
+        except ssl.SSLError:
+            self.sock.sendall(self.to_wire.read())  # an alert
+            raise
+        return self.to_wire.read(), done
+
+    def handshake(self, send=None):
+        done = False
+        while not done:
+            data, done = self.flight()
+            (send or self.sock.sendall)(data)
+            if not done:
+                data = self.sock.recv(1 << 16)
+                self.from_wire.write(data) if data else self.from_wire.write_eof()
+
+    def encrypt(self, data):
+        for at in range(0, len(data), 1 << 14):
+            self.ssl.write(data[at:at + (1 << 14)])
+        return self.to_wire.read()
+
+    def decrypt(self, data):
+        """What is in these bytes of the wire, b"" being its end; and how the stream ended or None."""
+        self.from_wire.write(data) if data else self.from_wire.write_eof()
+        text, ended = bytearray(), None
+        try:
+            while not ended:
+                more = self.ssl.read(1 << 16)
+                text += more
+                ended = None if more else "fin"
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            ended = "fin"
+        except ssl.SSLEOFError:
+            ended = "cut"
+        if self.to_wire.pending and not ended:
+            self.sock.sendall(self.to_wire.read())
+        return bytes(text), ended
+
+    def close_notify(self):
+        try:
+            self.ssl.unwrap()
+        except ssl.SSLWantReadError:
+            pass
+        return self.to_wire.read()
 
 
 def poll_in(sock, seconds):

@@ -3,6 +3,7 @@ reply, at once or in its turn, each key one holder, fences grow, no connection i
 
     load = Load(server)       begins; load.stop() ends it and raises what went wrong
     Load(server, ["pairs"])   only some of the scripts, see Load.SCRIPTS
+    Load(server, tls=context) over TLS; unix=path over a Unix socket
 """
 
 import random
@@ -17,8 +18,8 @@ WAIT = 60  # what requests ask for: who is granted only when this is over was fo
 
 
 class Load:
-    def __init__(self, server, scripts=None, unix=None, seed=None):
-        self.server, self.unix = server, unix
+    def __init__(self, server, scripts=None, unix=None, seed=None, tls=None):
+        self.server, self.unix, self.tls = server, unix, tls
         self.seed = random.randrange(1 << 30) if seed is None else seed
         self.over = threading.Event()
         self.wrong = []
@@ -57,7 +58,7 @@ class Load:
 
     def client(self, source=None):
         return Client(("127.0.0.1", self.server.port), source=source, unix=self.unix,
-                      timeout=PATIENCE)
+                      timeout=PATIENCE, tls=self.tls)
 
     def granted(self, key, reply):
         """Its token; fences of a key grow in the order of its grants."""
@@ -232,7 +233,7 @@ class Load:
         while True:
             n = 40
             client = Client(("127.0.0.1", self.server.port), unix=self.unix, timeout=PATIENCE,
-                            **({} if self.unix else {"rcvbuf": 4096}))
+                            tls=self.tls, **({} if self.unix else {"rcvbuf": 4096}))
             client.send("stats\n\n\n" * n)
             for _ in range(n):
                 json_of(client.line())

@@ -479,7 +479,7 @@ def killed_workers():
 @test("the master is killed during reloads: the next one's settings are everybody's",
       rules=["C47", "C46"], deadline=120)
 def killed_master():
-    with Site(settings=dict(workers=4, max_lease_ttl=100), expect_log=["worker died"]) as server:
+    with Site(settings=dict(workers=4, max_lease_ttl=100)) as server:
         clients = [server.client() for _ in range(16)]
         tokens = [token_of(c.req("l", f"k{i}", "0 100")) for i, c in enumerate(clients)]
         for n in range(4 if BRIEF else 12):

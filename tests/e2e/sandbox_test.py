@@ -147,5 +147,25 @@ def nothing_needed_is_denied():
         check(not server.logged("signal=SYS"), "no call was denied")
 
 
+@test("a secret that comes with a reload: nothing has to be opened for it", rules=["C71"])
+def first_secret():
+    directory = temp_dir()
+    conf, tokens = f"{directory}/conf", f"{directory}/tokens"
+    with open(conf, "w", encoding="utf-8") as f:
+        f.write("gc_interval = 6\n")
+    with CrashServer(["--config", conf]) as server:
+        clients = [server.client() for _ in range(4)]
+        for c in clients:
+            check_eq(c.req("ping"), "ok", "without a secret")
+        with open(tokens, "w", encoding="utf-8") as f:
+            f.write("secret\n")
+        with open(conf, "a", encoding="utf-8") as f:
+            f.write(f"auth_token_file = {tokens}\n")
+        server.kill(signal.SIGHUP)
+        server.wait_log(" reload .*result=done", 20)
+        for c in [server.client() for _ in range(4)]:
+            check_eq(c.req("auth", "", "secret"), "ok", "with one")
+
+
 if __name__ == "__main__":
     main()

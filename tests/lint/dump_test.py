@@ -22,7 +22,7 @@ NOT_DUMPED = {
         "suspect": "all shards are validated before they are written",
         "nconns": "counted anew", "units": "follows from max-locks and the keys",
         "bigbuf_owner": "follows from the connections' buffers",
-        "mutex": PROCESS,
+        "mutex": PROCESS, "tickets": "TLS sessions begin anew",
         "promise_until": "the state file says it", "fences": "the settings say it",
         "fences_turn": PROCESS, "asks": PROCESS,
     },

@@ -16,7 +16,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static int ours, theirs; /* the accepted end, and the client's */
+static struct stream stream; /* the accepted end */
+static int ours, theirs;     /* its socket, and the client's */
 static uint64_t rd, wr;  /* what our application has read and written */
 
 static void set_up(void)
@@ -34,6 +35,7 @@ static void set_up(void)
     close(l);
     if (ours < 0)
         bail_out("accept: %s", strerror(errno));
+    stream_plain(&stream, ours);
     stream_tune(ours);
     rd = wr = 0;
 }
@@ -82,7 +84,7 @@ static void we_read(size_t n)
     ssize_t got;
 
     wait_readable();
-    got = stream_plain.recv(ours, bytes, n);
+    got = stream_plain_ops.recv(&stream, bytes, n);
     if (got > 0)
         rd += (uint64_t)got;
 }
@@ -90,7 +92,7 @@ static void we_read(size_t n)
 static void we_write(size_t n)
 {
     static char bytes[1 << 17];
-    ssize_t sent = stream_plain.send(ours, bytes, n);
+    ssize_t sent = stream_plain_ops.send(&stream, bytes, n);
 
     if (sent > 0)
         wr += (uint64_t)sent;
@@ -145,7 +147,7 @@ static void test_known(void)
     ok(exact("FIN, half read"), "half read before the FIN");
     we_read(100);
     ok(rd == 1051 && exact("FIN next"), "all read, the FIN is next");
-    is_int(stream_plain.recv(ours, bytes, 10), STREAM_END, "the end");
+    is_int(stream_plain_ops.recv(&stream, bytes, 10), STREAM_END, "the end");
     ok(exact("FIN read"), "the FIN is read");
     we_write(77);
     ok(wr == 5077 && exact("half-closed"), "a half-closed connection is written to");
@@ -159,13 +161,13 @@ static void test_full(void)
 
     set_up();
     do {
-        n = stream_plain.send(ours, bytes, sizeof(bytes));
+        n = stream_plain_ops.send(&stream, bytes, sizeof(bytes));
         if (n > 0)
             wr += (uint64_t)n;
     } while (n > 0);
     is_int(n, STREAM_AGAIN, "a peer that does not read: not now");
     ok(wr > 100000 && exact("full"), "%" PRIu64 " bytes written, most of them still here", wr);
-    is_int(stream_plain.recv(ours, bytes, 1), STREAM_AGAIN, "nothing to read: not now");
+    is_int(stream_plain_ops.recv(&stream, bytes, 1), STREAM_AGAIN, "nothing to read: not now");
     for (unsigned i = 0; i < 20; i++)
         if (recv(theirs, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
             we_write(1000);
@@ -187,9 +189,9 @@ static void test_reset(void)
     theirs = -1;
     wait_readable();
     ok(stream_position(ours, &r, &w) < 0, "a reset connection has no position");
-    is_int(stream_plain.recv(ours, c, sizeof(c)), 10, "what came before can be read");
-    is_int(stream_plain.recv(ours, c, sizeof(c)), STREAM_RESET, "then it is said to be dead");
-    is_int(stream_plain.send(ours, "x", 1), STREAM_RESET, "without a signal");
+    is_int(stream_plain_ops.recv(&stream, c, sizeof(c)), 10, "what came before can be read");
+    is_int(stream_plain_ops.recv(&stream, c, sizeof(c)), STREAM_RESET, "then it is said to be dead");
+    is_int(stream_plain_ops.send(&stream, "x", 1), STREAM_RESET, "without a signal");
     close(ours);
     ok(stream_position(ours, &r, &w) == -EBADF, "a descriptor that is none");
     set_up();

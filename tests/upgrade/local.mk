@@ -10,7 +10,7 @@ check_DATA += \
 	tests/upgrade/relay \
 	tests/upgrade/take
 tests_upgrade_dflockd_CPPFLAGS = \
-	$(AM_CPPFLAGS) $(CRYPTO_CFLAGS) $(INIH_CFLAGS) $(JANSSON_CFLAGS) \
+	$(AM_CPPFLAGS) $(CRYPTO_CFLAGS) $(SSL_CFLAGS) $(INIH_CFLAGS) $(JANSSON_CFLAGS) \
 	$(SECCOMP_CFLAGS) $(SYSTEMD_CFLAGS) -DREGION_LAYOUT_TEST
 tests_upgrade_dflockd_SOURCES = \
 	$(src_base_libbase_a_SOURCES) \
@@ -23,7 +23,7 @@ tests_upgrade_dflockd_SOURCES = \
 	$(src_supervisor_libsupervisor_a_SOURCES) \
 	$(src_dflockd_dflockd_SOURCES)
 tests_upgrade_dflockd_LDADD = \
-	$(CRYPTO_LIBS) $(INIH_LIBS) $(JANSSON_LIBS) $(SECCOMP_LIBS) $(SYSTEMD_LIBS)
+	$(SSL_LIBS) $(CRYPTO_LIBS) $(INIH_LIBS) $(JANSSON_LIBS) $(SECCOMP_LIBS) $(SYSTEMD_LIBS)
 tests_upgrade_relay_CPPFLAGS = $(AM_CPPFLAGS) $(CRYPTO_CFLAGS) $(SECCOMP_CFLAGS) -DREGION_LAYOUT_TEST
 tests_upgrade_relay_SOURCES = \
 	$(src_base_libbase_a_SOURCES) \
