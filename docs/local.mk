@@ -10,6 +10,7 @@ EXTRA_DIST += \
 	docs/internals/deaths.md \
 	docs/internals/design.md \
 	docs/internals/dump.md \
+	docs/internals/fences.md \
 	docs/internals/journal.md \
 	docs/internals/processes.md \
 	docs/internals/sandbox.md \

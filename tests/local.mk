@@ -71,11 +71,13 @@ e2e_tests = \
 	tests/e2e/config_test.py \
 	tests/e2e/crash_damage_test.py \
 	tests/e2e/crash_failures_test.py \
+	tests/e2e/crash_fences_test.py \
 	tests/e2e/crash_master_test.py \
 	tests/e2e/crash_poison_test.py \
 	tests/e2e/crash_reload_test.py \
 	tests/e2e/crash_unix_test.py \
 	tests/e2e/crash_workers_test.py \
+	tests/e2e/fences_test.py \
 	tests/e2e/log_test.py \
 	tests/e2e/manager_test.py \
 	tests/e2e/master_death_test.py \

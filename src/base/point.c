@@ -5,6 +5,8 @@
 
 #ifdef CRASH_POINTS
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -33,6 +35,22 @@ void point_init(const char *path)
     /* A program that only looks, while the master lives, is not the master. */
     if (board->master == 0 || syscall(SYS_kill, board->master, 0) < 0)
         board->master = (uint32_t)getpid();
+    clock_test_offset_ns(&board->boottime, &board->realtime);
+}
+
+void point_writer(void)
+{
+    if (board)
+        board->writer = (uint32_t)getpid();
+}
+
+static bool has_role(uint32_t role)
+{
+    uint32_t pid = (uint32_t)getpid();
+
+    return role == POINT_ANY || role == (pid == board->master   ? POINT_MASTER
+                                         : pid == board->writer ? POINT_WRITER
+                                                                : POINT_WORKER);
 }
 
 /* To the main thread, which blocks none; the only signals that the sandbox allows. */
@@ -105,8 +123,7 @@ int point_pass(unsigned place)
         return 0;
     o = &board->order;
     __atomic_fetch_add(&board->passes[place], 1, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&o->armed, __ATOMIC_SEQ_CST) != place + 1 ||
-        (o->role != POINT_ANY && (o->role == POINT_MASTER) != ((uint32_t)getpid() == board->master)))
+    if (__atomic_load_n(&o->armed, __ATOMIC_SEQ_CST) != place + 1 || !has_role(o->role))
         return 0;
     if (!fires(o, place + 1, &mine))
         return 0;

@@ -49,8 +49,6 @@ const struct feature feature_table[FEATURE_COUNT] = {
     [FEATURE_CONFIG_FILE] = {"config-file", NULL},
     [FEATURE_RUN_DIR] = {"run-dir", NULL},
     [FEATURE_DISCARD_REGION] = {"discard-region", NULL},
-    [FEATURE_FENCE_FILE] = {"fence-file", "this version keeps no fence state file yet"},
-    [FEATURE_COLD_START] = {"cold-start-delay", "this version has no cold start delay yet"},
 };
 
 enum option_id option_find(const char *name, size_t n)

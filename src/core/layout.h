@@ -10,7 +10,7 @@
  *
  * Invariants, checked by check.c in this order and named by these numbers in logs and tests:
  *   I1  a resource has at most `limit` holders
- *   I2  a resource has waiters only while it is full, or the shard is marked starved of fences
+ *   I2  a resource has waiters only while it is full, or the shard is marked starved
  *   I3  tickets strictly increase along each queue
  *   I4  each node of a claimed chunk is in exactly one of: free list or unused tail of its chunk,
  *       a queue, a holder list, neither (lapsed); and its state agrees
@@ -197,8 +197,8 @@ struct shard {
     uint32_t partial;  /* chunks with a free node */
     uint32_t nchunks;
     uint32_t nfree;    /* free nodes in all its chunks */
-    uint32_t starved;  /* fences ran out: from this resource slot on a free slot may lie beside a
-                          waiter, until table_expire() has been there; 0 = nowhere */
+    uint32_t starved;  /* nothing could be promised: from this resource slot on a free slot may lie
+                          beside a waiter, until table_expire() has been there; 0 = nowhere */
     uint32_t pending[WORKER_MAX];
     struct wheel wheel;
 };

@@ -23,6 +23,7 @@
 #include "core/leases.h"
 
 #include "core/journal.h"
+#include "core/promise.h"
 
 uint64_t leases_add(uint64_t time, uint64_t ns)
 {
@@ -185,12 +186,12 @@ void leases_set_end(struct tx *tx, uint32_t node, uint64_t end)
     }
 }
 
-void leases_look_soon(struct tx *tx)
+void leases_look_again(struct tx *tx)
 {
-    uint64_t soon = leases_add(tx->now, LEASES_LOOK_NS);
+    uint64_t look = promise_look(tx);
 
-    if (tx->t->next_due[tx->shard] > soon)
-        SET(tx, tx->t->next_due[tx->shard], soon);
+    if (tx->t->next_due[tx->shard] > look)
+        SET(tx, tx->t->next_due[tx->shard], look);
 }
 
 static void publish_next_due(struct tx *tx)
@@ -199,8 +200,8 @@ static void publish_next_due(struct tx *tx)
     int first = first_occupied(w);
     uint64_t due = first < 0 ? TIME_NEVER : tick_ns(leases_slot_start(w, (unsigned)first));
 
-    if (tx->s->starved && due > leases_add(tx->now, LEASES_LOOK_NS))
-        due = leases_add(tx->now, LEASES_LOOK_NS);
+    if (tx->s->starved && due > promise_look(tx))
+        due = promise_look(tx);
     if (tx->t->next_due[tx->shard] != due)
         SET(tx, tx->t->next_due[tx->shard], due);
 }

@@ -20,8 +20,8 @@ bool leases_ended(const struct tx *tx, const struct node *n);
 void leases_insert(struct tx *tx, uint32_t node);
 void leases_remove(struct tx *tx, uint32_t node);
 
-/* Has table_expire() called within LEASES_LOOK_NS. */
-void leases_look_soon(struct tx *tx);
+/* Has table_expire() called at promise_look(). */
+void leases_look_again(struct tx *tx);
 
 /* Gives a holder in the wheel a new end. */
 void leases_set_end(struct tx *tx, uint32_t node, uint64_t end);

@@ -18,6 +18,8 @@ src_core_libcore_a_SOURCES = \
 	src/core/owners.h \
 	src/core/pool.c \
 	src/core/pool.h \
+	src/core/promise.c \
+	src/core/promise.h \
 	src/core/queue.c \
 	src/core/queue.h \
 	src/core/repair.c \

@@ -217,7 +217,7 @@ enum snapshot_result snapshot_settle(struct tx *tx, uint32_t res, bool idle)
     tx->now = now;
     if (r->nwaiters && r->nholders < r->limit && !tx->s->starved) {
         SET(tx, tx->s->starved, 1); /* there was no fence to grant with */
-        leases_look_soon(tx);
+        leases_look_again(tx);
     }
     return SNAPSHOT_OK;
 }

@@ -6,8 +6,8 @@
  *   FREE → HELD → FREE                    granted at once
  *   HELD → LAPSED → FREE                  the lease ended before its owner could hear of the grant
  * Only end_hold() takes a slot from its holder and only hold() gives one, and pump() follows each
- * end_hold() in the same transaction: so a free slot never stays beside a waiter (I2). Unless the
- * fences have run out: then the shard is marked, and table_expire() grants when there are new ones.
+ * end_hold() in the same transaction: so a free slot never stays beside a waiter (I2). Unless nothing
+ * may be promised (promise.h): then the shard is marked, and table_expire() grants when it may.
  */
 #include "core/table.h"
 
@@ -17,6 +17,7 @@
 #include "core/leases.h"
 #include "core/owners.h"
 #include "core/pool.h"
+#include "core/promise.h"
 #include "core/queue.h"
 #include "core/repair.h"
 
@@ -52,6 +53,7 @@ void tx_begin(struct tx *tx, struct table *t, uint32_t shard, uint64_t now)
     tx->tell = 0;
     tx->ngrants = 0;
     tx->expired = 0;
+    tx->promised = 0;
 }
 
 void tx_commit(struct tx *tx)
@@ -82,27 +84,6 @@ bool table_owns_any(const struct table *t, uint32_t owner)
     return false;
 }
 
-static bool fences_left(const struct tx *tx)
-{
-    return __atomic_load_n(tx->t->fence_next, __ATOMIC_RELAXED) <
-           __atomic_load_n(tx->t->fence_limit, __ATOMIC_ACQUIRE);
-}
-
-/* The next fence, or false when the range that may be used is at its end. Skipped fences (of a
-   transaction that is rolled back) are just that. */
-static bool next_fence(const struct tx *tx, uint64_t *out)
-{
-    uint64_t fence = __atomic_load_n(tx->t->fence_next, __ATOMIC_RELAXED);
-
-    do {
-        if (fence >= __atomic_load_n(tx->t->fence_limit, __ATOMIC_ACQUIRE))
-            return false;
-    } while (!__atomic_compare_exchange_n(tx->t->fence_next, &fence, fence + 1, true,
-                                          __ATOMIC_RELAXED, __ATOMIC_RELAXED));
-    *out = fence;
-    return true;
-}
-
 /* Makes a node that is in no list a holder. */
 static void hold(struct tx *tx, uint32_t res, uint32_t node, uint64_t fence)
 {
@@ -118,31 +99,45 @@ static void hold(struct tx *tx, uint32_t res, uint32_t node, uint64_t fence)
     tx->ngrants++;
 }
 
-/* Grants a free slot to the first waiter. One at most is free after one end_hold(). */
-static void pump(struct tx *tx, uint32_t res)
+/* A slot stays free beside a waiter: table_expire() will look. */
+static void starve(struct tx *tx)
+{
+    SET(tx, tx->s->starved, 1);
+    leases_look_again(tx);
+}
+
+/* Grants a free slot to the first waiter. False: nothing may be promised to it now. */
+static bool grant_first(struct tx *tx, uint32_t res)
 {
     struct resource *r = table_resource(tx->t, tx->shard, res);
     uint32_t node = r->q_head;
-    struct node *n;
+    struct node *n = table_node(tx->t, node);
     uint64_t fence;
 
-    if (r->nholders >= r->limit || !node)
-        return;
-    if (!next_fence(tx, &fence)) {
-        SET(tx, tx->s->starved, 1);
-        leases_look_soon(tx);
-        return;
-    }
-    n = table_node(tx->t, node);
+    if (!promise_begun(tx) || !promise_lease(tx, n->lease) || !promise_fence(tx, &fence))
+        return false;
     queue_remove(tx, r, node);
     SET(tx, n->flags, n->flags | NODE_UNTOLD);
     hold(tx, res, node, fence);
     if (n->flags & NODE_BLOCKED)
         owners_tell(tx, node);
+    return true;
 }
 
-/* One step of a walk over the resources, once there are fences again: at most one grant. */
-static void feed_starved(struct tx *tx)
+/* One slot at most is free after one end_hold(). */
+static void pump(struct tx *tx, uint32_t res)
+{
+    const struct resource *r = table_resource(tx->t, tx->shard, res);
+
+    if (r->nholders < r->limit && r->q_head && !grant_first(tx, res))
+        starve(tx);
+}
+
+/*
+ * One step of a walk over the resources, once something may be promised again: at most one grant.
+ * False: it goes no further now.
+ */
+static bool feed_starved(struct tx *tx)
 {
     uint32_t i = tx->s->starved;
 
@@ -151,11 +146,11 @@ static void feed_starved(struct tx *tx)
 
         if (r->state == RES_LIVE && r->q_head && r->nholders < r->limit) {
             SET(tx, tx->s->starved, i); /* it may have more free slots */
-            pump(tx, i);
-            return;
+            return grant_first(tx, i);
         }
     }
     SET(tx, tx->s->starved, i > tx->s->res_bump ? 0 : i);
+    return true;
 }
 
 /* Takes a holder out of holder list, token index and wheel. It is in no list then. */
@@ -262,14 +257,17 @@ static uint32_t new_node(struct tx *tx, const struct acquire_args *args, uint32_
     return node;
 }
 
+/* A free slot. QUEUED: it is to be waited for all the same. */
 static enum verdict hold_new(struct tx *tx, const struct acquire_args *args, uint32_t res,
                              struct grant *out)
 {
     uint64_t fence;
     uint32_t node;
 
-    if (!next_fence(tx, &fence))
-        return VERDICT_NO_FENCE;
+    if (!promise_begun(tx))
+        return VERDICT_QUEUED;
+    if (!promise_lease(tx, args->lease) || !promise_fence(tx, &fence))
+        return args->patient ? VERDICT_QUEUED : VERDICT_NO_FENCE;
     node = new_node(tx, args, res);
     if (!node)
         return VERDICT_NO_NODES;
@@ -300,6 +298,27 @@ static enum verdict queue_new(struct tx *tx, const struct acquire_args *args, ui
     return VERDICT_QUEUED;
 }
 
+static enum verdict hold_or_queue(struct tx *tx, const struct acquire_args *args, uint32_t res,
+                                  struct grant *out)
+{
+    const struct resource *r = table_resource(tx->t, tx->shard, res);
+    bool vacant = r->nholders < r->limit && !r->q_head;
+    enum verdict verdict = vacant ? hold_new(tx, args, res, out) : VERDICT_QUEUED;
+
+    if (verdict != VERDICT_QUEUED)
+        return verdict;
+    if (args->max_waiters && r->nwaiters >= args->max_waiters)
+        return VERDICT_MAX_WAITERS;
+    if (args->try_only)
+        return VERDICT_TIMEOUT;
+    verdict = queue_new(tx, args, res, out);
+    if (vacant && verdict == VERDICT_QUEUED) {
+        keymap_settle(tx, res);
+        starve(tx);
+    }
+    return verdict;
+}
+
 static enum verdict acquire_new_key(struct tx *tx, const struct acquire_args *args,
                                     struct grant *out)
 {
@@ -311,8 +330,8 @@ static enum verdict acquire_new_key(struct tx *tx, const struct acquire_args *ar
     res = keymap_create(tx, &args->key, args->limit);
     if (!res)
         return VERDICT_MAX_LOCKS;
-    verdict = hold_new(tx, args, res, out);
-    if (verdict != VERDICT_OK)
+    verdict = hold_or_queue(tx, args, res, out);
+    if (verdict != VERDICT_OK && verdict != VERDICT_QUEUED)
         tx_abort(tx); /* a resource without anything on it must not stay */
     return verdict;
 }
@@ -338,13 +357,7 @@ enum verdict table_acquire(struct tx *tx, const struct acquire_args *args, struc
     }
     if (r->limit != args->limit)
         return VERDICT_LIMIT_MISMATCH;
-    if (r->nholders < r->limit && !r->q_head)
-        return hold_new(tx, args, res, out);
-    if (args->max_waiters && r->nwaiters >= args->max_waiters)
-        return VERDICT_MAX_WAITERS;
-    if (args->try_only)
-        return VERDICT_TIMEOUT;
-    return queue_new(tx, args, res, out);
+    return hold_or_queue(tx, args, res, out);
 }
 
 bool table_expire_key(struct tx *tx, const struct table_key *key)
@@ -387,6 +400,8 @@ enum verdict table_wait(struct tx *tx, const struct table_key *key, uint32_t own
             tx->expired++;
             return VERDICT_LEASE_EXPIRED;
         }
+        if (!promise_lease(tx, n->lease))
+            return VERDICT_NO_FENCE;
         settle_grant(tx, node, out);
         return VERDICT_OK;
     case NODE_WAITING:
@@ -442,6 +457,8 @@ enum verdict table_renew(struct tx *tx, const struct table_key *key, uint32_t ow
         tx->expired++;
         return VERDICT_NOT_HELD;
     }
+    if (!promise_lease(tx, lease))
+        return VERDICT_NO_FENCE;
     if (!(n->flags & NODE_TWO_PHASE)) /* what `w` restarts is the lease given to `e` */
         SET(tx, n->lease, lease);
     leases_set_end(tx, node, leases_add(tx->now, lease));
@@ -481,6 +498,8 @@ enum verdict table_deliver(struct tx *tx, uint32_t node, struct grant *out)
         forget_lapsed(tx, node);
         return VERDICT_LEASE_EXPIRED;
     }
+    if (!promise_lease(tx, n->lease))
+        return VERDICT_NO_FENCE;
     settle_grant(tx, node, out);
     return VERDICT_OK;
 }
@@ -494,8 +513,12 @@ enum verdict table_unblock(struct tx *tx, uint32_t node, bool deliver, struct gr
         leave_queue(tx, node);
         return VERDICT_TIMEOUT;
     }
-    if (deliver)
-        return table_deliver(tx, node, out);
+    if (deliver) {
+        enum verdict verdict = table_deliver(tx, node, out);
+
+        if (verdict != VERDICT_NO_FENCE)
+            return verdict;
+    }
     if (n->state == NODE_LAPSED)
         forget_lapsed(tx, node);
     else
@@ -568,10 +591,8 @@ bool table_expire(struct tx *tx)
 {
     uint32_t node = 0;
 
-    if (tx->s->starved && fences_left(tx)) {
-        feed_starved(tx);
+    if (tx->s->starved && promise_begun(tx) && promise_fences_left(tx) && feed_starved(tx))
         return true;
-    }
     switch (leases_step(tx, &node)) {
     case LEASES_ENDED:
         take_away(tx, node);

@@ -27,6 +27,8 @@ struct table {
     char *chunks;
     uint64_t *fence_next;  /* atomic, shared by all shards */
     uint64_t *fence_limit; /* fences below it may be used */
+    const uint64_t *promise_until; /* no lease may be promised beyond, BOOTTIME ns; NULL = any may */
+    const uint64_t *grants_from;   /* nothing is granted before, BOOTTIME ns; NULL = at once */
     const uint64_t *down_since; /* per worker: BOOTTIME ns since when it does not answer, 0 = it
                                    does; atomic, may be NULL */
 };
@@ -43,6 +45,7 @@ struct tx {
     uint64_t (*salt)(void *arg); /* 64 random bits; must not block or fail */
     void *salt_arg;
     uint32_t expired;  /* leases that ended in this transaction, for the statistics */
+    uint64_t promised; /* the latest end of a lease that was promised, or asked for in vain */
 };
 
 enum verdict {
@@ -55,7 +58,7 @@ enum verdict {
     VERDICT_MAX_LOCKS,     /* the shard's own slots are used up */
     VERDICT_MAX_WAITERS,   /* of the resource */
     VERDICT_NO_NODES,      /* the table has no record left for a holder or waiter */
-    VERDICT_NO_FENCE,      /* the reserved range of fences is used up */
+    VERDICT_NO_FENCE,      /* no fence, or no lease that long, may be promised yet */
     VERDICT_ALREADY_ENQUEUED,
     VERDICT_NOT_ENQUEUED,
     VERDICT_LEASE_EXPIRED,
@@ -82,6 +85,7 @@ struct acquire_args {
     uint32_t max_waiters; /* of this resource, 0 = no bound */
     bool try_only;        /* acquire: timeout 0; never queues */
     bool two_phase;       /* enqueue */
+    bool patient;         /* acquire: queues rather than hear NO_FENCE */
 };
 
 void table_attach(struct table *t, void *base, const struct geometry *geo);
@@ -135,6 +139,7 @@ uint32_t table_find(const struct tx *tx, const struct table_key *key);
  * OK: held, `out` has the token. QUEUED: waiting, out->node is the place in the queue.
  * Others: TIMEOUT (try_only), LIMIT_MISMATCH, NEED_UNIT, MAX_LOCKS, MAX_WAITERS, NO_NODES,
  * NO_FENCE, ALREADY_ENQUEUED (two_phase); they change nothing, but an enqueue ends a tombstone.
+ * Before *grants_from a free slot counts as taken.
  * The caller has ended overdue leases of this key before, by table_expire_key().
  */
 enum verdict table_acquire(struct tx *tx, const struct acquire_args *args, struct grant *out);
@@ -148,7 +153,7 @@ bool table_expire_key(struct tx *tx, const struct table_key *key);
 /*
  * wait (`w`, `sw`). OK: settled, `out` has the token. QUEUED: still waiting (`block` was set:
  * out->node is marked BLOCKED; else see TIMEOUT). TIMEOUT: block was false; the waiter is gone.
- * NOT_ENQUEUED, LEASE_EXPIRED.
+ * NOT_ENQUEUED, LEASE_EXPIRED; NO_FENCE changes nothing.
  */
 enum verdict table_wait(struct tx *tx, const struct table_key *key, uint32_t owner, bool block,
                         struct grant *out);
@@ -157,7 +162,7 @@ enum verdict table_wait(struct tx *tx, const struct table_key *key, uint32_t own
 enum verdict table_release(struct tx *tx, const struct table_key *key, uint64_t fence,
                            uint64_t salt);
 
-/* `lease` in ns; `owner`: who asks (takes over a KEPT slot). OK or NOT_HELD. */
+/* `lease` in ns; `owner`: who asks (takes over a KEPT slot). OK, NOT_HELD or NO_FENCE. */
 enum verdict table_renew(struct tx *tx, const struct table_key *key, uint32_t owner,
                          uint64_t fence, uint64_t salt, uint64_t lease);
 
@@ -165,15 +170,17 @@ enum verdict table_renew(struct tx *tx, const struct table_key *key, uint32_t ow
 enum verdict table_evict(struct tx *tx, const struct table_key *key, uint64_t fence);
 
 /*
- * Delivery to a blocked request. `node` must be pending for the caller's worker. OK: the lease restarts, `out` has the token, the node is no longer BLOCKED.
- * LEASE_EXPIRED: the node is gone.
+ * Delivery to a blocked request. `node` must be pending for the caller's worker. OK: the lease
+ * restarts, `out` has the token, the node is no longer BLOCKED. LEASE_EXPIRED: the node is gone.
+ * NO_FENCE: it stays pending.
  */
 enum verdict table_deliver(struct tx *tx, uint32_t node, struct grant *out);
 
 /*
  * Ends a blocked request: its time is up, or its client is gone. A waiter leaves the queue; a
  * grant that was made meanwhile is passed on. TIMEOUT always (two-phase state cleared too).
- * With `deliver` set a grant that was made in time is delivered instead: OK or LEASE_EXPIRED.
+ * With `deliver` set a grant that was made in time is delivered instead: OK or LEASE_EXPIRED; but
+ * one that may not be promised now is passed on.
  */
 enum verdict table_unblock(struct tx *tx, uint32_t node, bool deliver, struct grant *out);
 
@@ -191,7 +198,7 @@ bool table_drop_tombstone(struct tx *tx, uint32_t owner, uint64_t not_after);
 
 /*
  * One step of expiry: ends one overdue lease, or moves the wheel on, or grants a slot that stayed
- * free because the fences had run out. False when nothing is due at tx->now. Each step is a
+ * free because nothing could be promised. False when nothing is due at tx->now. Each step is a
  * transaction of its own. To be called when table_next_due() has come.
  */
 bool table_expire(struct tx *tx);

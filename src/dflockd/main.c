@@ -155,8 +155,7 @@ static void say_hello(const struct settings *s, const struct listen_set *set,
                  log_str("why", why_no_run_dir));
     if (geteuid() == 0)
         log_warn("the server stays root, though without its capabilities: set --user");
-    log_warn("fences are seeded from the clock: if it steps back while the server is down, fences "
-             "could repeat");
+    fence_say(args->fence);
     for (unsigned i = 0; i < set->n; i++) {
         log_info("listening", log_str("address", set->l[i].text));
         if (set->l[i].loopback)
@@ -178,13 +177,15 @@ int main(int argc, char **argv)
     static struct settings settings;
     static struct config_report report;
     static struct listen_set listeners;
+    static struct fence fence;
     static struct origin origin;
     static struct relaunch relaunch;
     static struct tls_files tls_files __attribute__((aligned(4096)));
     struct config_sources sources = {.argc = argc, .argv = argv, .envp = environ,
-                                     .default_file = CONFIG_DEFAULT_FILE};
-    struct master_args args = {.settings = &settings, .tls_files = &tls_files,
-                               .listeners = &listeners, .sources = &sources, .run = worker_run, .relaunch = &relaunch};
+                                      .default_file = CONFIG_DEFAULT_FILE};
+    struct master_args args = {.settings = &settings, .tls_files = &tls_files, .fence = &fence,
+                               .listeners = &listeners, .sources = &sources, .run = worker_run,
+                               .relaunch = &relaunch};
     struct identity who;
     int status;
     bool good;
@@ -240,6 +241,10 @@ int main(int argc, char **argv)
     if (status != EXITCODE_OK) {
         listen_close(&listeners);
         return status;
+    }
+    if (fence_start(&fence, args.region, &settings, args.legacy != NULL) != 0) {
+        listen_close(&listeners);
+        return EXITCODE_FAIL;
     }
     say_hello(&settings, &listeners, &args, origin.run_dir.error);
     status = master_run(&args);

@@ -33,6 +33,7 @@ static void put_words(struct dump_out *o, const struct region *r)
     struct dump_region words = {.created = r->created,
                                 .fence_next = r->fence_next,
                                 .fence_limit = r->fence_limit,
+                                .grants_from = r->grants_from,
                                 .conn_id_next = r->conn_id_next,
                                 .draining = r->draining};
 

@@ -35,7 +35,7 @@ static const struct dump_field origin_fields[] = {
 static const struct dump_field region_fields[] = {
     FIELD(struct dump_region, created, 8),     FIELD(struct dump_region, fence_next, 8),
     FIELD(struct dump_region, fence_limit, 8), FIELD(struct dump_region, conn_id_next, 8),
-    FIELD(struct dump_region, draining, 4),
+    FIELD(struct dump_region, draining, 4),    FIELD(struct dump_region, grants_from, 8),
 };
 
 #define SLOT(member, bytes) FIELD(struct dump_worker, slot.member, bytes)

@@ -39,6 +39,7 @@ struct dump_region {
     uint64_t created;
     uint64_t fence_next;
     uint64_t fence_limit;
+    uint64_t grants_from;
     uint64_t conn_id_next;
     uint32_t draining;
 };

@@ -15,6 +15,8 @@ src_shm_libshm_a_SOURCES = \
 	src/shm/dumpfields.h \
 	src/shm/dumpfile.c \
 	src/shm/dumpfile.h \
+	src/shm/fences.c \
+	src/shm/fences.h \
 	src/shm/futex.c \
 	src/shm/futex.h \
 	src/shm/heritage.h \

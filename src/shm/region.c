@@ -122,7 +122,7 @@ static int format(struct region *r)
         return err;
     /* As the reference: tokens keep growing when a site moves over from it. */
     r->fence_next = r->created;
-    r->fence_limit = UINT64_MAX;
+    r->fence_limit = r->promise_until = UINT64_MAX;
     r->conn_id_next = 1;
     table_attach(&t, r, &r->geo);
     table_format(&t);

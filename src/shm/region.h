@@ -108,6 +108,16 @@ struct __attribute__((aligned(CACHE_LINE))) worker_slot {
     __attribute__((aligned(CACHE_LINE))) struct counters counters;
 };
 
+/* What the fence writer is asked for: see fences.h. All atomic. */
+struct __attribute__((aligned(CACHE_LINE))) fence_asks {
+    uint64_t until; /* the latest end of a lease that somebody asked for */
+    uint64_t limit; /* fence_limit for which somebody asked for more */
+    uint64_t last;  /* with `leave`: when the last lease ends, TIME_NEVER = not known */
+    uint32_t bell;  /* counts asks; the writer sleeps on it */
+    uint32_t heard; /* the writer's: asks that it has dealt with */
+    uint32_t leave; /* the master's: write down `last` and end */
+};
+
 struct region {
     char magic[8];
     uint32_t version;
@@ -133,6 +143,10 @@ struct region {
     /* What is above never changes and is read-only for all: REGION_SEALED bytes. */
     __attribute__((aligned(REGION_SEALED))) uint64_t fence_next; /* atomic */
     __attribute__((aligned(CACHE_LINE))) uint64_t fence_limit; /* atomic */
+    uint64_t promise_until; /* atomic; no lease may be promised beyond, BOOTTIME ns */
+    uint64_t grants_from;   /* atomic; nothing is granted before, BOOTTIME ns: a cold start */
+    uint32_t fences;        /* atomic; enum fences_state, see fences.h */
+    uint32_t fences_turn;   /* atomic; counts changes of the words above */
     uint32_t draining; /* atomic; set once by the master */
     uint32_t nworkers; /* who takes connections and looks after shards; the master's. A worker
                           whose slot is not below it hands its connections over */
@@ -148,6 +162,7 @@ struct region {
     uint32_t bigbuf_owner[BIGBUF_COUNT]; /* atomic; connection slot, 0 = free */
     uint64_t tickets[32]; /* net/tickets.h: keys of TLS sessions */
     uint64_t down_since[WORKER_MAX];     /* atomic; BOOTTIME ns, 0 = serving */
+    struct fence_asks asks;
     struct shard_mutex mutex[SHARD_COUNT];
 };
 

@@ -7,6 +7,7 @@
 #include "base/random.h"
 #include "shm/bell.h"
 #include "shm/caps.h"
+#include "shm/fences.h"
 #include "shm/lock.h"
 
 #include <string.h>
@@ -29,6 +30,8 @@ void shared_attach(struct shared *sh, struct region *r, uint32_t worker)
     table_attach(&sh->table, r, &r->geo);
     sh->table.fence_next = &r->fence_next;
     sh->table.fence_limit = &r->fence_limit;
+    sh->table.promise_until = &r->promise_until;
+    sh->table.grants_from = &r->grants_from;
     sh->table.down_since = r->down_since;
 }
 
@@ -114,6 +117,8 @@ void shared_end(struct shared *sh, struct tx *tx)
     POINT(SHARED_COMMITTED);
     lock_release(sh->r, tx->shard);
     POINT(SHARED_UNLOCKED);
+    if (tx->promised)
+        fences_ask(sh->r, tx->promised);
     sh->slot->counters.expirations += tx->expired;
     while (tell) {
         POINT(SHARED_TELL);

@@ -66,6 +66,7 @@ static int read_words(struct undump *u, const struct dump_record *rec)
     region_inherit(u->r, w.created);
     u->r->fence_next = w.fence_next;
     u->r->fence_limit = w.fence_limit;
+    u->r->grants_from = w.grants_from;
     u->r->conn_id_next = w.conn_id_next;
     u->r->draining = w.draining;
     return 0;

@@ -71,7 +71,7 @@ static void suspect_everything(struct master *m, const struct child *dead)
     __atomic_store_n(&m->r->nconns, m->keeper.open, __ATOMIC_RELAXED);
     __atomic_store_n(&m->r->draining, m->stage >= STAGE_DRAINING, __ATOMIC_RELAXED);
     __atomic_store_n(&m->r->stopping, m->stopping, __ATOMIC_RELAXED);
-    __atomic_store_n(&m->r->fence_limit, UINT64_MAX, __ATOMIC_RELAXED);
+    fence_mend(m->args->fence);
     __atomic_store_n(&m->r->conn_id_next, m->keeper.last_id + 1, __ATOMIC_RELAXED);
     region_worker(m->r, dead->slot)->suspect = 1;
     __atomic_fetch_add(&m->r->crashes, 1, __ATOMIC_SEQ_CST);
@@ -186,7 +186,7 @@ void bury_dead(struct master *m)
         if (c)
             bury(m, c, death, how(death),
                  si.si_code == CLD_EXITED ? NULL : sigabbrev_np(si.si_status));
-        else if (!reload_child_died(m, &si))
+        else if (!fence_died(m->args->fence, si.si_pid, m->now) && !reload_child_died(m, &si))
             upgrade_reaped(m, si.si_pid, si.si_code, si.si_status);
     }
 }

@@ -13,6 +13,12 @@ src_supervisor_libsupervisor_a_SOURCES = \
 	src/supervisor/bury.c \
 	src/supervisor/child.c \
 	src/supervisor/child.h \
+	src/supervisor/fence.c \
+	src/supervisor/fence.h \
+	src/supervisor/fencefile.c \
+	src/supervisor/fencefile.h \
+	src/supervisor/fencewriter.c \
+	src/supervisor/fencewriter.h \
 	src/supervisor/inherit.c \
 	src/supervisor/keeper.c \
 	src/supervisor/keeper.h \

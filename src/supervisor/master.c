@@ -311,6 +311,7 @@ static void tick(struct master *m)
     keeper_reap_all(&m->keeper);
     for (uint32_t slot = 1; slot <= m->r->max_conns; slot++)
         accept_returned(m, slot);
+    fence_tick(m->args->fence, m->now, m->next_tick ? late : 0);
     tell_tick(m);
     m->next_tick = m->now + TICK_NS;
 }
@@ -433,7 +434,8 @@ static int loop(struct master *m)
 {
     struct epoll_event ev[EVENTS];
 
-    while (m->stage != STAGE_STOPPING || !all_gone(m)) {
+    while (m->stage != STAGE_STOPPING || !all_gone(m) ||
+           !fence_end(m->args->fence, m->now)) {
         int n = SYS(MASTER_WAIT, epoll_wait(m->epfd, ev, EVENTS, sleep_ms(m)));
 
         m->now = clock_boottime_ns();

@@ -9,6 +9,7 @@
 
 #include "net/listen.h"
 #include "supervisor/child.h"
+#include "supervisor/fence.h"
 
 struct config_sources;
 struct legacy;
@@ -28,6 +29,7 @@ struct master_args {
     struct listen_set *listeners;
     const struct config_sources *sources; /* of the settings, for a reload */
     uint32_t max_connections; /* decided by the caller from settings and descriptor limit */
+    struct fence *fence; /* started */
     uint32_t descriptors;     /* that limit */
     child_main run;
 };

@@ -153,6 +153,10 @@ void upgrade_begin(struct master *m)
 {
     int err;
 
+    if (fence_fails(m->args->fence)) {
+        refused(m, "the fence state file fails, and a new program would not start");
+        return;
+    }
     if (m->stage != STAGE_SERVING || m->upgrade.state != UPGRADE_NONE) {
         log_warn("SIGUSR2: not now",
                  log_str("why", m->stage != STAGE_SERVING ? "the server is ending"
@@ -185,6 +189,7 @@ static void exec_now(struct master *m)
     snprintf(variable, sizeof(variable), BEQUEST_ENV "=%d", fd);
     l->envp[n] = variable;
     l->envp[n + 1] = NULL;
+    fence_drop(m->args->fence);
     SYS(UPGRADE_EXEC, execve(l->path, l->argv, l->envp));
     err = errno;
     l->envp[n] = NULL;

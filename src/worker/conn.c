@@ -354,7 +354,10 @@ static bool serve_some(struct worker *w, uint32_t slot, unsigned *served)
             session_bad(w, slot, &req);
             break;
         default:
-            session_serve(w, slot, &req);
+            if (!session_serve(w, slot, &req)) {
+                inquest_name(w, slot);
+                return moved;
+            }
             break;
         }
         inquest_name(w, slot);

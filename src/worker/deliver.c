@@ -11,7 +11,7 @@
 
 enum { BATCH = 32 }; /* grants delivered under one lock */
 
-/* One grant; false when it must wait for a buffer. */
+/* One grant; false when it must wait: for a buffer, or until its lease may be promised. */
 static bool deliver(struct worker *w, struct tx *tx, uint32_t node, uint32_t *slot)
 {
     struct conn *c;
@@ -33,6 +33,8 @@ static bool deliver(struct worker *w, struct tx *tx, uint32_t node, uint32_t *sl
     if (!iobufs_attach(&w->bufs, c))
         return false;
     v = table_deliver(tx, node, &g);
+    if (v == VERDICT_NO_FENCE)
+        return false;
     n = v == VERDICT_OK ? session_grant_text(text, REPLY_OK, &g)
                         : reply_word(text, REPLY_LEASE_EXPIRED);
     JOURNAL_SET(j, base, c->blocked, 0);

@@ -19,6 +19,12 @@ enum {
 #define NEGLECTED_NS UINT64_C(100000000)
 #define TICK_NS UINT64_C(500000000)
 
+/* The mark may be stale: then table_expire() finds nothing, or does it at the next look. */
+static bool is_starved(const struct worker *w, uint32_t shard)
+{
+    return __atomic_load_n(&table_shard(&w->sh.table, shard)->starved, __ATOMIC_RELAXED) != 0;
+}
+
 static bool mine(const struct worker *w, uint32_t shard)
 {
     uint32_t n = __atomic_load_n(&w->r->nworkers, __ATOMIC_RELAXED);
@@ -94,6 +100,13 @@ void expire_notice_silence(struct worker *w)
                                         __ATOMIC_RELAXED))
             w->poke |= UINT64_C(1) << i;
     }
+}
+
+void expire_starved(struct worker *w)
+{
+    for (uint32_t i = 0; i < SHARD_COUNT; i++)
+        if (mine(w, i) && is_starved(w, i) && !table_lost(&w->sh.table, i))
+            expire_shard(w, i);
 }
 
 void expire_turn(struct worker *w)

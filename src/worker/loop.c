@@ -273,6 +273,19 @@ static void starved_again(struct worker *w)
         conn_drain(w);
 }
 
+/* What was put off because nothing could be promised may be possible now, or never. */
+static void notice_fences(struct worker *w)
+{
+    uint32_t turn = __atomic_load_n(&w->r->fences_turn, __ATOMIC_ACQUIRE);
+
+    if (turn == w->fences_turn)
+        return;
+    w->fences_turn = turn;
+    if (w->starved)
+        starved_again(w);
+    expire_starved(w);
+}
+
 static void notice_drain(struct worker *w)
 {
     if (w->draining || !__atomic_load_n(&w->r->draining, __ATOMIC_RELAXED))
@@ -299,6 +312,7 @@ static int turns(struct worker *w)
         for (int i = 0; i < n; i++)
             if (!handle_event(w, &ev[i]))
                 return EXITCODE_OK;
+        notice_fences(w);
         run_ready(w);
         while ((slot = timers_pop(w)) != 0)
             conn_timeout(w, slot);

@@ -11,6 +11,7 @@
 #include "core/leases.h"
 #include "proto/reply.h"
 #include "shm/caps.h"
+#include "shm/fences.h"
 #include "worker/worker.h"
 
 #include <sched.h>
@@ -152,6 +153,16 @@ static struct table_key key_of(const struct worker *w, const struct request *req
     return shared_key(&w->sh, (enum kind)req->kind, req->key, req->key_len);
 }
 
+/* Whether the request waits, unconsumed, until more may be promised. loop.c has it served again. */
+static bool put_off(struct worker *w, uint32_t slot, enum verdict v)
+{
+    if (v != VERDICT_NO_FENCE || !fences_may_come(w->r))
+        return false;
+    w->starved = true;
+    conns_slot(w->r, slot)->idle_since = w->now; /* it is not the client that is slow */
+    return true;
+}
+
 static void refuse_draining(struct worker *w, uint32_t slot, const struct request *req)
 {
     struct conn *c = conns_slot(w->r, slot);
@@ -208,7 +219,7 @@ static enum verdict acquire_with_unit(struct worker *w, struct tx *tx,
     return table_acquire(tx, args, g);
 }
 
-static void serve_acquire(struct worker *w, uint32_t slot, const struct request *req)
+static bool serve_acquire(struct worker *w, uint32_t slot, const struct request *req)
 {
     struct conn *c = conns_slot(w->r, slot);
     bool two_phase = req->verb == VERB_ENQUEUE;
@@ -219,7 +230,9 @@ static void serve_acquire(struct worker *w, uint32_t slot, const struct request 
                                                       : w->default_lease,
                                 .max_waiters = (uint32_t)w->settings->max_waiters,
                                 .try_only = !two_phase && req->timeout_s == 0,
-                                .two_phase = two_phase};
+                                .two_phase = two_phase,
+                                .patient = !two_phase && req->timeout_s > 0 &&
+                                           fences_may_come(w->r)};
     char text[REPLY_MAX];
     bool locked = true;
     struct grant g;
@@ -228,11 +241,11 @@ static void serve_acquire(struct worker *w, uint32_t slot, const struct request 
 
     if (w->draining) {
         refuse_draining(w, slot, req);
-        return;
+        return true;
     }
     if (w->max_lease && args.lease > w->max_lease) {
         session_bad(w, slot, req);
-        return;
+        return true;
     }
     if (two_phase) {
         if (c->enqueues < UINT16_MAX)
@@ -240,9 +253,14 @@ static void serve_acquire(struct worker *w, uint32_t slot, const struct request 
         expire_tombstones(w, slot);
     }
     if (!begin(w, &tx, c, req, &args.key))
-        return;
+        return true;
     expire_first(w, &tx, &args.key);
     v = acquire_with_unit(w, &tx, &args, &g, &locked);
+    if (put_off(w, slot, v)) {
+        shared_end(&w->sh, &tx);
+        shared_return_units(&w->sh);
+        return false;
+    }
     if (!locked) {
         session_word(w, c, req->consumed, reply_of(v));
     } else if (v == VERDICT_QUEUED && !two_phase) {
@@ -259,9 +277,10 @@ static void serve_acquire(struct worker *w, uint32_t slot, const struct request 
     w->sh.slot->counters.grants_fast += v == VERDICT_OK;
     count(w, v);
     shared_return_units(&w->sh);
+    return true;
 }
 
-static void serve_wait(struct worker *w, uint32_t slot, const struct request *req)
+static bool serve_wait(struct worker *w, uint32_t slot, const struct request *req)
 {
     struct conn *c = conns_slot(w->r, slot);
     struct table_key key = key_of(w, req);
@@ -274,9 +293,13 @@ static void serve_wait(struct worker *w, uint32_t slot, const struct request *re
 
     expire_tombstones(w, slot);
     if (!begin(w, &tx, c, req, &key))
-        return;
+        return true;
     expire_first(w, &tx, &key);
     v = table_wait(&tx, &key, slot, may_block, &g);
+    if (put_off(w, slot, v)) {
+        shared_end(&w->sh, &tx);
+        return false;
+    }
     if (v == VERDICT_QUEUED) {
         block(w, &tx, c, req->consumed, g.node, req->timeout_s);
     } else {
@@ -290,6 +313,7 @@ static void serve_wait(struct worker *w, uint32_t slot, const struct request *re
     }
     shared_end(&w->sh, &tx);
     count(w, v);
+    return true;
 }
 
 static void serve_release(struct worker *w, uint32_t slot, const struct request *req)
@@ -314,7 +338,7 @@ static void serve_release(struct worker *w, uint32_t slot, const struct request 
     shared_end(&w->sh, &tx);
 }
 
-static void serve_renew(struct worker *w, uint32_t slot, const struct request *req)
+static bool serve_renew(struct worker *w, uint32_t slot, const struct request *req)
 {
     struct conn *c = conns_slot(w->r, slot);
     struct table_key key = key_of(w, req);
@@ -326,20 +350,25 @@ static void serve_renew(struct worker *w, uint32_t slot, const struct request *r
 
     if (w->max_lease && lease > w->max_lease) {
         session_bad(w, slot, req);
-        return;
+        return true;
     }
     if (!token_parse(req->token, req->token_len, &token)) {
         session_word(w, c, req->consumed, REPLY_ERROR);
-        return;
+        return true;
     }
     if (!begin(w, &tx, c, req, &key))
-        return;
+        return true;
     v = table_renew(&tx, &key, slot, token.fence, token.salt, lease);
+    if (put_off(w, slot, v)) {
+        shared_end(&w->sh, &tx);
+        return false;
+    }
     session_answer(w, &tx.s->journal, c, req->consumed, text,
                    v == VERDICT_OK ? reply_seconds(text, lease_seconds(lease))
                                    : reply_word(text, REPLY_ERROR));
     w->sh.slot->counters.grants_queued += tx.ngrants;
     shared_end(&w->sh, &tx);
+    return true;
 }
 
 static void serve_evict(struct worker *w, uint32_t slot, const struct request *req)
@@ -470,7 +499,18 @@ void session_bad(struct worker *w, uint32_t slot, const struct request *req)
         session_scrub(w, slot);
 }
 
-void session_serve(struct worker *w, uint32_t slot, const struct request *req)
+/* What may have to wait for a promise. */
+static bool serve_promise(struct worker *w, uint32_t slot, const struct request *req)
+{
+    bool served = req->verb == VERB_RENEW  ? serve_renew(w, slot, req)
+                  : req->verb == VERB_WAIT ? serve_wait(w, slot, req)
+                                           : serve_acquire(w, slot, req);
+
+    w->sh.slot->counters.requests -= !served; /* it is counted when it is served */
+    return served;
+}
+
+bool session_serve(struct worker *w, uint32_t slot, const struct request *req)
 {
     struct conn *c = conns_slot(w->r, slot);
 
@@ -479,21 +519,16 @@ void session_serve(struct worker *w, uint32_t slot, const struct request *req)
     if (session_must_authenticate(w, c)) {
         authenticate(w, slot, req);
         session_scrub(w, slot);
-        return;
+        return true;
     }
     switch (req->verb) {
     case VERB_ACQUIRE:
     case VERB_ENQUEUE:
-        serve_acquire(w, slot, req);
-        break;
+    case VERB_RENEW:
+    case VERB_WAIT:
+        return serve_promise(w, slot, req);
     case VERB_RELEASE:
         serve_release(w, slot, req);
-        break;
-    case VERB_RENEW:
-        serve_renew(w, slot, req);
-        break;
-    case VERB_WAIT:
-        serve_wait(w, slot, req);
         break;
     case VERB_PING:
         session_word(w, c, req->consumed, REPLY_OK);
@@ -513,6 +548,7 @@ void session_serve(struct worker *w, uint32_t slot, const struct request *req)
     default:
         __builtin_trap();
     }
+    return true;
 }
 
 /* A rebuild may have dropped the node, and another have it by now. Its shard is locked. */

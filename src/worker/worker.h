@@ -88,7 +88,8 @@ struct worker {
     uint32_t new_generation;
     int epfd, efd;
     bool draining;
-    bool starved; /* some connection found no buffer */
+    bool starved; /* some connection found no buffer, or nothing could be promised to it */
+    uint32_t fences_turn; /* of the region, as last seen */
     char *scratch; /* REQUEST_AUTH_BYTES_MAX bytes */
 };
 
@@ -137,8 +138,9 @@ void conn_give_up(struct worker *w, uint32_t shard); /* it is lost: who waits th
 void conn_drain(struct worker *w); /* the server is ending: blocked waits end with `error` */
 const char *conn_peer_text(const struct conn *c, char *buf, size_t n);
 
-/* session.c: serves one whole request of a connection in PHASE_READY. */
-void session_serve(struct worker *w, uint32_t slot, const struct request *req);
+/* session.c: serves one whole request of a connection in PHASE_READY. False: it must wait for a
+   fence, or for a lease that long, to be written down, and is to be served again. */
+bool session_serve(struct worker *w, uint32_t slot, const struct request *req);
 /* Answers a request that was not understood; `req->consumed` bytes go. */
 void session_bad(struct worker *w, uint32_t slot, const struct request *req);
 /* A blocked request's time is up, or (draining) all waits end. */
@@ -169,6 +171,7 @@ void deliver_shards(struct worker *w, uint64_t mask);
 #define EXPIRE_SILENT_NS UINT64_C(10000000)
 #define EXPIRE_HANG_NS UINT64_C(1000000000)
 void expire_notice_silence(struct worker *w); /* marks; who was marked is rung by the loop */
+void expire_starved(struct worker *w); /* its shards: more may be promised now */
 void expire_turn(struct worker *w); /* leases of its shards; call each turn, free until expire_at */
 void expire_tombstones(struct worker *w, uint32_t slot); /* keeps at most TOMBSTONE_MAX */
 

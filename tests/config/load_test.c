@@ -154,7 +154,7 @@ static void test_defaults(void)
     is_int(settings.log_format, LOG_FORMAT_TEXT, "log format");
     is_u64(settings.auth_token.count, 0, "no token");
     is_str(settings.http_host.name[0], "127.0.0.1", "HTTP host as the host");
-    is_int(settings.cold_start_delay, 120, "also what is not built in has its default");
+    is_int(settings.cold_start_delay, 120, "the wait after a cold start");
     is_str(config_origin(&settings, OPTION_port), "default", "origin");
     ok(config_auth_option(&settings) == OPTION_COUNT, "no authentication");
 
@@ -439,10 +439,6 @@ static void test_missing_features(void)
         refused(WORDS(), ENV("DFLOCKD_TLS_KEY=/x"), "DFLOCKD_TLS_KEY: this build has no TLS");
     }
     refused(WORDS("--http-port=0"), ENV(), "--http-port: this version has no HTTP server yet");
-    refused(WORDS("--fence-state-file", "/x"), ENV(),
-            "--fence-state-file: this version keeps no fence state file yet");
-    refused(WORDS("--cold-start-delay=1"), ENV(),
-            "--cold-start-delay: this version has no cold start delay yet");
     is_int(load(WORDS(), ENV("DFLOCKD_TLS_CERT=", "DFLOCKD_HTTP_PORT=")), 0, "empty: not given");
     for (unsigned i = 0; i < OPTION_COUNT; i++) {
         char word[64];

@@ -52,7 +52,7 @@ void bed_make(struct bed *b, const struct bed_size *size)
     memset(b->block, 0, b->size);
     bed_attach(b, b->block);
     b->words->fence_next = 1000;
-    b->words->fence_limit = UINT64_MAX;
+    b->words->fence_limit = b->words->promise_until = UINT64_MAX;
     b->words->units = size->max_locks;
     table_format(&b->t);
     b->conn_next = 1;
@@ -66,6 +66,8 @@ void bed_attach(struct bed *b, char *block)
     table_attach(&b->t, block, &b->geo);
     b->t.fence_next = &b->words->fence_next;
     b->t.fence_limit = &b->words->fence_limit;
+    b->t.promise_until = &b->words->promise_until;
+    b->t.grants_from = &b->words->grants_from;
     b->t.down_since = b->words->down_since;
 }
 
@@ -149,7 +151,8 @@ void op_run(struct bed *b, const struct op *op, struct tx *tx, struct outcome *o
                                                             .lease = op->lease,
                                                             .max_waiters = op->max_waiters,
                                                             .try_only = op->try_only,
-                                                            .two_phase = op->two_phase},
+                                                            .two_phase = op->two_phase,
+                                                            .patient = op->patient},
                                      &out->grant);
         break;
     case OP_WAIT:

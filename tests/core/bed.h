@@ -24,6 +24,8 @@ enum {
 struct words {
     uint64_t fence_next;
     uint64_t fence_limit;
+    uint64_t promise_until;
+    uint64_t grants_from;
     uint64_t down_since[WORKER_MAX];
     uint32_t reserved[WORKER_MAX];
     uint32_t units; /* of max-locks, in nobody's hand */
@@ -98,7 +100,7 @@ struct op {
     uint32_t limit;
     uint32_t max_waiters;
     uint32_t node;   /* deliver, unblock; extend: the cursor */
-    bool try_only, two_phase, block, deliver, release_held, kept;
+    bool try_only, two_phase, patient, block, deliver, release_held, kept;
     uint64_t now;
     uint64_t lease;
     uint64_t fence, salt; /* release, renew, evict */

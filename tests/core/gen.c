@@ -93,6 +93,9 @@ void gen_make(struct gen *g, const struct gen_config *config, struct bed *bed, u
     bed_make(bed, &config->size);
     if (config->fences)
         bed->words->fence_limit = bed->words->fence_next + config->fences;
+    if (config->horizon)
+        bed->words->promise_until = config->start + config->horizon;
+    bed->words->grants_from = config->cold ? config->start + config->cold : 0;
     for (uint32_t i = 0; i < config->nkeys; i++) {
         enum kind kind = rng_chance(&g->rng, config->sems) ? KIND_SEM : KIND_LOCK;
         uint32_t len = (uint32_t)(rng_chance(&g->rng, config->long_keys)
@@ -323,6 +326,7 @@ static void acquire(struct gen *g, struct op *op)
     op->two_phase = rng_chance(&g->rng, g->config->two_phase) &&
                     !pair_blocked(g, op->owner, op->key);
     op->try_only = !op->two_phase && rng_chance(&g->rng, 200);
+    op->patient = !op->two_phase && !op->try_only && rng_chance(&g->rng, 500);
     op->lease = any_lease(g);
     op->max_waiters = g->config->max_waiters;
     res = find_res(g, op->key);
@@ -534,6 +538,11 @@ void gen_step(struct gen *g)
     if (g->config->fences && rng_chance(&g->rng, 10) &&
         g->bed->words->fence_next >= g->bed->words->fence_limit)
         g->bed->words->fence_limit += 1 + rng_below(&g->rng, g->config->fences);
+    if (g->config->horizon && rng_chance(&g->rng, 10) &&
+        g->bed->words->promise_until < g->now + g->config->horizon)
+        g->bed->words->promise_until = g->now + rng_below(&g->rng, g->config->horizon);
+    if (g->config->cold && g->now >= g->bed->words->grants_from && rng_chance(&g->rng, 1))
+        g->bed->words->grants_from = g->now + rng_below(&g->rng, g->config->cold);
     while (at >= g->config->weight[kind])
         at -= g->config->weight[kind++];
     op.kind = kind;

@@ -45,6 +45,8 @@ struct gen_config {
     unsigned two_phase; /* ‰ of the acquisitions */
     uint32_t max_waiters; /* 0 = none */
     uint64_t fences;   /* that may be used before new ones must be had, 0 = no end */
+    uint64_t horizon;  /* leases may reach that far beyond when it was last set, 0 = no end */
+    uint64_t cold;     /* nothing is granted for so long */
     unsigned aborts;   /* ‰ of the transactions */
     unsigned weight[OP_KINDS];
 };

@@ -141,6 +141,17 @@ static bool fences_left(const struct model *m)
     return m->bed->words->fence_next < m->bed->words->fence_limit;
 }
 
+/* Whether a lease of this length may be promised. */
+static bool may_promise(const struct model *m, uint64_t now, uint64_t lease)
+{
+    return later(now, lease) <= m->bed->words->promise_until;
+}
+
+static bool begun(const struct model *m, uint64_t now)
+{
+    return now >= m->bed->words->grants_from;
+}
+
 /* What the table wrote about a grant is taken over here, once it is known to be right. */
 static void hold(struct model *m, struct m_record *r, uint64_t now)
 {
@@ -169,7 +180,9 @@ static uint64_t pass_on(struct model *m, uint32_t key, const struct outcome *out
     struct m_record *r = first_waiter(m, key);
     uint64_t tell = 0;
 
-    if (r && count(m, key, NODE_HELD) < m->resource[key].limit && fence_was_left) {
+    bool may = r && fence_was_left && begun(m, now) && may_promise(m, now, r->lease);
+
+    if (may && count(m, key, NODE_HELD) < m->resource[key].limit) {
         hold(m, r, now);
         r->untold = true;
         if (r->blocked) {
@@ -180,7 +193,7 @@ static uint64_t pass_on(struct model *m, uint32_t key, const struct outcome *out
         want(m, out->ngrants == 1, r->node, "a slot that gets free is granted");
     } else {
         want(m, out->ngrants == 0, out->ngrants, "nothing is granted");
-        if (r && !fence_was_left)
+        if (r && !may)
             m->starved[shard_of(m, key)] = true;
     }
     want(m, out->tell == tell, out->tell, "the right worker is told");
@@ -274,6 +287,43 @@ static bool node_left(const struct model *m, uint32_t shard)
     return in_use < mine * CHUNK_NODES;
 }
 
+/* Whether a free slot may be granted at once. */
+static bool grantable(const struct model *m, const struct op *op, const struct outcome *out)
+{
+    return begun(m, op->now) && may_promise(m, op->now, op->lease) && had_fence(m, out);
+}
+
+static void granted_at_once(struct model *m, const struct op *op, const struct outcome *out)
+{
+    struct m_record *r = new_record(m, op, out->grant.node);
+
+    want(m, grantable(m, op, out), r->node, "nothing is promised that may not be");
+    hold(m, r, op->now);
+    want(m, out->ngrants == 1 && out->tell == 0, out->ngrants, "a grant at once");
+    same_grant(m, r, out);
+}
+
+static void queued(struct model *m, const struct op *op, const struct outcome *out)
+{
+    const struct node *n = table_node(&m->bed->t, out->grant.node);
+    struct m_record *r = new_record(m, op, out->grant.node);
+
+    want(m, n->order > m->tickets[op->shard], n->order, "tickets grow");
+    m->tickets[op->shard] = r->ticket = n->order;
+    r->state = NODE_WAITING;
+    r->since = op->now;
+    r->blocked = !op->two_phase;
+}
+
+static void queued_beside_free(struct model *m, const struct op *op, const struct outcome *out)
+{
+    want(m, !begun(m, op->now) || (op->patient && !grantable(m, op, out)), out->grant.node,
+         "a free slot is waited for only when it must be");
+    want(m, out->ngrants == 0 && out->tell == 0, out->ngrants, "nothing is granted");
+    queued(m, op, out);
+    m->starved[op->shard] = true;
+}
+
 static void acquire_new(struct model *m, const struct op *op, const struct outcome *out)
 {
     struct m_resource *res = &m->resource[op->key];
@@ -281,12 +331,14 @@ static void acquire_new(struct model *m, const struct op *op, const struct outco
 
     for (uint32_t i = 0; i < m->bed->nkeys; i++)
         in_shard += m->resource[i].exists && shard_of(m, i) == op->shard;
-    if (out->verdict != VERDICT_OK) {
+    if (out->verdict != VERDICT_OK && out->verdict != VERDICT_QUEUED) {
         if (m->bed->words->reserved[op->worker] == 0)
             verdict(m, out, VERDICT_NEED_UNIT);
         else if (in_shard == m->bed->geo.res_per_shard)
             verdict(m, out, VERDICT_MAX_LOCKS);
-        else if (!fences_left(m))
+        else if (op->try_only && (!begun(m, op->now) || (op->patient && !grantable(m, op, out))))
+            verdict(m, out, VERDICT_TIMEOUT);
+        else if (begun(m, op->now) && !op->patient && !grantable(m, op, out))
             verdict(m, out, VERDICT_NO_FENCE);
         else if (want(m, !node_left(m, op->shard), op->shard, "there is a node left"))
             verdict(m, out, VERDICT_NO_NODES);
@@ -295,17 +347,17 @@ static void acquire_new(struct model *m, const struct op *op, const struct outco
     want(m, in_shard < m->bed->geo.res_per_shard, in_shard, "the shard's resources are bounded");
     *res = (struct m_resource){.exists = true, .limit = op->limit, .last_active = op->now};
     res->res = table_node(&m->bed->t, out->grant.node)->res;
-    struct m_record *r = new_record(m, op, out->grant.node);
-    hold(m, r, op->now);
-    want(m, out->ngrants == 1 && out->tell == 0, out->ngrants, "a grant at once");
-    same_grant(m, r, out);
+    if (out->verdict == VERDICT_QUEUED) {
+        queued_beside_free(m, op, out);
+        return;
+    }
+    granted_at_once(m, op, out);
 }
 
 static void ran_acquire(struct model *m, const struct op *op, const struct outcome *out)
 {
     struct m_resource *res = &m->resource[op->key];
     struct m_record *mine = op->two_phase ? pair_of(m, op->owner, op->key) : NULL;
-    struct m_record *r;
     uint32_t holders, waiters;
 
     if (!res->exists) {
@@ -324,16 +376,14 @@ static void ran_acquire(struct model *m, const struct op *op, const struct outco
         leave(m, mine, op->now);
     holders = count(m, op->key, NODE_HELD);
     waiters = count(m, op->key, NODE_WAITING);
-    if (holders < res->limit && waiters == 0) {
-        if (!had_fence(m, out)) {
+    if (holders < res->limit && waiters == 0 &&
+        (grantable(m, op, out) || (begun(m, op->now) && !op->patient))) {
+        if (!grantable(m, op, out)) {
             verdict(m, out, VERDICT_NO_FENCE);
         } else if (out->verdict == VERDICT_NO_NODES) {
             want(m, !node_left(m, op->shard), op->shard, "there is a node left");
         } else if (verdict(m, out, VERDICT_OK)) {
-            r = new_record(m, op, out->grant.node);
-            hold(m, r, op->now);
-            same_grant(m, r, out);
-            want(m, out->ngrants == 1 && out->tell == 0, out->ngrants, "a grant at once");
+            granted_at_once(m, op, out);
             settle(m, op->key, op->now);
         }
         return;
@@ -346,14 +396,11 @@ static void ran_acquire(struct model *m, const struct op *op, const struct outco
     } else if (out->verdict == VERDICT_NO_NODES) {
         want(m, !node_left(m, op->shard), op->shard, "there is a node left");
     } else if (verdict(m, out, VERDICT_QUEUED)) {
-        const struct node *n = table_node(&m->bed->t, out->grant.node);
-
-        r = new_record(m, op, out->grant.node);
-        want(m, n->order > m->tickets[op->shard], n->order, "tickets grow");
-        m->tickets[op->shard] = r->ticket = n->order;
-        r->state = NODE_WAITING;
-        r->since = op->now;
-        r->blocked = !op->two_phase;
+        if (holders < res->limit && waiters == 0)
+            queued_beside_free(m, op, out);
+        else
+            queued(m, op, out);
+        settle(m, op->key, op->now);
     }
 }
 
@@ -377,6 +424,8 @@ static void ran_wait(struct model *m, const struct op *op, const struct outcome 
         verdict(m, out, VERDICT_LEASE_EXPIRED);
         want(m, out->expired == 1, out->expired, "an expiry is counted");
         give_back(m, r, out, op->now);
+    } else if (!may_promise(m, op->now, r->lease)) {
+        verdict(m, out, VERDICT_NO_FENCE);
     } else {
         verdict(m, out, VERDICT_OK);
         r->two_phase = r->untold = false;
@@ -416,6 +465,10 @@ static void ran_renew(struct model *m, const struct op *op, const struct outcome
         take_away(m, r, out, op->now);
         return;
     }
+    if (!may_promise(m, op->now, op->lease)) {
+        verdict(m, out, VERDICT_NO_FENCE);
+        return;
+    }
     verdict(m, out, VERDICT_OK);
     /* "The lease is the one given to `e`": until `w` comes it stays what it was. */
     if (!r->two_phase)
@@ -451,6 +504,10 @@ static void deliver_record(struct model *m, struct m_record *r, const struct op 
         leave(m, r, op->now);
         return;
     }
+    if (!may_promise(m, op->now, r->lease)) {
+        verdict(m, out, VERDICT_NO_FENCE);
+        return;
+    }
     verdict(m, out, VERDICT_OK);
     r->tell = r->two_phase = r->blocked = r->untold = false;
     r->end = later(op->now, r->lease);
@@ -481,7 +538,8 @@ static void ran_unblock(struct model *m, const struct op *op, const struct outco
 
     if (!want(m, r && r->blocked, op->node, "what is unblocked is blocked"))
         return;
-    if (r->state != NODE_WAITING && op->deliver) {
+    if (op->deliver && (r->state == NODE_LAPSED ||
+                        (r->state == NODE_HELD && may_promise(m, op->now, r->lease)))) {
         deliver_record(m, r, op, out);
         return;
     }
@@ -575,8 +633,12 @@ static void ran_expire_key(struct model *m, const struct op *op, const struct ou
     }
 }
 
-/* The first key of the shard with a waiter beside a free slot; BED_KEYS = none. */
-static uint32_t starved_key(struct model *m, uint32_t shard, bool granted)
+/* Whether what is granted to somebody, if anything, is to him. */
+enum starved { STARVED, STARVED_GRANTED, STARVED_REFUSED };
+
+/* The first key of the shard with a waiter beside a free slot; BED_KEYS = none. GRANTED: the table
+   has granted it now. REFUSED: the waiter's lease may not be promised at `now`. */
+static uint32_t starved_key(struct model *m, uint32_t shard, enum starved sort, uint64_t now)
 {
     for (uint32_t i = 0; i < m->bed->nkeys; i++) {
         const struct m_record *r;
@@ -585,7 +647,8 @@ static uint32_t starved_key(struct model *m, uint32_t shard, bool granted)
             continue;
         r = first_waiter(m, i);
         if (r && count(m, i, NODE_HELD) < m->resource[i].limit &&
-            (!granted || table_node(&m->bed->t, r->node)->state == NODE_HELD))
+            (sort != STARVED_GRANTED || table_node(&m->bed->t, r->node)->state == NODE_HELD) &&
+            (sort != STARVED_REFUSED || !may_promise(m, now, r->lease)))
             return i;
     }
     return BED_KEYS;
@@ -603,17 +666,21 @@ static void ran_expire(struct model *m, const struct op *op, const struct outcom
         return;
     }
     if (out->ngrants) {
-        uint32_t key = starved_key(m, op->shard, true);
+        uint32_t key = starved_key(m, op->shard, STARVED_GRANTED, op->now);
 
         if (want(m, key < BED_KEYS, 0, "a grant without an expiry ends a lack of fences"))
             pass_on(m, key, out, op->now, true);
     }
     if (out->more)
         return;
-    if (fences_left(m)) {
-        want(m, starved_key(m, op->shard, false) == BED_KEYS, 0,
+    if (fences_left(m) && begun(m, op->now)) {
+        bool none = starved_key(m, op->shard, STARVED, op->now) == BED_KEYS;
+
+        /* The walk stops at one whose lease is too long. */
+        want(m, none || starved_key(m, op->shard, STARVED_REFUSED, op->now) < BED_KEYS, 0,
              "with fences no slot stays free beside a waiter");
-        m->starved[op->shard] = false;
+        if (none)
+            m->starved[op->shard] = false;
     }
     for (uint32_t i = 0; i < m->nrecords; i++) {
         const struct m_record *r = &m->record[i];
@@ -872,9 +939,12 @@ static void ran(void *arg, const struct op *op, const struct outcome *out, bool 
     if (op->owner)
         compare_owner(m, op->owner);
     /* The mark may be gone already although the last fence was: what counts is who starves. */
-    if (starved_key(m, op->shard, false) != BED_KEYS)
-        want(m, table_next_due(&m->bed->t, op->shard) <= op->now + 16 * TICK, op->shard,
-             "new fences are looked for soon");
+    if (starved_key(m, op->shard, STARVED, op->now) != BED_KEYS)
+        want(m,
+             table_next_due(&m->bed->t, op->shard) <=
+                 (begun(m, op->now) ? op->now + 16 * TICK + m->gen->config->jitter
+                                    : m->bed->words->grants_from),
+             op->shard, "new fences are looked for soon");
     for (uint32_t i = 0; i < m->nrecords; i++) {
         struct m_record *r = &m->record[i];
 

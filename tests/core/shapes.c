@@ -423,6 +423,29 @@ static void shape_fences_again(void)
     bed.words->fence_limit = UINT64_MAX;
 }
 
+static void shape_no_lease(void)
+{
+    shape_two_phase_to_tell();
+    shape_semaphore_part_full();
+    enqueue(LOCK_B, 1);
+    shape_idle();
+    bed.words->promise_until = now;
+}
+
+static void shape_cold(void)
+{
+    bed.words->grants_from = TIME_NEVER - 1;
+    acquire(LOCK_B, 1);
+}
+
+static void shape_cold_over(void)
+{
+    bed.words->grants_from = now + SECOND;
+    acquire(LOCK_A, 1);
+    acquire(SEM_3, 1);
+    acquire(SEM_3, 2);
+}
+
 static void shape_everything(void)
 {
     shape_two_phase_to_tell();
@@ -465,6 +488,9 @@ const struct shape shapes[] = {
     {"no resources left", shape_no_resources, false},
     {"no fences left", shape_no_fences, false},
     {"fences again after none", shape_fences_again, false},
+    {"no lease may be promised", shape_no_lease, false},
+    {"cold start", shape_cold, false},
+    {"cold start, over later", shape_cold_over, false},
     {"everything", shape_everything, false},
 };
 
@@ -494,6 +520,9 @@ static void try_refusals(shape_try try, uint32_t key)
     op.try_only = true;
     try(op, false);
     op.try_only = false;
+    op.patient = true;
+    try(op, false);
+    op.patient = false;
     op.max_waiters = 1;
     try(op, false);
     op.max_waiters = 0;

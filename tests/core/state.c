@@ -186,6 +186,8 @@ struct field {
 static const struct field fields[] = {
     FIELD(words, fence_next),
     FIELD(words, fence_limit),
+    FIELD(words, promise_until),
+    FIELD(words, grants_from),
     FIELD(words, down_since),
     FIELD(words, reserved),
     FIELD(words, units),

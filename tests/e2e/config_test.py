@@ -39,6 +39,8 @@ SETTINGS = [
     ("auth-token", "DFLOCKD_AUTH_TOKEN", "", "s3cret", [" ", "a\nb", "a\rb"]),
     ("auth-token-file", "DFLOCKD_AUTH_TOKEN_FILE", "", None, ["/nonexistent/file"]),
     ("admin-token-file", "DFLOCKD_ADMIN_TOKEN_FILE", "", None, ["/nonexistent/file"]),
+    ("fence-state-file", "DFLOCKD_FENCE_STATE_FILE", "", "/tmp/x", []),
+    ("cold-start-delay", "DFLOCKD_COLD_START_DELAY_S", "120", "0", ["-1", "x"]),
     ("log-level", "DFLOCKD_LOG_LEVEL", "info", "warn", ["loud"]),
     ("debug", "DFLOCKD_DEBUG", "false", "true", ["2"]),
     ("log-format", "DFLOCKD_LOG_FORMAT", "text", "json", ["xml"]),

@@ -37,8 +37,8 @@ NEVER = {"MASTER_STRAY", "NOTIFY_BARRIER", "PASS_STRAY", "PASS_PARTLY", "KEEPER_
          # settings; when that hangs.
          "KEEPER_MOVED", "RELOAD_TIED", "RELOAD_SIGNALS", "RELOAD_WRITE", "RELOAD_KILL",
          "RELOAD_ABANDON", "RELOAD_USELESS"}
-# Of an upgrade and a restart: see upgrade_test.py.
-UPGRADE = ("UPGRADE_", "BEQUEST_", "SAVE_")
+# Of an upgrade and a restart: see upgrade_test.py; of the fence state file: see crash_fences_test.py.
+UPGRADE = ("UPGRADE_", "BEQUEST_", "SAVE_", "FENCE_")
 HOLD = 600  # seconds of lease
 
 

@@ -10,11 +10,12 @@ import struct
 from harness import Server, check, eventually, temp_dir
 
 KILL, SEGV, FAIL, HANG, ESCAPE = 1, 2, 3, 4, 5
-ANY, WORKER, MASTER = 0, 1, 2
+ANY, WORKER, MASTER, WRITER = 0, 1, 2, 3
 BEFORE, AFTER = 0, 1
 DENIED_KILLS, DENIED_FAILS, DENIED_NEVER = 0, 1, 2
 
-POISON_AT, DENIED_AT, ESCAPED_AT, PASSES_AT = 72, 136, 140, 1160
+POISON_AT, DENIED_AT, ESCAPED_AT = 72, 136, 140
+CLOCKS_AT, WRITER_AT, PASSES_AT = 1160, 1176, 1184
 ORDER_AT, NEXT_AT = 16, 40
 
 
@@ -72,6 +73,14 @@ class Board:
         struct.pack_into("<I", self.map, 64, action)
         struct.pack_into("64s", self.map, POISON_AT, key)
 
+    def clocks(self, boottime=0, realtime=0):
+        """Seconds that the server's clocks are ahead."""
+        struct.pack_into("<qq", self.map, CLOCKS_AT, int(boottime * 1e9), int(realtime * 1e9))
+
+    @property
+    def writer(self):
+        return self._word(WRITER_AT)
+
     def denied_calls(self, what):
         """What becomes of a call that the sandbox denies, in processes that start from now on."""
         struct.pack_into("<I", self.map, DENIED_AT, what)
@@ -80,7 +89,7 @@ class Board:
         """{call: errno} once a request for the key of poison(…, ESCAPE) has been served."""
         if self.map[ESCAPED_AT] == 0:
             return None
-        text = self.map[ESCAPED_AT:PASSES_AT].split(b"\0", 1)[0].decode()
+        text = self.map[ESCAPED_AT:CLOCKS_AT].split(b"\0", 1)[0].decode()
         return {name: int(code) for name, code in (x.split() for x in text.splitlines())}
 
     @property
@@ -107,8 +116,8 @@ class Board:
 class CrashServer(Server):
     """A server with places, told by .board."""
 
-    def __init__(self, args=(), denied=DENIED_KILLS, **options):
-        self.board = Board()
+    def __init__(self, args=(), board=None, denied=DENIED_KILLS, **options):
+        self.board = board or Board()
         self.board.denied_calls(denied)
         env = dict(options.pop("env", {}), CRASH_POINTS_FILE=self.board.path)
         options.setdefault("expect_log", ["worker died", "worker hangs"])

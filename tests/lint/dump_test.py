@@ -23,6 +23,8 @@ NOT_DUMPED = {
         "nconns": "counted anew", "units": "follows from max-locks and the keys",
         "bigbuf_owner": "follows from the connections' buffers",
         "mutex": PROCESS, "tickets": "TLS sessions begin anew",
+        "promise_until": "the state file says it", "fences": "the settings say it",
+        "fences_turn": PROCESS, "asks": PROCESS,
     },
     "struct worker_slot": {
         "units": "given back before it is written", "unit_seq": PROCESS, "unit_give": PROCESS,

@@ -205,15 +205,15 @@ static void test_other_versions(void)
                which ? "a field" : "a record", out.why);
         region_destroy(r);
     }
-    /* The last field of the words is `draining`: a writer that had none. */
+    /* The last field of the words is `grants_from`: a writer that had none. */
     memcpy(later.p, b.p, later.n = b.n);
     at = 16;
     next_rec(&later, &at, &rec);
     next_rec(&later, &at, &rec);
-    memmove(later.p + at - 4, later.p + at, later.n - at);
-    later.n -= 4;
-    later.p[at - rec.fixed - 12 + 2] -= 4;
-    later.p[at - rec.fixed - 12 + 4] -= 4;
+    memmove(later.p + at - 8, later.p + at, later.n - at);
+    later.n -= 8;
+    later.p[at - rec.fixed - 12 + 2] -= 8;
+    later.p[at - rec.fixed - 12 + 4] -= 8;
     digest(&later);
     r = crowd_fresh(100, CONNS);
     is_int(try_bytes(r, later.p, later.n, &out), 0, "a field that an earlier version did not have");

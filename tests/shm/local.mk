@@ -16,6 +16,7 @@ check_PROGRAMS += \
 	tests/shm/conns_test \
 	tests/shm/dump_bytes_test \
 	tests/shm/dump_test \
+	tests/shm/fences_test \
 	tests/shm/lock_test \
 	tests/shm/region_test \
 	tests/shm/shared_test
@@ -48,6 +49,7 @@ tests_shm_dump_test_SOURCES = \
 	$(shm_crowd) \
 	tests/shm/dump_test.c
 tests_shm_dump_test_LDADD = $(TAP) $(LINK_SHM)
+tests_shm_fences_test_LDADD = $(TAP) $(LINK_SHM)
 tests_shm_lock_test_SOURCES = \
 	tests/shm/lock_test.c \
 	tests/shm/proc.c \

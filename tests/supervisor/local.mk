@@ -2,10 +2,12 @@
 
 check_PROGRAMS += \
 	tests/supervisor/child_table_test \
+	tests/supervisor/fencefile_test \
 	tests/supervisor/keeper_test \
 	tests/supervisor/master_test \
 	tests/supervisor/policy_test
 tests_supervisor_child_table_test_LDADD = $(TAP) $(LINK_SUPERVISOR)
+tests_supervisor_fencefile_test_LDADD = $(TAP) $(LINK_SUPERVISOR)
 tests_supervisor_keeper_test_SOURCES = \
 	tests/shm/proc.c \
 	tests/shm/proc.h \

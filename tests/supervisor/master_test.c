@@ -58,6 +58,7 @@ struct server {
     struct region *r;
     struct settings settings;
     struct listen_set listeners;
+    struct fence fence;
     struct master_args args;
     struct sockaddr_in addr;
     pid_t pid;
@@ -204,9 +205,11 @@ static void start(uint32_t max_connections, int64_t shutdown_timeout)
     getsockname(server.listeners.l[0].fd, (struct sockaddr *)&server.addr, &len);
     server.settings.workers = WORKERS;
     server.settings.shutdown_timeout = shutdown_timeout;
+    fence_start(&server.fence, server.r, &server.settings, false);
     server.args = (struct master_args){.region = server.r, .settings = &server.settings,
                                        .sources = &sources, .descriptors = MAX_CONNS + 1000,
-                                       .listeners = &server.listeners, .run_dir = "",
+                                       .listeners = &server.listeners, .fence = &server.fence,
+                                       .run_dir = "",
                                        .max_connections = max_connections, .run = fake_worker};
     server.pid = proc_start(run_master, NULL);
     /* The listener is the master's alone from here on. */
