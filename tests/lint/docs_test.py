@@ -81,7 +81,9 @@ def options_elsewhere():
     for path in ["README.md", MAN5, MAN8, MAN7]:
         for name in re.findall(r"--([a-z][a-z-]+)|(?<=Fl -)([a-z][a-z-]+)", read(path)):
             name = name[0] or name[1]
-            known = set(built) | {"name", "no-name"} | {"no-" + x for x in built}
+            # Of systemctl and ./configure.
+            known = {"kill-who", "now", "signal", "without-systemd"}
+            known |= set(built) | {"name", "no-name"} | {"no-" + x for x in built}
             if name not in known:
                 wrong.append(f"{path}: --{name} " + ("is not built in" if name in unbuilt else
                                                      "is no option"))
