@@ -12,6 +12,7 @@ EXTRA_DIST += \
 	docs/internals/dump.md \
 	docs/internals/journal.md \
 	docs/internals/processes.md \
+	docs/internals/sandbox.md \
 	docs/internals/systemd.md \
 	docs/internals/table.md \
 	docs/internals/testing.md \

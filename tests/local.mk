@@ -62,8 +62,10 @@ e2e_tests = \
 	tests/e2e/crash_failures_test.py \
 	tests/e2e/crash_master_test.py \
 	tests/e2e/crash_poison_test.py \
+	tests/e2e/crash_reload_test.py \
 	tests/e2e/crash_unix_test.py \
 	tests/e2e/crash_workers_test.py \
+	tests/e2e/log_test.py \
 	tests/e2e/manager_test.py \
 	tests/e2e/master_death_test.py \
 	tests/e2e/upgrade_test.py \
@@ -76,6 +78,8 @@ e2e_tests = \
 	tests/e2e/protocol_stats_test.py \
 	tests/e2e/protocol_storm_test.py \
 	tests/e2e/readme_test.py \
+	tests/e2e/sandbox_test.py \
+	tests/e2e/reload_test.py \
 	tests/e2e/seeds_test.py \
 	tests/e2e/semantics_disconnect_test.py \
 	tests/e2e/semantics_drain_test.py \
@@ -83,7 +87,8 @@ e2e_tests = \
 	tests/e2e/semantics_kill_test.py \
 	tests/e2e/semantics_lease_test.py \
 	tests/e2e/semantics_limits_test.py \
-	tests/e2e/semantics_twophase_test.py
+	tests/e2e/semantics_twophase_test.py \
+	tests/e2e/user_test.py
 
 # tests/model: TAP through e2e/harness.py, without a server
 model_tests = \

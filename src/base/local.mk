@@ -1,9 +1,12 @@
 # src/base - the leaf layer: errors, log, clock, numbers, hash, buffers; knows nothing of locks.
 
 noinst_LIBRARIES += src/base/libbase.a
+src_base_libbase_a_CPPFLAGS = $(AM_CPPFLAGS) $(SECCOMP_CFLAGS)
 src_base_libbase_a_SOURCES = \
 	src/base/clock.c \
 	src/base/clock.h \
+	src/base/confine.c \
+	src/base/confine.h \
 	src/base/err.c \
 	src/base/err.h \
 	src/base/io.c \

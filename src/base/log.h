@@ -9,7 +9,7 @@
  * what does not fit is cut, and the line says so (truncated=true). Never pass a token or a secret.
  *
  * Rate limit: each call site (place in the source) may write 20 lines at once and one a second in
- * the long run; the next line that gets through says suppressed=N. log_audit() has no limit.
+ * the long run; the next line that gets through says suppressed=N. Audit lines have no limit.
  *
  * Any process, any thread, also in a child after fork(); takes no lock, allocates nothing, keeps
  * errno. Errors of write() are ignored: there is nobody to tell. SIGPIPE is the program's business.
@@ -95,8 +95,10 @@ static inline bool log_on(enum log_level level)
 #define log_warn(msg, ...) LOG_AT_SITE(LVL_WARN, msg, ##__VA_ARGS__)
 #define log_info(msg, ...) LOG_AT_SITE(LVL_INFO, msg, ##__VA_ARGS__)
 #define log_debug(msg, ...) LOG_AT_SITE(LVL_DEBUG, msg, ##__VA_ARGS__)
-/* What must not be lost: written at level info whatever level is set, and never suppressed. */
+/* What must not be lost: written whatever level is set, and never suppressed. What bodes ill is a
+ * warning. */
 #define log_audit(msg, ...) LOG_WRITE(NULL, LVL_INFO, msg, ##__VA_ARGS__)
+#define log_audit_warn(msg, ...) LOG_WRITE(NULL, LVL_WARN, msg, ##__VA_ARGS__)
 
 #define LOG_AT_SITE(level, msg, ...)                                                               \
     do {                                                                                           \

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
@@ -34,24 +35,33 @@ void point_init(const char *path)
         board->master = (uint32_t)getpid();
 }
 
+/* To the main thread, which blocks none; the only signals that the sandbox allows. */
+static void signal_self(int sig)
+{
+    syscall(SYS_tgkill, getpid(), getpid(), sig);
+}
+
 static void die(uint32_t action)
 {
     switch (action) {
     case POINT_KILL:
-        syscall(SYS_kill, getpid(), SIGKILL);
+        signal_self(SIGKILL);
         break;
     case POINT_SEGV:
         signal(SIGSEGV, SIG_DFL);
-        syscall(SYS_kill, getpid(), SIGSEGV);
+        signal_self(SIGSEGV);
         break;
     case POINT_HANG:
-        syscall(SYS_kill, getpid(), SIGSTOP);
+        signal_self(SIGSTOP);
+        return;
+    case POINT_ESCAPE:
+        point_escape(board);
         return;
     default:
         return;
     }
     for (;;)
-        pause(); /* the signal may be on its way to another thread */
+        sched_yield(); /* the signal may be on its way to another thread */
 }
 
 /* True for exactly one caller: whose pass it was. The next order stands before it acts. */
@@ -116,6 +126,11 @@ void point_key(const char *key, uint32_t len)
         __atomic_fetch_add(&board->poisoned, 1, __ATOMIC_SEQ_CST);
         die(board->poison_action);
     }
+}
+
+enum point_denied point_denied(void)
+{
+    return board ? (enum point_denied)board->denied : POINT_DENIED_FAILS;
 }
 
 #else

@@ -27,9 +27,15 @@ enum point {
 /* Place 2n is before point n, place 2n + 1 after it; a step has only the first. */
 #define POINT_PLACES (2 * POINT_COUNT)
 
+/* What a system call comes to that the sandbox does not allow. In the tests' program it kills, so
+   that none that is needed goes unnoticed, unless the test says otherwise; NEVER: no filter. */
+enum point_denied { POINT_DENIED_KILLS = 0, POINT_DENIED_FAILS = 1, POINT_DENIED_NEVER = 2 };
+
 #ifdef CRASH_POINTS
 
-enum point_action { POINT_KILL = 1, POINT_SEGV = 2, POINT_FAIL = 3, POINT_HANG = 4 };
+/* ESCAPE, only as poison: what the sandbox should deny is tried, see tests/crash/escape.c. */
+enum point_action { POINT_KILL = 1, POINT_SEGV = 2, POINT_FAIL = 3, POINT_HANG = 4,
+                    POINT_ESCAPE = 5 };
 enum point_role { POINT_ANY = 0, POINT_WORKER = 1, POINT_MASTER = 2 };
 
 struct point_order {
@@ -52,7 +58,9 @@ struct point_board {
     uint32_t poison_action;
     uint32_t poisoned; /* how often a worker died of the key below */
     char poison[64];   /* a request for this key kills its worker; "" = none */
-    uint64_t passes[POINT_PLACES]; /* from byte 136 on */
+    uint32_t denied;   /* enum point_denied, for processes that start from now on */
+    char escaped[1020]; /* "call errno" lines, the first byte last: what came of POINT_ESCAPE */
+    uint64_t passes[POINT_PLACES]; /* from byte 1160 on */
 };
 
 /* Maps the file; without one (NULL) nothing ever fires. The master's. */
@@ -61,6 +69,8 @@ void point_init(const char *path);
 /* Counts, and does what was asked for; true: the call is to fail with errno as set. */
 int point_pass(unsigned place);
 void point_key(const char *key, uint32_t len);
+enum point_denied point_denied(void);
+void point_escape(struct point_board *board);
 
 #define POINT(name) ((void)point_pass(2 * POINT_##name))
 #define SYS(name, call)                                                                            \
@@ -72,6 +82,7 @@ void point_key(const char *key, uint32_t len);
         sys_;                                                                                      \
     })
 #define POINT_KEY(key, len) point_key(key, len)
+#define POINT_DENIED() point_denied()
 
 #else
 
@@ -79,6 +90,7 @@ void point_key(const char *key, uint32_t len);
 #define POINT(name) ((void)POINT_##name)
 #define SYS(name, call) ((void)POINT_##name, (call))
 #define POINT_KEY(key, len) ((void)0)
+#define POINT_DENIED() POINT_DENIED_FAILS
 
 #endif
 

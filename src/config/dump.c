@@ -112,8 +112,13 @@ void config_help(FILE *out)
 
 void config_version(FILE *out)
 {
-    fprintf(out, "dflockd %s\nbuilt with: OpenSSL %s, glibc %s; without:", PACKAGE_VERSION,
+    fprintf(out, "dflockd %s\nbuilt with: OpenSSL %s, glibc %s", PACKAGE_VERSION,
             OpenSSL_version(OPENSSL_VERSION_STRING), gnu_get_libc_version());
+#ifdef HAVE_SECCOMP
+    fputs(", libseccomp " HAVE_SECCOMP "; without:", out);
+#else
+    fputs("; without: seccomp", out);
+#endif
     for (unsigned i = 0; i < FEATURE_COUNT; i++)
         if (feature_table[i].missing != NULL)
             fprintf(out, " %s", feature_table[i].name);

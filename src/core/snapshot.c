@@ -1,6 +1,7 @@
 /*
  * core/snapshot.c - see snapshot.h. Runs in whoever moves a table: the master's child that takes it
- * out, the next master before its first fork that puts it in. Nobody else is there, no mutex is held.
+ * out, the next master before its first fork that puts it in. Nobody else is there, no mutex is
+ * held.
  */
 #include "core/snapshot.h"
 
@@ -173,8 +174,8 @@ static void add_to_lists(struct tx *tx, uint32_t res, uint32_t node)
         owners_tell(tx, node);
 }
 
-enum snapshot_result snapshot_add_node(struct tx *tx, uint32_t res, const struct snapshot_node *from,
-                                       uint32_t *node)
+enum snapshot_result snapshot_add_node(struct tx *tx, uint32_t res,
+                                       const struct snapshot_node *from, uint32_t *node)
 {
     struct node *n;
 

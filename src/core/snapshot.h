@@ -1,12 +1,13 @@
 /*
- * core/snapshot.h - a table's ground truth as plain records: taken out of one table, put into another.
+ * core/snapshot.h - a table's ground truth as plain records: taken out of one table, put into
+ * another.
  *
  * The two tables may differ in everything that layout.h says: sizes, places, hash key. What is
- * derived is not in the records; the table that takes them makes it anew, by the same functions that
- * every operation uses, so that what was put in obeys the invariants by construction.
+ * derived is not in the records; the table that takes them makes it anew, by the same functions
+ * that every operation uses, so that what was put in obeys the invariants by construction.
  *
- * Whoever takes out reads a table that is whole and at rest. Whoever puts in is alone with the table;
- * each function that has a struct tx is a transaction, the caller commits it.
+ * Whoever takes out reads a table that is whole and at rest. Whoever puts in is alone with the
+ * table; each function that has a struct tx is a transaction, the caller commits it.
  */
 #ifndef CORE_SNAPSHOT_H
 #define CORE_SNAPSHOT_H
@@ -19,7 +20,7 @@ struct snapshot_resource {
     uint32_t limit;
     uint64_t last_active;
     uint8_t kind;
-    bool idle;
+    uint8_t idle; /* nothing is on it: 1, else 0 */
 };
 
 /* The fields of a node that mean the same in any table. */
@@ -32,7 +33,8 @@ struct snapshot_node {
 
 enum { SNAPSHOT_FLAGS = NODE_TWO_PHASE | NODE_BLOCKED | NODE_KEPT | NODE_UNTOLD };
 
-/* The shard's resource after *cursor (0 first), which becomes its index. False when there is none. */
+/* The shard's resource after *cursor (0 first), which becomes its index. False when there is none.
+ */
 bool snapshot_next_resource(const struct table *t, uint32_t shard, uint32_t *cursor,
                             struct snapshot_resource *out);
 

@@ -18,6 +18,7 @@
 #include "core/owners.h"
 #include "core/pool.h"
 #include "core/queue.h"
+#include "core/repair.h"
 
 enum { EXPIRE_LOOK = 64, STARVED_LOOK = 64, EXTEND_STEP = 8 };
 
@@ -62,8 +63,7 @@ void tx_commit(struct tx *tx)
 
 void tx_abort(struct tx *tx)
 {
-    journal_rollback(&tx->s->journal, tx->t->base, tx->t->geo->from, tx->t->geo->size);
-    pool_settle(tx->t, tx->shard);
+    repair_rollback(tx->t, tx->shard);
 }
 
 bool table_owns_any(const struct table *t, uint32_t owner)
@@ -501,6 +501,18 @@ enum verdict table_unblock(struct tx *tx, uint32_t node, bool deliver, struct gr
     else
         give_back(tx, node);
     return VERDICT_TIMEOUT;
+}
+
+void table_move_owner(struct tx *tx, uint32_t owner, uint32_t node, uint32_t worker)
+{
+    bool tell = node && table_node(tx->t, node)->owner == owner &&
+                (table_node(tx->t, node)->flags & NODE_TELL);
+
+    if (tell)
+        owners_told(tx, node);
+    SET(tx, tx->t->owners[owner].worker, worker);
+    if (tell)
+        owners_tell(tx, node);
 }
 
 /* The slot stays taken, but belongs to no connection any more. */

@@ -165,8 +165,7 @@ enum verdict table_renew(struct tx *tx, const struct table_key *key, uint32_t ow
 enum verdict table_evict(struct tx *tx, const struct table_key *key, uint64_t fence);
 
 /*
- * Delivery to a blocked request. `node` must be pending for the caller's worker (head of the
- * shard's list). OK: the lease restarts, `out` has the token, the node is no longer BLOCKED.
+ * Delivery to a blocked request. `node` must be pending for the caller's worker. OK: the lease restarts, `out` has the token, the node is no longer BLOCKED.
  * LEASE_EXPIRED: the node is gone.
  */
 enum verdict table_deliver(struct tx *tx, uint32_t node, struct grant *out);
@@ -203,10 +202,24 @@ bool table_expire(struct tx *tx);
  */
 bool table_collect(struct tx *tx, uint64_t before);
 
+/*
+ * The owner is another worker's from here on. `node`: by which it is blocked, in this shard, or 0;
+ * what that node has to tell goes to the other worker, who is rung.
+ */
+void table_move_owner(struct tx *tx, uint32_t owner, uint32_t node, uint32_t worker);
+
 /* First node on this shard's pending list of `worker`, 0 = none. */
 static inline uint32_t table_pending(const struct tx *tx, uint32_t worker)
 {
     return tx->s->pending[worker];
+}
+
+/* The one behind it on that list, 0 = it is the last. */
+static inline uint32_t table_pending_next(const struct tx *tx, uint32_t worker, uint32_t node)
+{
+    uint32_t next = table_node(tx->t, node)->pend_next;
+
+    return next == tx->s->pending[worker] ? 0 : next;
 }
 
 /* True when the shard is beyond repair; reads without a mutex. */

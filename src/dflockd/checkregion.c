@@ -34,23 +34,21 @@ static const char *why_not(int err)
                "that one, then start this one";
     case ERR_STALE:
         return "this lock table is of an earlier boot of the machine: it means nothing any more";
-    case -ENODATA:
-        return "this lock table is cut off, or was never finished";
-    case -EUCLEAN:
-        return "the head of this lock table contradicts itself";
     default:
-        return err_text(err);
+        return region_error_text(err);
     }
 }
 
-static int try_dump(int fd, const char *what, FILE *out, FILE *err)
+static int try_dump(int fd, const char *what, const struct region_limits *limits, FILE *out,
+                    FILE *err)
 {
     struct dump_result result;
     int status = EXITCODE_FAIL;
 
-    if (dump_try(fd, &result) == 0) {
-        fprintf(out, "dflockd: --check-region %s: this dump can be read: %" PRIu64 " keys, %" PRIu64
-                     " holders, %" PRIu64 " waiters, %u connections\n",
+    if (dump_try(fd, limits, &result) == 0) {
+        fprintf(out,
+                "dflockd: --check-region %s: this dump can be read: %" PRIu64 " keys, %" PRIu64
+                " holders, %" PRIu64 " waiters, %u connections\n",
                 what, result.resources, result.holders, result.waiters, result.conns);
         status = EXITCODE_IMPORT;
     } else {
@@ -60,7 +58,7 @@ static int try_dump(int fd, const char *what, FILE *out, FILE *err)
     return status;
 }
 
-int checkregion_run(const char *what, FILE *out, FILE *err)
+int checkregion_run(const char *what, const struct region_limits *limits, FILE *out, FILE *err)
 {
     int fd = open_it(what);
     uint32_t dump_version;
@@ -76,11 +74,12 @@ int checkregion_run(const char *what, FILE *out, FILE *err)
         fprintf(out, "dflockd: --check-region %s: this lock table can be served as it is\n", what);
         status = EXITCODE_OK;
     } else if (found == -EINVAL) {
-        status = try_dump(fd, what, out, err);
+        status = try_dump(fd, what, limits, out, err);
     } else if (found == -ENOEXEC && dump_version >= DUMP_VERSION_OLDEST &&
                dump_version <= DUMP_VERSION) {
-        fprintf(out, "dflockd: --check-region %s: the program that made this lock table writes dumps "
-                     "of version %u, which this one reads\n",
+        fprintf(out,
+                "dflockd: --check-region %s: the program that made this lock table writes dumps "
+                "of version %u, which this one reads\n",
                 what, dump_version);
         status = EXITCODE_IMPORT;
     } else {

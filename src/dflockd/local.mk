@@ -9,7 +9,9 @@ src_dflockd_dflockd_SOURCES = \
 	src/dflockd/fsck.h \
 	src/dflockd/main.c \
 	src/dflockd/origin.c \
-	src/dflockd/origin.h
+	src/dflockd/origin.h \
+	src/dflockd/user.c \
+	src/dflockd/user.h
 src_dflockd_dflockd_LDADD = \
 	src/supervisor/libsupervisor.a \
 	src/config/libconfig.a \

@@ -12,6 +12,7 @@
 #include "dflockd/checkregion.h"
 #include "dflockd/fsck.h"
 #include "dflockd/origin.h"
+#include "dflockd/user.h"
 #include "net/listen.h"
 #include "shm/region.h"
 #include "supervisor/master.h"
@@ -20,8 +21,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,9 +92,9 @@ static int listen_all(const struct settings *s, bool succeeds, struct listen_set
  * How many connections the descriptor limit allows, raising it as far as we may. Each connection
  * needs one descriptor in the master and one in its worker; the master also needs some for itself.
  */
-static int decide_connections(const struct settings *s, uint32_t *out)
+static int decide_connections(const struct settings *s, uint32_t *out, uint32_t *descriptors)
 {
-    uint64_t own = 32 + (uint64_t)s->workers * (HERITAGE_DOCS + 2);
+    uint64_t own = master_descriptors((uint32_t)s->workers);
     struct rlimit limit = {0};
     uint64_t most;
 
@@ -114,6 +113,7 @@ static int decide_connections(const struct settings *s, uint32_t *out)
                 (unsigned long long)limit.rlim_cur, (unsigned long long)own + 1);
         return -EMFILE;
     }
+    *descriptors = (uint32_t)most;
     *out = (uint32_t)(most - own);
     if (s->max_connections > 0 && (uint64_t)s->max_connections <= *out) {
         *out = (uint32_t)s->max_connections;
@@ -124,38 +124,15 @@ static int decide_connections(const struct settings *s, uint32_t *out)
     return 0;
 }
 
-/* After the addresses are bound, before the first fork. Returns EXITCODE_OK or what to end with. */
-static int drop_privileges(const struct settings *s, const struct listen_set *set)
+/* With the settings that it would serve with. */
+static int check_region(const struct settings *s)
 {
-    const struct passwd *pw = NULL;
-    const struct group *gr = NULL;
-    uid_t uid;
-    gid_t gid;
+    struct region_limits limits = {.max_locks = (uint32_t)s->max_locks};
+    uint32_t descriptors;
 
-    if (!s->user[0] && !s->group[0])
-        return EXITCODE_OK;
-    if (s->user[0] && !(pw = getpwnam(s->user))) {
-        fprintf(stderr, "dflockd: --user: there is no user '%s'\n", s->user);
-        return EXITCODE_CONFIG;
-    }
-    if (s->group[0] && !(gr = getgrnam(s->group))) {
-        fprintf(stderr, "dflockd: --group: there is no group '%s'\n", s->group);
-        return EXITCODE_CONFIG;
-    }
-    uid = pw ? pw->pw_uid : getuid();
-    gid = gr ? gr->gr_gid : pw ? pw->pw_gid : getgid();
-    if (set->unix_path[0] && chown(set->unix_path, uid, gid) < 0) {
-        fprintf(stderr, "dflockd: --unix-socket: cannot give '%s' away: %s\n", set->unix_path,
-                strerror(errno));
+    if (decide_connections(s, &limits.max_conns, &descriptors) != 0)
         return EXITCODE_FAIL;
-    }
-    if ((pw && geteuid() == 0 && initgroups(pw->pw_name, gid) < 0) || setgid(gid) < 0 ||
-        setuid(uid) < 0) {
-        fprintf(stderr, "dflockd: cannot become %s: %s (only root may change user or group)\n",
-                pw ? s->user : s->group, strerror(errno));
-        return EXITCODE_FAIL;
-    }
-    return EXITCODE_OK;
+    return checkregion_run(s->check_region, &limits, stdout, stderr);
 }
 
 static void say_hello(const struct settings *s, const struct listen_set *set,
@@ -173,6 +150,8 @@ static void say_hello(const struct settings *s, const struct listen_set *set,
     if (!args->run_dir[0])
         log_info("no run directory: should the master die, its workers end too (see --run-dir)",
                  log_str("why", why_no_run_dir));
+    if (geteuid() == 0)
+        log_warn("the server stays root, though without its capabilities: set --user");
     log_warn("fences are seeded from the clock: if it steps back while the server is down, fences "
              "could repeat");
     for (unsigned i = 0; i < set->n; i++) {
@@ -198,9 +177,10 @@ int main(int argc, char **argv)
     static struct origin origin;
     static struct relaunch relaunch;
     struct config_sources sources = {.argc = argc, .argv = argv, .envp = environ,
-                                      .default_file = CONFIG_DEFAULT_FILE};
-    struct master_args args = {.settings = &settings, .listeners = &listeners, .run = worker_run,
-                               .relaunch = &relaunch};
+                                     .default_file = CONFIG_DEFAULT_FILE};
+    struct master_args args = {.settings = &settings, .listeners = &listeners, .sources = &sources,
+                               .run = worker_run, .relaunch = &relaunch};
+    struct identity who;
     int status;
 
     open_standard();
@@ -217,7 +197,7 @@ int main(int argc, char **argv)
     if (settings.fsck[0])
         return fsck_run(settings.fsck, stdout, stderr);
     if (settings.check_region[0])
-        return checkregion_run(settings.check_region, stdout, stderr);
+        return check_region(&settings);
     log_init(settings.log_format, settings.log_level);
     log_set_process("master");
     for (unsigned i = 0; i < report.warnings.count && i < REPORT_KEPT; i++)
@@ -228,16 +208,18 @@ int main(int argc, char **argv)
     status = origin_collect(&origin, &listeners);
     if (status != EXITCODE_OK)
         return status;
-    if (decide_connections(&settings, &args.max_connections) != 0)
+    if (decide_connections(&settings, &args.max_connections, &args.descriptors) != 0)
         return EXITCODE_FAIL;
-    status = origin_run_dir(&origin, &settings);
+    status = user_identity(&settings, &who);
+    if (status == EXITCODE_OK)
+        status = origin_run_dir(&origin, &settings, &who);
     if (status == EXITCODE_OK)
         status = origin_region(&origin, &settings, &args);
     if (status != EXITCODE_OK)
         return status;
     if (listen_all(&settings, args.legacy != NULL, &listeners) != 0)
         return EXITCODE_FAIL;
-    status = drop_privileges(&settings, &listeners);
+    status = user_become(&who, listeners.unix_path);
     if (status != EXITCODE_OK) {
         listen_close(&listeners);
         return status;

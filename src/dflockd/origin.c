@@ -16,8 +16,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,28 +109,16 @@ int origin_collect(struct origin *o, struct listen_set *listeners)
 
 /* ---- the run directory ---- */
 
-/* Whom the server will run as: the directory is theirs. */
-static void identity(const struct settings *s, uid_t *uid, gid_t *gid)
+int origin_run_dir(struct origin *o, const struct settings *s, const struct identity *who)
 {
-    const struct passwd *pw = s->user[0] ? getpwnam(s->user) : NULL;
-    const struct group *gr = s->group[0] ? getgrnam(s->group) : NULL;
-
-    *uid = pw ? pw->pw_uid : geteuid();
-    *gid = gr ? gr->gr_gid : pw ? pw->pw_gid : getegid();
-}
-
-int origin_run_dir(struct origin *o, const struct settings *s)
-{
-    uid_t uid;
-    gid_t gid;
+    const char *path = s->run_dir[0] ? s->run_dir : RUNDIR_DEFAULT;
 
     if (o->bequest) {
         if (s->run_dir[0] && strcmp(s->run_dir, o->run_dir.path) != 0)
             log_warn("another run directory needs a restart", log_str("run_dir", o->run_dir.path));
         return EXITCODE_OK;
     }
-    identity(s, &uid, &gid);
-    if (rundir_open(&o->run_dir, s->run_dir[0] ? s->run_dir : RUNDIR_DEFAULT, uid, gid) == 0)
+    if (rundir_open(&o->run_dir, path, who->uid, who->gid) == 0)
         return EXITCODE_OK;
     if (s->run_dir[0]) {
         fprintf(stderr,
@@ -167,7 +153,7 @@ static int *moved(const struct origin *o, const struct region *r, const struct d
 {
     int *fds = calloc((size_t)r->max_conns + 1, sizeof(*fds));
 
-    for (uint32_t slot = 1; fds && slot <= d->nslots; slot++)
+    for (uint32_t slot = 1; fds && slot < d->nslots; slot++)
         if (d->slot[slot] && slot <= o->nconns)
             fds[d->slot[slot]] = o->legacy.conn_fd[slot];
     return fds;

@@ -14,6 +14,7 @@
 #define DFLOCKD_ORIGIN_H
 
 #include "config/settings.h"
+#include "dflockd/user.h"
 #include "net/listen.h"
 #include "supervisor/legacy.h"
 #include "supervisor/master.h"
@@ -32,7 +33,7 @@ struct origin {
 int origin_collect(struct origin *o, struct listen_set *listeners);
 
 /* Makes and locks the run directory; one that was not asked for may be missing. */
-int origin_run_dir(struct origin *o, const struct settings *s);
+int origin_run_dir(struct origin *o, const struct settings *s, const struct identity *who);
 
 /* Fills region, region_fd, legacy, run_dir and lock_fd of *args; lowers max_connections to what a
    region that was found has room for. */

@@ -25,9 +25,33 @@ void caps_format(struct region *r)
     r->units = pack(r->geo.max_locks, 0, 0);
 }
 
-uint32_t caps_free(const struct region *r)
+static uint32_t kept(const struct region *r)
+{
+    return __atomic_load_n(&r->units_kept, __ATOMIC_RELAXED);
+}
+
+static uint32_t units_left(const struct region *r)
 {
     return (uint32_t)(__atomic_load_n(&r->units, __ATOMIC_RELAXED) >> FREE_SHIFT);
+}
+
+void caps_limit(struct region *r, uint32_t max_locks)
+{
+    uint32_t most = r->geo.max_locks;
+
+    __atomic_store_n(&r->units_kept, max_locks < most ? most - max_locks : 0, __ATOMIC_SEQ_CST);
+}
+
+uint32_t caps_free(const struct region *r)
+{
+    uint32_t left = units_left(r);
+
+    return left > kept(r) ? left - kept(r) : 0;
+}
+
+bool caps_exceeded(const struct region *r)
+{
+    return units_left(r) < kept(r);
 }
 
 static bool newer(uint32_t a, uint32_t b)
@@ -70,7 +94,7 @@ static bool transfer(struct region *r, uint32_t worker, bool give)
     JOURNAL_BARRIER();
     do {
         nfree = word >> FREE_SHIFT;
-        if (!give && nfree == 0) {
+        if (!give && nfree <= kept(r)) {
             store_hand(w, w->units.reserved, seq); /* done, and nothing moved */
             return false;
         }

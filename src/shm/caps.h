@@ -28,6 +28,14 @@ void caps_give(struct region *r, uint32_t worker);
 /* The heir of a worker: settles an unfinished transfer. The hand may then have strays to give. */
 void caps_recover(struct region *r, uint32_t worker);
 
-uint32_t caps_free(const struct region *r); /* free units now */
+/*
+ * Lowers or raises the cap, up to what the region was made for; the master's. A lower cap is kept by
+ * leaving so many units free; resources that are above it stay.
+ */
+void caps_limit(struct region *r, uint32_t max_locks);
+
+uint32_t caps_free(const struct region *r); /* units that may be taken now */
+/* More units are out than the cap allows: it was lowered. */
+bool caps_exceeded(const struct region *r);
 
 #endif

@@ -88,32 +88,50 @@ static uint32_t *chunk_owner(struct region *r)
     return (uint32_t *)(region_base(r) + r->iobuf_owner);
 }
 
-int iobufs_init(struct iobufs *b, struct region *r, uint32_t worker)
+/* Which buffers have a connection, whoever serves it: one that was handed over may still have that
+   of the worker before. */
+static bool *find_used(struct region *r)
 {
     uint32_t total = r->niobuf_chunks * IOBUF_CHUNK;
     bool *used = calloc(total, sizeof(*used));
 
-    b->r = r;
-    b->worker = worker;
-    b->nfree = 0;
-    b->free = malloc(total * sizeof(*b->free));
-    if (!used || !b->free) {
-        free(used);
-        free(b->free);
-        return -ENOMEM;
-    }
-    for (uint32_t slot = 1; slot <= r->max_conns; slot++) {
+    for (uint32_t slot = 1; used && slot <= r->max_conns; slot++) {
         const struct conn *c = conns_slot(r, slot);
+        uint32_t buf = __atomic_load_n(&c->iobuf, __ATOMIC_RELAXED);
 
-        if ((c->state == CONN_OPEN || c->state == CONN_RETURNED) && c->worker == worker &&
-            c->iobuf && c->iobuf <= total)
-            used[c->iobuf - 1] = true;
+        if (c->state != CONN_FREE && c->state != CONN_CLOSED && buf && buf <= total)
+            used[buf - 1] = true;
     }
+    return used;
+}
+
+static int find_free(struct iobufs *b)
+{
+    uint32_t total = b->r->niobuf_chunks * IOBUF_CHUNK;
+    bool *used = find_used(b->r);
+
+    if (!used)
+        return -ENOMEM;
+    b->nfree = 0;
     for (uint32_t i = 0; i < total; i++)
-        if (chunk_owner(r)[i / IOBUF_CHUNK] == worker + 1 && !used[i])
+        if (chunk_owner(b->r)[i / IOBUF_CHUNK] == b->worker + 1 && !used[i])
             b->free[b->nfree++] = i;
     free(used);
+    b->lent = false;
     return 0;
+}
+
+int iobufs_init(struct iobufs *b, struct region *r, uint32_t worker)
+{
+    int err;
+
+    b->r = r;
+    b->worker = worker;
+    b->free = malloc((size_t)r->niobuf_chunks * IOBUF_CHUNK * sizeof(*b->free));
+    err = b->free ? find_free(b) : -ENOMEM;
+    if (err)
+        free(b->free);
+    return err;
 }
 
 void iobufs_destroy(struct iobufs *b)
@@ -128,8 +146,8 @@ static bool has_its_buffer(struct region *r, const struct conn *c)
         return c->phase == PHASE_DROP ||
                (c->in_tail == c->in_head && c->out_tail == c->out_head && !c->bigbuf);
     return c->iobuf <= r->niobuf_chunks * IOBUF_CHUNK &&
-           __atomic_load_n(&chunk_owner(r)[(c->iobuf - 1) / IOBUF_CHUNK], __ATOMIC_RELAXED) ==
-               c->worker + 1;
+           /* Any worker's: one that was handed over keeps what it has until both rings are empty. */
+           __atomic_load_n(&chunk_owner(r)[(c->iobuf - 1) / IOBUF_CHUNK], __ATOMIC_RELAXED) != 0;
 }
 
 bool conns_possible(struct region *r, uint32_t slot)
@@ -137,7 +155,7 @@ bool conns_possible(struct region *r, uint32_t slot)
     const struct conn *c = conns_slot(r, slot);
     const struct owner *o = (struct owner *)(region_base(r) + r->geo.owners) + slot;
 
-    return o->id == c->id && o->worker == c->worker && c->phase <= PHASE_DROP &&
+    return o->id == c->id && o->worker < WORKER_MAX && c->phase <= PHASE_DROP &&
            c->bigbuf <= BIGBUF_COUNT && c->doc <= HERITAGE_DOCS && c->in_tail - c->in_head <= conns_in_size(c) &&
            c->out_tail - c->out_head <= IOBUF_OUT && c->doc_pos <= c->doc_len &&
            has_its_buffer(r, c) && (c->phase != PHASE_STREAM || c->doc) &&
@@ -176,14 +194,25 @@ static bool claim_chunk(struct iobufs *b)
     return false;
 }
 
+static bool have_one(struct iobufs *b)
+{
+    return b->nfree > 0 || claim_chunk(b) || (b->lent && find_free(b) == 0 && b->nfree > 0);
+}
+
 bool iobufs_attach(struct iobufs *b, struct conn *c)
 {
     if (c->iobuf)
         return true;
-    if (b->nfree == 0 && !claim_chunk(b))
+    if (!have_one(b))
         return false;
     *(volatile uint32_t *)&c->iobuf = b->free[--b->nfree] + 1;
     return true;
+}
+
+static bool is_mine(const struct iobufs *b, uint32_t buf)
+{
+    return __atomic_load_n(&chunk_owner(b->r)[(buf - 1) / IOBUF_CHUNK], __ATOMIC_RELAXED) ==
+           b->worker + 1;
 }
 
 void iobufs_detach(struct iobufs *b, struct conn *c)
@@ -193,7 +222,28 @@ void iobufs_detach(struct iobufs *b, struct conn *c)
     if (!buf)
         return;
     *(volatile uint32_t *)&c->iobuf = 0;
-    b->free[b->nfree++] = buf - 1;
+    if (is_mine(b, buf))
+        b->free[b->nfree++] = buf - 1;
+}
+
+bool iobufs_disown(struct region *r, uint32_t worker)
+{
+    bool *used = find_used(r);
+    bool all = used != NULL;
+
+    for (uint32_t i = 0; used && i < r->niobuf_chunks; i++) {
+        bool busy = false;
+
+        if (chunk_owner(r)[i] != worker + 1)
+            continue;
+        for (uint32_t k = 0; k < IOBUF_CHUNK; k++)
+            busy |= used[i * IOBUF_CHUNK + k];
+        if (!busy)
+            __atomic_store_n(&chunk_owner(r)[i], 0, __ATOMIC_RELEASE);
+        all &= !busy;
+    }
+    free(used);
+    return all;
 }
 
 /*

@@ -19,7 +19,8 @@ enum conn_state {
     CONN_FREE = 0,
     CONN_OPEN = 1,   /* a worker's */
     CONN_CLOSED = 2, /* the worker is done; the master frees the slot */
-    CONN_RETURNED = 3, /* the worker could not take the socket; the master hands it over again */
+    CONN_RETURNED = 3, /* the worker has closed its copy of the socket, or could not take it; the
+                          master hands it over again, perhaps to another */
     CONN_ORPHANED = 4, /* its socket is gone by the server's fault, the master says; its worker's heir
                           deals with its things in the table: held slots are kept */
 };
@@ -43,6 +44,7 @@ enum conn_flag {
     CONN_LOST = 8,        /* it ends by the server's fault: its slots are kept */
     CONN_DROPPED = 16,    /* its things in the table are dealt with */
     CONN_TUNED = 32,      /* its socket has the options of stream_tune() */
+    CONN_ADMITTED = 128,  /* it came when no secret was configured: none is asked of it later */
 };
 
 struct conn {
@@ -146,14 +148,23 @@ struct iobufs {
     uint32_t worker;
     uint32_t *free; /* stack */
     uint32_t nfree;
+    bool lent; /* connections that were handed over may have used buffers of this worker */
 };
 
 int iobufs_init(struct iobufs *b, struct region *r, uint32_t worker); /* 0 or -ENOMEM */
 void iobufs_destroy(struct iobufs *b);
 
-/* False when there is none: leave the bytes in the socket and come back. */
+/*
+ * False when there is none: leave the bytes in the socket and come back. A connection that another
+ * worker handed over keeps that worker's buffer until both rings are empty; detaching it then is all
+ * that is done, its owner finds it when it looks for free ones.
+ */
 bool iobufs_attach(struct iobufs *b, struct conn *c);
 void iobufs_detach(struct iobufs *b, struct conn *c);
+
+/* The master's: a worker that is gone for good leaves its chunks to others, as soon as no connection
+   uses them. False: some are used still. */
+bool iobufs_disown(struct region *r, uint32_t worker);
 
 /* Moves the input ring to a big buffer; false when all are in use. */
 bool conns_grow(struct region *r, uint32_t slot);

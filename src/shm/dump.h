@@ -3,8 +3,8 @@
  * a program whose structs differ, and for a restart.
  *
  * The old program writes when all its workers are gone, the new one reads into a region that it has
- * just made, of any size, before its first fork. docs/internals/dump.md has the form and what is not
- * in it: sockets, documents and the master's private memory travel by other ways.
+ * just made, of any size, before its first fork. docs/internals/dump.md has the form and what is
+ * not in it: sockets, documents and the master's private memory travel by other ways.
  */
 #ifndef SHM_DUMP_H
 #define SHM_DUMP_H
@@ -13,9 +13,9 @@
 
 /*
  * Writes the whole region to `fd`. Runs in a child of the master, all workers are reaped: what they
- * left open is rolled back first, so the region changes, as under a takeover. 0 or a negative error:
- * ERR_CORRUPT (a shard is beyond repair: which keys are in it nobody knows any more), ERR_CRYPTO, or
- * what write(2) said.
+ * left open is rolled back first, so the region changes, as under a takeover. 0 or a negative
+ * error: ERR_CORRUPT (a shard is beyond repair: which keys are in it nobody knows any more),
+ * ERR_CRYPTO, or what write(2) said.
  */
 int dump_write(struct region *r, int fd);
 
@@ -26,12 +26,13 @@ bool dump_hindered(const struct region *r);
 struct dump_result {
     char why[160]; /* what is wrong, in words, when it is refused */
     uint64_t resources, holders, waiters;
-    uint64_t collected; /* idle resources, the longest idle first, that the region has no room for */
+    uint64_t
+        collected; /* idle resources, the longest idle first, that the region has no room for */
     uint32_t conns;
-    /* Where the connections are now, by their slot in the old region; 0 = there was none. A slot
-       stays what it was unless the region has fewer. */
+    /* Where the connections are now: slot[i], for i from 1 to nslots, of the one that was in slot i of
+       the old region; 0 = none was. A slot stays what it was unless the region has fewer. */
     uint32_t *slot;
-    uint32_t nslots;
+    uint32_t nslots; /* of the array: the highest slot is below it */
 };
 
 /*
@@ -47,7 +48,7 @@ struct dump_result {
 int dump_read(struct region *fresh, int fd, struct dump_result *out);
 void dump_forget(struct dump_result *out);
 
-/* A trial: the same, into a region as large as the one that was dumped, which is given up again. */
-int dump_try(int fd, struct dump_result *out);
+/* A trial: the same, into a region of these limits that is given up again. */
+int dump_try(int fd, const struct region_limits *limits, struct dump_result *out);
 
 #endif

@@ -2,9 +2,10 @@
  * shm/dumpfile.h - the form of a dump: a head, records with lengths, a checksum at the end.
  * docs/internals/dump.md describes it byte by byte.
  *
- * A record has fixed fields, little-endian, in the order of its table (dumpfields.c), and then bytes
- * of any length. A field is added at the end of its table; who does not know it skips it, unless
- * the record says that it must be known. So older and newer programs read each other's dumps.
+ * A record has fixed fields, little-endian, in the order of its table (dumpfields.c), and then
+ * bytes of any length. A field is added at the end of its table; who does not know it skips it,
+ * unless the record says that it must be known. So older and newer programs read each other's
+ * dumps.
  *
  * Used by a child of the master that writes, and by the master before its first fork. No lock.
  */

@@ -25,13 +25,14 @@ struct heritage {
 
 enum channel_type {
     CHANNEL_CONN = 1,   /* master → worker, with the socket: one slot */
-    CHANNEL_CLOSED = 2, /* worker → master: `n` slots are CONN_CLOSED */
+    CHANNEL_CLOSED = 2, /* worker → master: `n` slots are CONN_CLOSED, or CONN_RETURNED */
     CHANNEL_LEAVE = 3,  /* master → worker: end, status 0, when this turn is over; an heir takes over */
     /* From a worker that has lost its master to the one that has called it, in this order: */
     CHANNEL_HELLO = 4,   /* id is its pid; slot[0] its slot, slot[1] its generation; HELLO_FDS */
     CHANNEL_SOCKETS = 5, /* `n` slots of its connections, with their sockets */
     CHANNEL_SAID = 6,    /* that was all */
     CHANNEL_ORPHANS = 7, /* master → worker: it has slots that are CONN_ORPHANED */
+    CHANNEL_SETTINGS = 8, /* master → worker, with a memfd: struct settings, generation `id` */
 };
 
 enum { CHANNEL_SLOTS = 64 };

@@ -24,7 +24,7 @@
 #include <stdint.h>
 
 enum {
-    REGION_VERSION = 4 + 1000 * LAYOUT_TEST,
+    REGION_VERSION = 5 + 1000 * LAYOUT_TEST,
     REGION_SEALED = 4096, /* a page */
     IOBUF_IN = 4096,  /* input ring, bytes; a power of two, > REQUEST_BYTES_MAX */
     IOBUF_OUT = 4096, /* output ring */
@@ -103,6 +103,7 @@ struct __attribute__((aligned(CACHE_LINE))) worker_slot {
     uint32_t parked;
     uint32_t bell;
     uint64_t beat; /* BOOTTIME ns of its last turn; atomic */
+    uint32_t configured; /* atomic: generation of the settings that it serves with */
 
     __attribute__((aligned(CACHE_LINE))) struct counters counters;
 };
@@ -133,7 +134,8 @@ struct region {
     __attribute__((aligned(REGION_SEALED))) uint64_t fence_next; /* atomic */
     __attribute__((aligned(CACHE_LINE))) uint64_t fence_limit; /* atomic */
     uint32_t draining; /* atomic; set once by the master */
-    uint32_t nworkers; /* serving now; the master's */
+    uint32_t nworkers; /* who takes connections and looks after shards; the master's. A worker
+                          whose slot is not below it hands its connections over */
     uint32_t crashes;  /* atomic; counted before the next word is set */
     uint32_t stopping; /* atomic; the master's: a worker without a master ends, see enum stopping */
     LAYOUT_SHIFT
@@ -141,6 +143,8 @@ struct region {
     uint64_t nconns; /* atomic: open connections */
     uint64_t conn_id_next; /* atomic: one counter for connections and sessions, from 1 */
     uint64_t units;    /* atomic: see caps.h */
+    uint32_t units_kept; /* atomic; the master's: of max-locks, see caps.h */
+    uint32_t nslots;     /* atomic; the master's: workers have slots below it, surplus ones too */
     uint32_t bigbuf_owner[BIGBUF_COUNT]; /* atomic; connection slot, 0 = free */
     uint64_t down_since[WORKER_MAX];     /* atomic; BOOTTIME ns, 0 = serving */
     struct shard_mutex mutex[SHARD_COUNT];

@@ -158,7 +158,9 @@ bool shared_make_room(struct shared *sh, uint64_t now)
             return true;
         if (!collect_longest_idle(sh, now))
             return false;
-        if (sh->slot->units.reserved > 0)
+        if (caps_exceeded(sh->r))
+            shared_return_units(sh); /* the cap was lowered: one for one would keep it exceeded */
+        else if (sh->slot->units.reserved > 0)
             return true;
     }
     return false;

@@ -1,10 +1,10 @@
 /*
- * shm/undump.c - reading a dump: dump_read() of dump.h. Runs in the master before its first fork; the
- * region is nobody else's yet, so no lock is taken.
+ * shm/undump.c - reading a dump: dump_read() of dump.h. Runs in the master before its first fork;
+ * the region is nobody else's yet, so no lock is taken.
  *
- * Everything is made by the functions that serve requests (core/snapshot.h, caps.h, conns.h), and what
- * they cannot make is refused. So a region that was filled obeys all invariants, whatever was in the
- * file, and only memory that is used is touched.
+ * Everything is made by the functions that serve requests (core/snapshot.h, caps.h, conns.h), and
+ * what they cannot make is refused. So a region that was filled obeys all invariants, whatever was
+ * in the file, and only memory that is used is touched.
  */
 #include "shm/dump.h"
 
@@ -71,9 +71,10 @@ static int read_origin(struct undump *u, const struct dump_record *rec)
     if (err)
         return err;
     if (memcmp(o.boot_id, u->r->boot_id, sizeof(o.boot_id)) != 0)
-        return refuse(u, ERR_STALE,
-                      "it was written before the machine was started, the leases in it mean nothing "
-                      "any more");
+        return refuse(
+            u, ERR_STALE,
+            "it was written before the machine was started, the leases in it mean nothing "
+            "any more");
     return 0;
 }
 
@@ -140,13 +141,13 @@ static int name_slot(struct undump *u, uint32_t old, uint32_t slot)
 {
     struct dump_result *out = u->out;
 
-    if (old >= out->nslots) {
-        uint32_t n = old * 2 + 64;
-        uint32_t *more = realloc(out->slot, n * sizeof(*more));
+    if (!out->slot || old > out->nslots) {
+        uint32_t n = old * 2 + 64, known = out->slot ? out->nslots + 1 : 0;
+        uint32_t *more = realloc(out->slot, (n + 1) * sizeof(*more));
 
         if (!more)
             return refuse(u, -ENOMEM, "no memory");
-        memset(more + out->nslots, 0, (n - out->nslots) * sizeof(*more));
+        memset(more + known, 0, (n + 1 - known) * sizeof(*more));
         out->slot = more;
         out->nslots = n;
     }
@@ -156,7 +157,7 @@ static int name_slot(struct undump *u, uint32_t old, uint32_t slot)
 
 static uint32_t new_slot(const struct undump *u, uint32_t old)
 {
-    return old < u->out->nslots ? u->out->slot[old] : 0;
+    return old >= 1 && old <= u->out->nslots ? u->out->slot[old] : 0;
 }
 
 static void fill_ring(char *ring, uint32_t size, uint64_t at, const char *bytes, uint32_t n)
@@ -191,7 +192,8 @@ static int read_rings(struct undump *u, const struct dump_record *rec, const str
     if (!bufs->r && iobufs_init(bufs, u->r, c->worker) != 0)
         return refuse(u, -ENOMEM, "no memory");
     if (!iobufs_attach(bufs, c) || (d->big && !take_bigbuf(u->r, c, slot)))
-        return refuse(u, ERR_FULL, "there are more connections with buffers than there is room for");
+        return refuse(u, ERR_FULL,
+                      "there are more connections with buffers than there is room for");
     if (d->in_bytes < used || rec->nbytes - d->in_bytes != unsent)
         return corrupt(u, "a connection's rings have other lengths than it says");
     if (used > conns_in_size(c) || unsent > IOBUF_OUT)
@@ -249,7 +251,8 @@ static int read_conns(struct undump *u)
                 continue;
             if (new_slot(u, d.slot))
                 return corrupt(u, "two connections have one slot");
-            while (moving && spare <= u->r->max_conns && conns_slot(u->r, spare)->state != CONN_FREE)
+            while (moving && spare <= u->r->max_conns &&
+                   conns_slot(u->r, spare)->state != CONN_FREE)
                 spare++;
             slot = moving ? spare : d.slot;
             if (slot > u->r->max_conns)
@@ -274,10 +277,10 @@ static int finish_conns(struct undump *u)
         struct worker_slot *w = region_worker(u->r, i);
 
         if (w->serving)
-            w->serving = new_slot(u, w->serving & ~SERVING_EXECUTES) |
-                         (w->serving & SERVING_EXECUTES);
+            w->serving =
+                new_slot(u, w->serving & ~SERVING_EXECUTES) | (w->serving & SERVING_EXECUTES);
     }
-    for (uint32_t old = 1; old < u->out->nslots; old++) {
+    for (uint32_t old = 1; old <= u->out->nslots; old++) {
         uint32_t slot = u->out->slot[old];
         struct conn *c = conns_slot(u->r, slot);
 
@@ -298,8 +301,10 @@ static int result(struct undump *u, enum snapshot_result r, const char *what)
 {
     if (r == SNAPSHOT_WRONG)
         return corrupt(u, what);
-    return r == SNAPSHOT_OK ? 0 : refuse(u, ERR_FULL, "there are more holders and waiters than the "
-                                                       "lock table has room for");
+    return r == SNAPSHOT_OK ? 0
+                            : refuse(u, ERR_FULL,
+                                     "there are more holders and waiters than the "
+                                     "lock table has room for");
 }
 
 static void enter(struct undump *u, const struct dump_record *rec, uint8_t kind, uint64_t *hash)
@@ -337,6 +342,8 @@ static int read_resource(struct undump *u, const struct dump_record *rec, size_t
 
     if (err)
         return err;
+    if (res.idle > 1)
+        return corrupt(u, "a key is neither idle nor in use");
     if (!res.idle)
         return add_resource(u, rec, &res);
     u->res = 0;
@@ -573,38 +580,15 @@ void dump_forget(struct dump_result *out)
     out->nslots = 0;
 }
 
-/* How large the region was. */
-static int look(int fd, struct region_limits *limits, struct dump_result *out)
+int dump_try(int fd, const struct region_limits *limits, struct dump_result *out)
 {
-    struct undump u = {.out = out};
-    struct dump_origin origin = {0};
-    struct dump_record rec;
-    int err = load(&u, fd);
-
-    if (err)
-        return err;
-    if (dumpfile_next(&u.in, &rec) != 1 || rec.type != DUMP_ORIGIN)
-        err = corrupt(&u, "it does not begin with its origin");
-    if (!err)
-        err = get(&u, &rec, &dump_origin_kind, &origin);
-    dumpfile_unload(&u.in);
-    *limits = (struct region_limits){origin.max_locks, origin.max_conns, origin.max_nodes};
-    return err;
-}
-
-int dump_try(int fd, struct dump_result *out)
-{
-    struct region_limits limits;
     struct region *r;
     int err;
 
     memset(out, 0, sizeof(*out));
-    err = look(fd, &limits, out);
-    if (err)
-        return err;
-    r = region_create(&limits, &err);
+    r = region_create(limits, &err);
     if (!r) {
-        snprintf(out->why, sizeof(out->why), "a region of its size cannot be made");
+        snprintf(out->why, sizeof(out->why), "there is no memory for a lock table of its own");
         return err;
     }
     err = dump_read(r, fd, out);

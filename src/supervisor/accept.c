@@ -218,11 +218,15 @@ void accept_resend(struct master *m, uint32_t worker)
     }
 }
 
-void accept_returned(struct master *m)
+void accept_returned(struct master *m, uint32_t slot)
 {
-    for (uint32_t slot = 1; slot <= m->r->max_conns; slot++)
-        if (keeper_returned(&m->keeper, slot))
-            hand_over(m, slot);
+    uint32_t worker;
+
+    if (!keeper_is_returned(&m->keeper, slot))
+        return;
+    worker = m->keeper.kept[slot].worker;
+    keeper_reopen(&m->keeper, slot, worker < m->nworkers ? worker : choose(m));
+    hand_over(m, slot);
 }
 
 void accept_turn(struct master *m)

@@ -9,7 +9,9 @@
 #include "base/log.h"
 #include "base/point.h"
 #include "shm/bell.h"
+#include "shm/caps.h"
 #include "shm/lock.h"
+#include "supervisor/apply.h"
 #include "supervisor/master_state.h"
 #include "supervisor/policy.h"
 
@@ -38,13 +40,10 @@ static const char *how(enum death death)
 static void obituary(const struct child *c, const char *how, const char *signal_name,
                      uint64_t lived, unsigned swept, uint64_t wait)
 {
-    /* Never rate-limited: each death counts. */
-    if (log_on(LVL_WARN))
-        LOG_WRITE(NULL, LVL_WARN, "worker died", log_uint("worker", c->slot),
-                  log_int("pid", c->pid), log_str("how", how),
-                  log_str("signal", signal_name ? signal_name : "none"), log_ms("lived", lived),
-                  log_uint("generation", c->generation), log_uint("mutexes_released", swept),
-                  log_ms("restart_in", wait));
+    log_audit_warn("worker died", log_uint("worker", c->slot), log_int("pid", c->pid),
+                   log_str("how", how), log_str("signal", signal_name ? signal_name : "none"),
+                   log_ms("lived", lived), log_uint("generation", c->generation),
+                   log_uint("mutexes_released", swept), log_ms("restart_in", wait));
 }
 
 /* Memory may be scribbled over: what only the master can mend is mended now, all else is validated
@@ -66,7 +65,8 @@ static void suspect_everything(struct master *m, const struct child *dead)
     if (region_mend_fences(m->r))
         log_error("the next fence was damaged and has been raised above all that were issued");
     /* Words that only the master writes. */
-    __atomic_store_n(&m->r->nworkers, m->nworkers, __ATOMIC_RELAXED);
+    resize_tell(m);
+    caps_limit(m->r, apply_max_locks(m));
     __atomic_store_n(&m->r->nconns, m->keeper.open, __ATOMIC_RELAXED);
     __atomic_store_n(&m->r->draining, m->stage >= STAGE_DRAINING, __ATOMIC_RELAXED);
     __atomic_store_n(&m->r->stopping, m->stopping, __ATOMIC_RELAXED);
@@ -104,7 +104,7 @@ static unsigned lay_out(struct master *m, struct child *c, enum death death)
         suspect_everything(m, c);
     swept = lock_sweep(m->r, region_worker(m->r, c->slot)->pid);
     POINT(BURY_SWEPT);
-    for (uint32_t i = 0; i < m->nworkers; i++)
+    for (uint32_t i = 0; i < m->nslots; i++)
         if (i != c->slot)
             bell_alarm(m->r, i);
     POINT(BURY_ALARMED);
@@ -141,6 +141,8 @@ static void bury(struct master *m, struct child *c, enum death death, const char
         c->state = CHILD_NONE;
         return;
     }
+    if (c->state == CHILD_LEAVING && death == DEATH_EXIT && resize_left(m, c))
+        return;
     wait = policy_backoff(death, lived, &c->row);
     if (c->state == CHILD_LEAVING && death == DEATH_EXIT)
         log_info("worker left, another takes over", log_uint("worker", c->slot),
@@ -181,7 +183,7 @@ void bury_dead(struct master *m)
         if (c)
             bury(m, c, death, how(death),
                  si.si_code == CLD_EXITED ? NULL : sigabbrev_np(si.si_status));
-        else
+        else if (!reload_child_died(m, &si))
             upgrade_reaped(m, si.si_pid, si.si_code, si.si_status);
     }
 }

@@ -35,6 +35,7 @@ struct child {
     uint64_t due;        /* WAITING: when to start again */
     uint32_t row;        /* crashes in a row, see policy.h */
     uint32_t generation; /* lives so far */
+    uint32_t told;       /* the last generation of settings that it was sent, or born with */
     int docs[HERITAGE_DOCS];
     int rendezvous; /* 0 = none */
     bool old; /* it runs the program that this one has replaced */

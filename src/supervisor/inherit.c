@@ -48,10 +48,10 @@ void inherit(struct master *m, const struct legacy *l)
 
     __atomic_store_n(&m->r->stopping, STOPPING_NOT, __ATOMIC_SEQ_CST);
     keeper_inherit(&m->keeper, l->conn_fd);
-    /* Slots beyond those that this configuration asks for: theirs are served until they end. */
+    /* Slots beyond those that this configuration asks for are surplus: resize.c. */
     for (uint32_t i = m->nworkers; i < WORKER_MAX; i++)
         if (l->worker[i].alive || m->keeper.load[i] > 0)
-            m->nworkers = i + 1;
+            m->nslots = i + 1;
     for (uint32_t i = 0; i < WORKER_MAX; i++) {
         const struct legacy_worker *w = &l->worker[i];
 
@@ -64,10 +64,10 @@ void inherit(struct master *m, const struct legacy *l)
         take_worker(m, &m->child[i], w);
         alive++;
     }
-    for (uint32_t i = 0; i < m->nworkers; i++)
+    for (uint32_t i = 0; i < m->nslots; i++)
         if (!l->worker[i].alive)
             miss_worker(m, &m->child[i], l->orderly);
-    for (uint32_t i = 0; was_draining && i < m->nworkers; i++)
+    for (uint32_t i = 0; was_draining && i < m->nslots; i++)
         master_replace(m, i); /* they refuse new locks for good */
     log_audit("took over from another master", log_uint("workers", alive),
               log_uint("connections", m->keeper.open), log_str("table", "kept"),

@@ -196,12 +196,21 @@ void keeper_orphan(struct keeper *k, uint32_t slot)
     __atomic_store_n(&conns_slot(k->r, slot)->state, CONN_ORPHANED, __ATOMIC_RELEASE);
 }
 
-bool keeper_returned(struct keeper *k, uint32_t slot)
+bool keeper_is_returned(const struct keeper *k, uint32_t slot)
+{
+    return slot >= 1 && slot <= k->r->max_conns && k->fd[slot] &&
+           __atomic_load_n(&conns_slot(k->r, slot)->state, __ATOMIC_ACQUIRE) == CONN_RETURNED;
+}
+
+void keeper_reopen(struct keeper *k, uint32_t slot, uint32_t worker)
 {
     struct conn *c = conns_slot(k->r, slot);
 
-    if (!k->fd[slot] || __atomic_load_n(&c->state, __ATOMIC_ACQUIRE) != CONN_RETURNED)
-        return false;
+    k->load[k->kept[slot].worker]--;
+    k->load[worker]++;
+    k->kept[slot].worker = worker;
+    c->worker = worker;
+    POINT(KEEPER_MOVED);
+    /* Stored last: it is that worker's, or its heir's, from here on. */
     __atomic_store_n(&c->state, CONN_OPEN, __ATOMIC_RELEASE);
-    return true;
 }

@@ -57,7 +57,9 @@ void keeper_reap(struct keeper *k, uint32_t slot);
 void keeper_reap_all(struct keeper *k);
 /* Between two workers: its socket is gone, or of no use to an heir (and is shut down). */
 void keeper_orphan(struct keeper *k, uint32_t slot);
-/* True when the slot's worker could not take its socket; the slot is open again, hand it over. */
-bool keeper_returned(struct keeper *k, uint32_t slot);
+/* Whether the slot's worker gave its socket back. */
+bool keeper_is_returned(const struct keeper *k, uint32_t slot);
+/* Such a slot is open again, as a connection of `worker`: hand it over. */
+void keeper_reopen(struct keeper *k, uint32_t slot, uint32_t worker);
 
 #endif

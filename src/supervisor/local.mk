@@ -6,6 +6,8 @@ src_supervisor_libsupervisor_a_SOURCES = \
 	src/supervisor/accept.c \
 	src/supervisor/adopt.c \
 	src/supervisor/adopt.h \
+	src/supervisor/apply.c \
+	src/supervisor/apply.h \
 	src/supervisor/bequest.c \
 	src/supervisor/bequest.h \
 	src/supervisor/bury.c \
@@ -22,6 +24,9 @@ src_supervisor_libsupervisor_a_SOURCES = \
 	src/supervisor/notify.h \
 	src/supervisor/policy.c \
 	src/supervisor/policy.h \
+	src/supervisor/reload.c \
+	src/supervisor/reload.h \
+	src/supervisor/resize.c \
 	src/supervisor/rundir.c \
 	src/supervisor/rundir.h \
 	src/supervisor/tell.c \

@@ -10,6 +10,8 @@
 #include "config/exitcode.h"
 #include "net/pass.h"
 #include "shm/bell.h"
+#include "shm/caps.h"
+#include "supervisor/apply.h"
 #include "supervisor/legacy.h"
 #include "supervisor/master_state.h"
 #include "supervisor/policy.h"
@@ -23,7 +25,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-enum { EVENTS = 64, MESSAGES_A_TURN = 256 };
+enum { EVENTS = 64, MESSAGES_A_TURN = 256, RELOAD_POLL_MS = 5 };
 
 #define TICK_NS (250 * NS_PER_MS)
 #define FORK_AGAIN_NS (100 * NS_PER_MS)
@@ -54,9 +56,12 @@ void master_block_signals(void)
 static void start_child(struct master *m, struct child *c)
 {
     struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
-    int err = child_spawn(c, &m->birth, m->keeper.fd);
+    int err;
 
+    c->told = m->reload.generation;
+    __atomic_store_n(&region_worker(m->r, c->slot)->configured, c->told, __ATOMIC_RELEASE);
     c->old = false;
+    err = child_spawn(c, &m->birth, m->keeper.fd);
     if (err) {
         log_error("worker cannot be started, will try again", log_uint("worker", c->slot),
                   log_err("error", err));
@@ -116,6 +121,16 @@ static void child_happens(struct master *m, struct child *c, enum child_event ev
     }
 }
 
+void master_start_worker(struct master *m, uint32_t slot)
+{
+    child_happens(m, &m->child[slot], CHILD_DUE);
+}
+
+void master_kill(struct master *m, uint32_t slot)
+{
+    child_happens(m, &m->child[slot], CHILD_SILENT);
+}
+
 void master_replace(struct master *m, uint32_t worker)
 {
     child_happens(m, &m->child[worker], CHILD_REPLACE);
@@ -139,8 +154,10 @@ static void read_channel(struct master *m, struct child *c)
             return;
         if (msg.type != CHANNEL_CLOSED || msg.n > CHANNEL_SLOTS)
             continue;
-        for (uint32_t k = 0; k < msg.n; k++)
+        for (uint32_t k = 0; k < msg.n; k++) {
             keeper_reap(&m->keeper, msg.slot[k]);
+            accept_returned(m, msg.slot[k]);
+        }
     }
 }
 
@@ -149,12 +166,13 @@ static void begin_drain(struct master *m, const char *signal_name)
     uint64_t timeout = seconds_to_ns(m->settings->shutdown_timeout);
 
     m->stage = STAGE_DRAINING;
+    reload_stop(m);
     m->replacing = false;
     accept_stop(m);
     listen_close(m->args->listeners);
     m->deadline = timeout ? m->now + timeout : TIME_NEVER;
     __atomic_store_n(&m->r->draining, 1, __ATOMIC_SEQ_CST);
-    for (uint32_t i = 0; i < m->nworkers; i++)
+    for (uint32_t i = 0; i < m->nslots; i++)
         bell_ring(m->r, i);
     tell_drain(m);
     /* Last: who reads this finds it to be so. */
@@ -171,7 +189,7 @@ static void say_stopping(struct master *m, enum stopping stopping)
 
 static void stop_workers(struct master *m)
 {
-    for (uint32_t i = 0; i < m->nworkers; i++)
+    for (uint32_t i = 0; i < m->nslots; i++)
         child_happens(m, &m->child[i], CHILD_STOP);
 }
 
@@ -198,7 +216,7 @@ void master_quiesce(struct master *m)
 
 static bool all_gone(const struct master *m)
 {
-    for (uint32_t i = 0; i < m->nworkers; i++)
+    for (uint32_t i = 0; i < m->nslots; i++)
         if (m->child[i].state != CHILD_NONE)
             return false;
     return true;
@@ -215,8 +233,7 @@ void master_serve_again(struct master *m)
 {
     m->stage = STAGE_SERVING;
     say_stopping(m, STOPPING_NOT);
-    for (uint32_t i = 0; i < m->nworkers; i++)
-        child_happens(m, &m->child[i], CHILD_DUE);
+    resize_start(m);
     accept_start(m);
     if (m->quit)
         begin_drain(m, "TERM");
@@ -232,7 +249,7 @@ static void read_signals(struct master *m)
             bury_dead(m);
             break;
         case SIGHUP:
-            log_warn("SIGHUP: this version does not reload its configuration");
+            reload_request(m);
             break;
         case SIGUSR1:
             if (m->stage == STAGE_SERVING || m->stage == STAGE_DRAINING)
@@ -256,7 +273,7 @@ static void read_signals(struct master *m)
 /* A worker that does not beat is killed, unless the machine as a whole was slow. */
 static void watchdog(struct master *m, uint64_t late)
 {
-    for (uint32_t i = 0; i < m->nworkers; i++) {
+    for (uint32_t i = 0; i < m->nslots; i++) {
         struct child *c = &m->child[i];
         uint64_t beat = __atomic_load_n(&region_worker(m->r, i)->beat, __ATOMIC_RELAXED);
         uint64_t silent = m->now > beat ? m->now - beat : 0;
@@ -280,7 +297,8 @@ static void tick(struct master *m)
 
     watchdog(m, m->next_tick ? late : 0);
     keeper_reap_all(&m->keeper);
-    accept_returned(m);
+    for (uint32_t slot = 1; slot <= m->r->max_conns; slot++)
+        accept_returned(m, slot);
     tell_tick(m);
     m->next_tick = m->now + TICK_NS;
 }
@@ -290,9 +308,11 @@ static void replace_old(struct master *m)
 {
     struct child *old = NULL;
 
-    for (uint32_t i = 0; i < m->nworkers; i++) {
+    for (uint32_t i = 0; i < m->nslots; i++) {
         struct child *c = &m->child[i];
 
+        if (c->state == CHILD_NONE)
+            continue; /* a surplus one has left */
         if (c->state != CHILD_SERVING)
             return;
         if (c->old)
@@ -310,13 +330,16 @@ static void replace_old(struct master *m)
 
 static void turn(struct master *m)
 {
-    for (uint32_t i = 0; i < m->nworkers; i++) {
+    for (uint32_t i = 0; i < m->nslots; i++) {
         struct child *c = &m->child[i];
 
         if (c->state == CHILD_WAITING && m->now >= c->due && m->stage != STAGE_STOPPING &&
             m->stage != STAGE_QUIET)
             child_happens(m, c, CHILD_DUE);
     }
+    reload_turn(m);
+    if (m->stage == STAGE_SERVING || m->stage == STAGE_DRAINING)
+        resize_turn(m);
     accept_turn(m);
     if (m->now >= m->next_tick)
         tick(m);
@@ -328,7 +351,7 @@ static void turn(struct master *m)
     else if (m->stage == STAGE_DRAINING && m->now >= m->deadline)
         begin_stop(m, STOPPING_END, "the drain took too long");
     else if ((m->stage == STAGE_STOPPING || m->stage == STAGE_QUIET) && m->now >= m->deadline)
-        for (uint32_t i = 0; i < m->nworkers; i++)
+        for (uint32_t i = 0; i < m->nslots; i++)
             child_happens(m, &m->child[i], CHILD_STOP);
 }
 
@@ -336,13 +359,15 @@ static int sleep_ms(const struct master *m)
 {
     uint64_t next = m->next_tick;
 
-    for (uint32_t i = 0; i < m->nworkers; i++)
+    for (uint32_t i = 0; i < m->nslots; i++)
         if (m->child[i].state == CHILD_WAITING && m->child[i].due < next)
             next = m->child[i].due;
     if (m->accept_again && m->accept_again < next)
         next = m->accept_again;
     if (m->unsent_n)
         return 1;
+    if (reload_busy(m))
+        return RELOAD_POLL_MS;
     if (m->replacing && next > m->now + REPLACE_NS)
         next = m->now + REPLACE_NS;
     return next > m->now ? (int)((next - m->now + NS_PER_MS - 1) / NS_PER_MS) : 0;
@@ -444,7 +469,6 @@ int master_run(const struct master_args *args)
     m->birth = (struct birth){.region = args->region, .region_fd = args->region_fd,
                               .settings = args->settings, .run_dir = args->run_dir,
                               .run = args->run};
-    m->nworkers = (uint32_t)args->settings->workers;
     m->now = clock_boottime_ns();
     m->next_tick = m->now + TICK_NS;
     m->status = EXITCODE_OK;
@@ -458,13 +482,15 @@ int master_run(const struct master_args *args)
         m->child[i].slot = i;
         m->child[i].channel = -1;
     }
-    if (args->legacy)
+    caps_limit(m->r, apply_max_locks(m));
+    m->nworkers = (uint32_t)args->settings->workers;
+    m->nslots = m->nworkers;
+    if (args->legacy) {
         inherit(m, args->legacy);
+        reload_inherit(m);
+    }
     m->replacing = args->legacy && args->legacy->upgraded;
-    __atomic_store_n(&m->r->nworkers, m->nworkers, __ATOMIC_RELAXED);
-    for (uint32_t i = 0; i < m->nworkers; i++)
-        if (m->child[i].state == CHILD_NONE)
-            child_happens(m, &m->child[i], CHILD_DUE);
+    resize_start(m);
     accept_start(m);
     tell_ready(m);
     return loop(m);

@@ -10,6 +10,7 @@
 #include "net/listen.h"
 #include "supervisor/child.h"
 
+struct config_sources;
 struct legacy;
 struct relaunch;
 struct settings;
@@ -23,7 +24,9 @@ struct master_args {
     const struct relaunch *relaunch;
     const struct settings *settings;
     struct listen_set *listeners;
+    const struct config_sources *sources; /* of the settings, for a reload */
     uint32_t max_connections; /* decided by the caller from settings and descriptor limit */
+    uint32_t descriptors;     /* that limit */
     child_main run;
 };
 
@@ -32,6 +35,12 @@ struct master_args {
  * long, so that a signal that comes early is not lost.
  */
 void master_block_signals(void);
+
+/* Descriptors that the master needs for itself and its workers, beside those of connections. */
+static inline uint64_t master_descriptors(uint32_t workers)
+{
+    return 32 + (uint64_t)workers * (HERITAGE_DOCS + 2);
+}
 
 /* Serves until a signal ends it; returns the exit status. */
 int master_run(const struct master_args *args);

@@ -10,6 +10,7 @@
 #include "supervisor/keeper.h"
 #include "supervisor/master.h"
 #include "supervisor/policy.h"
+#include "supervisor/reload.h"
 #include "supervisor/upgrade.h"
 
 enum stage {
@@ -26,7 +27,10 @@ struct master {
     struct region *r;
     struct keeper keeper;
     struct child child[WORKER_MAX];
-    uint32_t nworkers;
+    uint32_t nworkers; /* that serve: slots below it */
+    uint32_t nslots;   /* not less: those above are surplus, until their connections have gone */
+    uint64_t left;     /* slots whose worker has gone for good and has buffers in use still */
+    struct reload reload;
     enum stage stage;
     enum stopping stopping; /* the master's copy of the region's word */
     struct upgrade upgrade;
@@ -56,14 +60,23 @@ void accept_start(struct master *m);  /* listeners into the epoll set */
 void accept_stop(struct master *m);
 void accept_ready(struct master *m, const struct listener *l);
 void accept_turn(struct master *m); /* what was put off */
-void accept_returned(struct master *m); /* what workers had no room for; each tick */
+void accept_returned(struct master *m, uint32_t slot); /* handed over again, if its worker gave it back */
 void accept_resend(struct master *m, uint32_t worker); /* its successor adopts them: forget them */
 
+
+/* resize.c */
+void resize(struct master *m, uint32_t nworkers);
+void resize_turn(struct master *m); /* surplus workers that have nothing left go */
+void resize_start(struct master *m); /* once: the first workers */
+bool resize_left(struct master *m, struct child *c); /* one has gone; false: its heir is needed */
+void resize_tell(struct master *m); /* the region says how many there are */
 /* tell.c */
 void tell_ready(struct master *m); /* connections are accepted */
 void tell_drain(struct master *m);
 void tell_stop(struct master *m); /* for a restart: what is stored stays */
 void tell_tick(struct master *m);
+void tell_reloading(struct master *m);
+void tell_reloaded(struct master *m, bool good, const char *what);
 
 /* bury.c */
 void bury_dead(struct master *m); /* reaps, repairs, decides when the next one starts */
@@ -71,10 +84,12 @@ void bury_adopted(struct master *m, struct child *c); /* one that an earlier mas
 void bury_unknown(struct master *m, struct child *c); /* one that was gone when this master came */
 
 /* master.c */
+void master_start_worker(struct master *m, uint32_t worker); /* unless there is one */
 void master_quiesce(struct master *m); /* all workers leave, nobody takes over */
 bool master_is_quiet(const struct master *m);
 void master_serve_again(struct master *m);
 void master_replace(struct master *m, uint32_t worker); /* it leaves, an heir takes over */
+void master_kill(struct master *m, uint32_t worker);    /* the same, when it does not answer */
 
 /* inherit.c */
 void inherit(struct master *m, const struct legacy *l);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define TELL_NS NS_PER_SEC
+#define TELL_RESULT_NS (10 * NS_PER_SEC)
 #define EXTEND_NS (10 * NS_PER_SEC) /* of a drain: a master that hangs in it ends after this */
 
 static void status(const struct master *m, char *out, size_t n)
@@ -80,6 +81,25 @@ void tell_drain(struct master *m)
         notify_unstore(NOTIFY_LISTENER);
     m->told.next = m->now;
     tell_tick(m);
+}
+
+void tell_reloading(struct master *m)
+{
+    (void)m;
+    notify_reloading();
+}
+
+/* The result stays to be seen until the usual status has something else to say. */
+void tell_reloaded(struct master *m, bool good, const char *what)
+{
+    char text[sizeof(m->told.status)];
+
+    snprintf(text, sizeof(text), "%s: %s", good ? "Reloaded" : "Reload refused", what);
+    notify_status(text);
+    m->told.next = m->now + TELL_RESULT_NS;
+    m->told.status[0] = '\0';
+    if (m->stage == STAGE_SERVING)
+        notify_ready();
 }
 
 void tell_tick(struct master *m)

@@ -87,7 +87,10 @@ void conn_adopt(struct worker *w, uint32_t slot, int fd, bool look)
         stream_tune(fd); /* options are the socket's: heirs find them */
         c->flags |= CONN_TUNED;
     }
-    if (SYS(CONN_WATCH, epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev)) < 0) {
+    if (w->settings->auth_token.count == 0)
+        c->flags |= CONN_ADMITTED;
+    if (!handover_take(w, slot) ||
+        SYS(CONN_WATCH, epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev)) < 0) {
         p->fd = 0;
         SYS(CONN_GIVE_UP, close(fd));
         loop_return(w, slot);
@@ -229,17 +232,19 @@ void conn_lost(struct worker *w, uint32_t slot, const char *why)
     loop_ready(w, slot); /* also when it was on its way out already */
 }
 
-void conn_fail(struct worker *w, uint32_t slot, int code, uint64_t consumed)
+void conn_fail(struct worker *w, uint32_t slot, int code, const char *why, uint64_t consumed)
 {
     struct conn *c = conns_slot(w->r, slot);
     struct journal *j = &w->sh.slot->journal;
     bool stranger = session_must_authenticate(w, c);
     char text[REPLY_MAX];
 
+    if (code)
+        why = request_error_text(code);
     log_debug("connection is closed", log_uint("conn", c->id), log_int("code", code),
-              log_str("why", stranger ? "not authenticated" : request_error_text(code)));
+              log_str("why", why));
     if (stranger)
-        session_refuse_stranger(w);
+        session_refuse_stranger(w, slot, why);
     /* Without a buffer or room for one word there is a peer that does not read: just end. */
     if (!iobufs_attach(&w->bufs, c) || conns_out_free(c) < REPLY_MAX) {
         conn_drop(w, slot, "peer does not read");
@@ -310,6 +315,7 @@ static bool serve_some(struct worker *w, uint32_t slot, unsigned *served)
         inquest_name(w, slot | SERVING_EXECUTES);
         switch (parse(w, c, &req)) {
         case REQUEST_MORE:
+            inquest_name(w, slot);
             if (p->eof) {
                 *(volatile uint64_t *)&c->in_head = c->in_tail; /* never to be completed */
                 return true;
@@ -319,6 +325,7 @@ static bool serve_some(struct worker *w, uint32_t slot, unsigned *served)
             if (c->request_since == 0)
                 c->request_since = w->now;
             skip_begin(w, c, req.consumed);
+            inquest_name(w, slot);
             return true;
         case REQUEST_BAD:
             session_bad(w, slot, &req);
@@ -347,14 +354,14 @@ static bool skip_some(struct worker *w, uint32_t slot)
         size_t skipped = request_skip_line(view, n, &found);
 
         if (found) { /* the line's end goes with the answer: an heir would skip the next line too */
-            conn_fail(w, slot, REQUEST_ERROR_LONG, skipped);
+            conn_fail(w, slot, REQUEST_ERROR_LONG, NULL, skipped);
             return true;
         }
         *(volatile uint64_t *)&c->in_head = c->in_head + skipped;
         moved = true;
     }
     if (w->peers[slot].eof) {
-        conn_fail(w, slot, REQUEST_ERROR_LONG, 0);
+        conn_fail(w, slot, REQUEST_ERROR_LONG, NULL, 0);
         return true;
     }
     return moved;
@@ -573,11 +580,11 @@ void conn_timeout(struct worker *w, uint32_t slot)
     } else if (c->phase == PHASE_PENALTY) {
         enter(c, PHASE_DROP);
     } else if (c->phase == PHASE_SKIP || c->request_since) {
-        conn_fail(w, slot, REQUEST_ERROR_DEADLINE, 0);
+        conn_fail(w, slot, REQUEST_ERROR_DEADLINE, NULL, 0);
     } else if (table_owns_any(&w->sh.table, slot)) {
         c->idle_since = w->now; /* its leases bound it */
     } else {
-        conn_fail(w, slot, REQUEST_ERROR_DEADLINE, 0);
+        conn_fail(w, slot, REQUEST_ERROR_DEADLINE, NULL, 0);
     }
     conn_run(w, slot);
 }

@@ -44,9 +44,28 @@ static bool deliver(struct worker *w, struct tx *tx, uint32_t node, uint32_t *sl
     return true;
 }
 
+/* Not a connection that is on its way to another worker, or there: that one takes its grant along. */
+static bool is_ours(struct worker *w, uint32_t node)
+{
+    const struct conn *c = conns_slot(w->r, table_node(&w->sh.table, node)->owner);
+
+    /* In this order: the master writes the worker first, then the state. */
+    return __atomic_load_n(&c->state, __ATOMIC_ACQUIRE) != CONN_RETURNED &&
+           c->worker == w->sh.worker;
+}
+
+static uint32_t first_of_ours(struct worker *w, const struct tx *tx)
+{
+    uint32_t node = table_pending(tx, w->sh.worker);
+
+    while (node && !is_ours(w, node))
+        node = table_pending_next(tx, w->sh.worker, node);
+    return node;
+}
+
 static void deliver_shard(struct worker *w, uint32_t shard)
 {
-    uint32_t touched[BATCH];
+    uint32_t touched[BATCH], node;
     unsigned n = 0;
     struct tx tx;
     bool more;
@@ -56,14 +75,14 @@ static void deliver_shard(struct worker *w, uint32_t shard)
             conn_give_up(w, shard);
         return;
     }
-    while (n < BATCH && table_pending(&tx, w->sh.worker)) {
-        if (!deliver(w, &tx, table_pending(&tx, w->sh.worker), &touched[n])) {
+    while (n < BATCH && (node = first_of_ours(w, &tx)) != 0) {
+        if (!deliver(w, &tx, node, &touched[n])) {
             w->starved = true;
             break;
         }
         n++;
     }
-    more = n == BATCH && table_pending(&tx, w->sh.worker);
+    more = n == BATCH && first_of_ours(w, &tx) != 0;
     shared_end(&w->sh, &tx);
     if (more)
         bell_tell(w->r, w->sh.worker, shard);

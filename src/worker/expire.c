@@ -81,14 +81,14 @@ static void collect_shard(struct worker *w, uint32_t shard)
 
 void expire_notice_silence(struct worker *w)
 {
-    uint32_t n = __atomic_load_n(&w->r->nworkers, __ATOMIC_RELAXED);
+    uint32_t n = __atomic_load_n(&w->r->nslots, __ATOMIC_RELAXED);
 
     for (uint32_t i = 0; i < n; i++) {
         uint64_t beat = __atomic_load_n(&region_worker(w->r, i)->beat, __ATOMIC_RELAXED);
         uint64_t up = 0;
 
-        /* Itself too, when its own turn takes long. */
-        if (w->now <= beat || w->now - beat <= EXPIRE_SILENT_NS)
+        /* Itself too, when its own turn takes long; nobody, where none is any more. */
+        if (beat == 0 || w->now <= beat || w->now - beat <= EXPIRE_SILENT_NS)
             continue;
         if (__atomic_compare_exchange_n(&w->r->down_since[i], &up, beat, false, __ATOMIC_ACQ_REL,
                                         __ATOMIC_RELAXED))

@@ -41,7 +41,7 @@ int jobs_init(struct jobs *j, uint32_t slots)
 {
     j->room = slots;
     j->queue = malloc(slots * sizeof(*j->queue));
-    return j->queue ? 0 : -ENOMEM;
+    return j->queue ? report_init() : -ENOMEM;
 }
 
 static bool still_asks(const struct worker *w, const struct asker *a)

@@ -11,6 +11,7 @@
 #include "config/exitcode.h"
 #include "net/pass.h"
 #include "shm/bell.h"
+#include "worker/sandbox.h"
 #include "worker/worker.h"
 
 #include <errno.h>
@@ -123,6 +124,8 @@ static bool read_channel(struct worker *w)
             accept_conn(w, &m, fd);
         else if (m.type == CHANNEL_ORPHANS)
             takeover_orphans(w);
+        else if (m.type == CHANNEL_SETTINGS)
+            adjust_came(w, fd, (uint32_t)m.id);
     }
     return true;
 }
@@ -151,8 +154,8 @@ static void log_repairs(struct worker *w)
 {
     if (w->sh.repaired) {
         w->sh.slot->counters.repairs += (uint64_t)__builtin_popcountll(w->sh.repaired);
-        log_warn("shards repaired after a death",
-                 log_int("shards", __builtin_popcountll(w->sh.repaired)));
+        log_audit_warn("shards repaired after a death",
+                       log_int("shards", __builtin_popcountll(w->sh.repaired)));
     }
     if (w->sh.rebuilt) {
         w->sh.slot->counters.rebuilt += (uint64_t)__builtin_popcountll(w->sh.rebuilt);
@@ -178,6 +181,8 @@ static uint64_t sleep_for(const struct worker *w, bool busy)
         return 0;
     if (timers_next(w) < next)
         next = timers_next(w);
+    if (w->handover_at < next)
+        next = w->handover_at;
     if (w->offer != OFFER_NONE && w->now + NS_PER_MS < next)
         next = w->now + NS_PER_MS; /* the channel was full */
     return next > w->now ? next - w->now : 0;
@@ -304,6 +309,7 @@ static int turns(struct worker *w)
         if (mask)
             deliver_shards(w, mask);
         busy = job_turn(w);
+        handover_turn(w);
         loop_flush_closed(w);
         if (w->offer != OFFER_NONE)
             orphan_offer(w);
@@ -311,25 +317,33 @@ static int turns(struct worker *w)
             ring_silent(w); /* last: whatever this turn did may have marked somebody */
         if (w->sh.repaired | w->sh.rebuilt | w->sh.quarantined)
             log_repairs(w);
+        adjust_turn(w);
     }
 }
 
-static int prepare(struct worker *w, const struct heritage *heritage)
+void loop_times(struct worker *w)
 {
-    const struct settings *s = heritage->settings;
-    uint32_t slots = heritage->region->max_conns + 1;
-    int err;
+    const struct settings *s = w->settings;
 
-    w->heritage = heritage;
-    w->channel = heritage->channel;
-    w->settings = s;
-    w->r = heritage->region;
-    w->now = w->began = clock_boottime_ns();
     w->read_timeout = seconds_to_ns(s->read_timeout);
     w->write_timeout = seconds_to_ns(s->write_timeout);
     w->default_lease = seconds_to_ns(s->default_lease_ttl);
     w->max_lease = seconds_to_ns(s->max_lease_ttl);
     w->next_gc = w->now + seconds_to_ns(s->gc_interval);
+}
+
+static int prepare(struct worker *w, const struct heritage *heritage)
+{
+    uint32_t slots = heritage->region->max_conns + 1;
+    int err, landlock;
+
+    w->heritage = heritage;
+    w->channel = heritage->channel;
+    w->settings = heritage->settings;
+    w->r = heritage->region;
+    w->now = w->began = clock_boottime_ns();
+    w->handover_at = TIME_NEVER;
+    loop_times(w);
     shared_attach(&w->sh, w->r, heritage->worker);
     w->peers = calloc(slots, sizeof(*w->peers));
     w->ready = malloc(slots * sizeof(*w->ready));
@@ -346,7 +360,10 @@ static int prepare(struct worker *w, const struct heritage *heritage)
     if (w->epfd < 0 || w->efd < 0 || !loop_watch(w, w->efd, SOURCE_BELL) ||
         !loop_watch(w, w->channel, SOURCE_CHANNEL))
         return -errno;
-    return bell_start_thread(w->r, heritage->worker, w->efd);
+    landlock = sandbox_start();
+    err = bell_start_thread(w->r, heritage->worker, w->efd);
+    /* Before the takeover, which serves requests already: one may be what its predecessor died of. */
+    return err ? err : sandbox_seal(landlock);
 }
 
 int worker_run(const struct heritage *heritage)

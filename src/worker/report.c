@@ -8,6 +8,7 @@
 #include "worker/report.h"
 
 #include "base/clock.h"
+#include "base/random.h"
 #include "base/utf8.h"
 #include "proto/reply.h"
 
@@ -397,6 +398,16 @@ static bool read_cursor(struct report *j, const struct request *req)
     j->shard = shard;
     j->index = index;
     return true;
+}
+
+int report_init(void)
+{
+    size_t seed;
+    int err = random_bytes(&seed, sizeof(seed));
+
+    if (!err)
+        json_object_seed(seed | 1); /* 0 would mean: look for one */
+    return err;
 }
 
 struct report *report_begin(struct worker *w, const struct request *req)

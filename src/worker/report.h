@@ -9,6 +9,9 @@
 
 struct report;
 
+/* Once, before the sandbox: jansson would open a file for the seed of its hashes. */
+int report_init(void);
+
 /* For a whole request of one of the three verbs. NULL: no memory. */
 struct report *report_begin(struct worker *w, const struct request *req);
 

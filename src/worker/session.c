@@ -370,7 +370,8 @@ static void serve_evict(struct worker *w, uint32_t slot, const struct request *r
 
 bool session_must_authenticate(const struct worker *w, const struct conn *c)
 {
-    return w->settings->auth_token.count > 0 && !(c->flags & CONN_AUTHENTICATED);
+    return w->settings->auth_token.count > 0 &&
+           !(c->flags & (CONN_AUTHENTICATED | CONN_ADMITTED));
 }
 
 /* Both sets are always compared, so that the time says nothing about which one matched. */
@@ -378,10 +379,17 @@ static void serve_auth(struct worker *w, uint32_t slot, const struct request *re
 {
     struct conn *c = conns_slot(w->r, slot);
     struct journal *j = &w->sh.slot->journal;
-    char text[REPLY_MAX];
+    char text[REPLY_MAX], peer[64];
     bool user = secret_match(&w->settings->auth_token, req->token, req->token_len);
     bool admin = secret_match(&w->settings->admin_token, req->token, req->token_len);
 
+    if (!(c->flags & CONN_AUTHENTICATED) && !user && !admin && w->settings->admin_token.count) {
+        w->sh.slot->counters.auth_failures++;
+        /* The connection stays and may try again at once: rate-limited. */
+        log_warn("authentication failed", log_uint("conn", c->id),
+                 log_str("peer", conn_peer_text(c, peer, sizeof(peer))),
+                 log_str("why", "wrong admin token"));
+    }
     if ((c->flags & CONN_AUTHENTICATED) || (!user && !admin)) {
         session_word(w, c, req->consumed, REPLY_ERROR);
         return;
@@ -421,16 +429,23 @@ static void authenticate(struct worker *w, uint32_t slot, const struct request *
                   secret_match(&w->settings->admin_token, req->token, req->token_len)))
         serve_auth(w, slot, req);
     else
-        conn_fail(w, slot, req->error, req->consumed);
+        conn_fail(w, slot, req->error, meant ? "wrong token" : "a command before auth",
+                  req->consumed);
 }
 
-void session_refuse_stranger(struct worker *w)
+void session_refuse_stranger(struct worker *w, uint32_t slot, const char *why)
 {
+    const struct conn *c = conns_slot(w->r, slot);
+    char peer[64];
+
     /* Compared even when there was nothing to compare: the time must not tell. */
     bool right = secret_match(&w->settings->auth_token, "", 0);
 
     (void)right;
     w->sh.slot->counters.auth_failures++;
+    /* Each costs a connection and 100 ms, so there is no flood to be held back. */
+    log_audit_warn("authentication failed", log_uint("conn", c->id),
+                   log_str("peer", conn_peer_text(c, peer, sizeof(peer))), log_str("why", why));
 }
 
 void session_bad(struct worker *w, uint32_t slot, const struct request *req)

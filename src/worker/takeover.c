@@ -221,8 +221,8 @@ int takeover(struct worker *w)
     w->sh.slot->suspect = 0;
     w->sh.slot->settled = w->sh.slot->generation;
     POINT(TAKEOVER_SETTLED);
-    if (down && log_on(LVL_INFO))
-        LOG_WRITE(NULL, LVL_INFO, "took over", log_uint("conns", n),
+    if (down)
+        log_audit("took over", log_uint("conns", n),
                   log_int("shards_repaired", __builtin_popcountll(w->sh.repaired)),
                   log_ms("took", clock_boottime_ns() - begun), log_ms("gap", gap));
     return 0;

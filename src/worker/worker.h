@@ -8,7 +8,8 @@
  *   conn     a connection's states                transfer bytes between sockets and rings
  *   session  request → table → reply              deliver  grants made by others
  *   expire   leases and idle resources            takeover what a predecessor left
- *   inquest  what it died of                      orphan  when the master is dead
+ *   inquest  what it died of                      orphan   when the master is dead
+ *   adjust   other settings                       handover connections that go to another worker
  *   job      long answers                         report   what they say
  */
 #ifndef WORKER_WORKER_H
@@ -80,6 +81,10 @@ struct worker {
     uint64_t began;     /* this turn: what had come by then is served before its expiry */
     uint64_t poke;      /* workers to ring: their answer is waited for */
     uint64_t expire_at; /* nothing to do in expire_turn() before */
+    uint64_t handover_at; /* TIME_NEVER: this worker is not surplus */
+    struct settings *own_settings; /* after a reload: w->settings, to be freed with the next */
+    int new_settings; /* a memfd that came by the channel, 0 = none */
+    uint32_t new_generation;
     int epfd, efd;
     bool draining;
     bool starved; /* some connection found no buffer */
@@ -93,6 +98,7 @@ enum { SOURCE_BELL = 1, SOURCE_CHANNEL = 2, SOURCE_RENDEZVOUS = 3 };
 
 /* loop.c: the process's whole life; returns its exit status. */
 int worker_run(const struct heritage *heritage);
+void loop_times(struct worker *w); /* what it keeps of the settings in ns */
 bool loop_watch(struct worker *w, int fd, uint32_t source);
 void loop_ready(struct worker *w, uint32_t slot); /* run this connection again in the next turn */
 void loop_tell_closed(struct worker *w, uint32_t slot);
@@ -119,8 +125,8 @@ void conn_lost(struct worker *w, uint32_t slot, const char *why);
 /* A CONN_ORPHANED slot, which has no socket here: the same, step by step in this turn and the next. */
 void conn_orphan(struct worker *w, uint32_t slot);
 /* Consumes, answers and ends the connection: `error`, or `error_auth` to who has not
-   authenticated. */
-void conn_fail(struct worker *w, uint32_t slot, int code, uint64_t consumed);
+   authenticated. `code` is a request_error, or 0 and what was wrong with an authentication. */
+void conn_fail(struct worker *w, uint32_t slot, int code, const char *why, uint64_t consumed);
 /* The last reply has been written: send it, then close. */
 void conn_last(struct worker *w, uint32_t slot);
 void conn_give_up(struct worker *w, uint32_t shard); /* it is lost: who waits there hears `error` */
@@ -133,7 +139,8 @@ void session_serve(struct worker *w, uint32_t slot, const struct request *req);
 void session_bad(struct worker *w, uint32_t slot, const struct request *req);
 /* A blocked request's time is up, or (draining) all waits end. */
 void session_unblock(struct worker *w, uint32_t slot, bool draining);
-void session_refuse_stranger(struct worker *w); /* counts it, and takes a comparison's time */
+/* Counts and logs it, and takes a comparison's time. */
+void session_refuse_stranger(struct worker *w, uint32_t slot, const char *why);
 /* Overwrites what was read and served: it may have been a secret. */
 void session_scrub(struct worker *w, uint32_t slot);
 bool session_must_authenticate(const struct worker *w, const struct conn *c);
@@ -185,6 +192,14 @@ static inline void inquest_name(struct worker *w, uint32_t slot)
 void inquest_cut_off(struct worker *w, uint32_t slot); /* if it is poison: PHASE_DROP */
 void inquest_mend(struct worker *w, uint32_t slot); /* after a crash, before its rings are used */
 
+/* adjust.c */
+void adjust_came(struct worker *w, int fd, uint32_t generation);
+void adjust_turn(struct worker *w); /* between two turns: what came takes effect */
+
+/* handover.c: while this worker is surplus, what it serves goes to others; each turn. */
+void handover_turn(struct worker *w);
+/* A connection that is about to be watched may have been another worker's. False: not now. */
+bool handover_take(struct worker *w, uint32_t slot);
 /* orphan.c */
 bool orphan_begin(struct worker *w); /* the master is gone; false: this worker ends too */
 void orphan_answer(struct worker *w); /* somebody is at the rendezvous */

@@ -437,9 +437,6 @@ static void test_missing_features(void)
     refused(WORDS("--tls-cert", "/x"), ENV(), "--tls-cert: this build has no TLS");
     refused(WORDS(), ENV("DFLOCKD_TLS_KEY=/x"), "DFLOCKD_TLS_KEY: this build has no TLS");
     refused(WORDS("--http-port=0"), ENV(), "--http-port: this version has no HTTP server yet");
-    refused(WORDS("--run-dir", "/x"), ENV(), "--run-dir: this version keeps no run directory yet");
-    refused(WORDS("--discard-region"), ENV(),
-            "--discard-region: this version always starts with an empty lock table");
     refused(WORDS("--fence-state-file", "/x"), ENV(),
             "--fence-state-file: this version keeps no fence state file yet");
     refused(WORDS("--cold-start-delay=1"), ENV(),

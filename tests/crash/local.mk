@@ -8,7 +8,8 @@ check_DATA += \
 	tests/crash/dflockd \
 	tests/crash/scribble
 tests_crash_dflockd_CPPFLAGS = \
-	$(AM_CPPFLAGS) $(CRYPTO_CFLAGS) $(INIH_CFLAGS) $(JANSSON_CFLAGS) $(SYSTEMD_CFLAGS) -DCRASH_POINTS
+	$(AM_CPPFLAGS) $(CRYPTO_CFLAGS) $(INIH_CFLAGS) $(JANSSON_CFLAGS) \
+	$(SECCOMP_CFLAGS) $(SYSTEMD_CFLAGS) -DCRASH_POINTS
 tests_crash_dflockd_SOURCES = \
 	$(src_base_libbase_a_SOURCES) \
 	$(src_core_libcore_a_SOURCES) \
@@ -18,6 +19,7 @@ tests_crash_dflockd_SOURCES = \
 	$(src_config_libconfig_a_SOURCES) \
 	$(src_worker_libworker_a_SOURCES) \
 	$(src_supervisor_libsupervisor_a_SOURCES) \
-	$(src_dflockd_dflockd_SOURCES)
-tests_crash_dflockd_LDADD = $(CRYPTO_LIBS) $(INIH_LIBS) $(JANSSON_LIBS) $(SYSTEMD_LIBS)
+	$(src_dflockd_dflockd_SOURCES) \
+	tests/crash/escape.c
+tests_crash_dflockd_LDADD = $(CRYPTO_LIBS) $(INIH_LIBS) $(JANSSON_LIBS) $(SECCOMP_LIBS) $(SYSTEMD_LIBS)
 tests_crash_scribble_LDADD = $(LINK_SHM)

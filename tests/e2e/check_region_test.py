@@ -18,15 +18,15 @@ def region_of(server):
     return f"/proc/{server.pid}/fd/{fd}"
 
 
-def ask(program, what, fds=()):
-    done = subprocess.run([program, "--check-region", what], capture_output=True, text=True,
+def ask(program, what, fds=(), args=()):
+    done = subprocess.run([program, "--check-region", what, *args], capture_output=True, text=True,
                           timeout=60, pass_fds=fds)
     check_eq((done.stdout + done.stderr).count("\n"), 1, f"one line: {done}")
     return done.returncode, done.stdout, done.stderr
 
 
-def says(program, what, code, words, fds=()):
-    got, out, err = ask(program, what, fds)
+def says(program, what, code, words, fds=(), args=()):
+    got, out, err = ask(program, what, fds, args)
     check_eq(got, code, f"{what}: {out}{err}")
     check(words in (err if code == 1 else out), f"{words!r} expected: {out}{err}")
 
@@ -47,7 +47,8 @@ def busy(program):
     return server
 
 
-@test("the region of a running server: shared by its like, imported by another layout", deadline=60)
+@test("the region of a running server: shared by its like, imported by another layout",
+      rules=["C53"], deadline=60)
 def regions():
     for ours, other in ((OURS, OTHER), (OTHER, OURS)):
         server = busy(ours)
@@ -62,7 +63,8 @@ def regions():
         server.stop()
 
 
-@test("a dump of a running server's region: read by both layouts", deadline=60)
+@test("a dump of a running server's region: read by both layouts", rules=["C53"],
+      deadline=60)
 def dumps():
     server = busy(OURS)
     path = os.path.join(temp_dir(), "dump")
@@ -71,6 +73,9 @@ def dumps():
     server.stop()
     for program in (OURS, OTHER):
         says(program, path, 3, "this dump can be read: 2 keys, 2 holders, 1 waiters, 2 connections")
+        says(program, path, 3, "this dump can be read", args=["--max-locks", "2"])
+        says(program, path, 1, "more keys in use than max-locks", args=["--max-locks", "1"])
+        says(program, path, 1, "more connections", args=["--max-connections", "1"])
     with open(path, "r+b") as f:
         f.seek(8)
         f.write(b"\2")
@@ -82,7 +87,7 @@ def dumps():
     says(OURS, path, 1, "it was cut off or changed")
 
 
-@test("what nobody could go on with", deadline=60)
+@test("what nobody could go on with", rules=["C53"], deadline=60)
 def refused():
     server = busy(OURS)
     path = saved(server)

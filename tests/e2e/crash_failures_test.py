@@ -49,6 +49,7 @@ ROWS = [
     ("LOOP_EPOLL", "EMFILE", WORKER, r"worker cannot start", kill_one),
     ("LOOP_EVENTFD", "ENFILE", WORKER, r"worker cannot start", kill_one),
     ("LOOP_WATCH", "ENOSPC", WORKER, r"worker cannot start", kill_one),
+    ("CONFINE_RULES", "EMFILE", WORKER, r"worker cannot start", kill_one),
     ("PASS_SEND", "ETOOMANYREFS", MASTER, None, None),
     ("PASS_SEND", "ENOBUFS", MASTER, None, None),
     ("PASS_SEND", "ENOMEM", MASTER, None, None),

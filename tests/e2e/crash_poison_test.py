@@ -5,7 +5,7 @@ import re
 
 from harness import check, check_eq, eventually, json_of, main, temp_file, test, token_of
 from load import Load
-from points import HANG, KILL, SEGV, CrashServer
+from points import HANG, KILL, SEGV, WORKER, CrashServer
 
 KEY = b"poison-key"
 EXPECTED = ["worker died", "worker hangs", "poison: "]
@@ -37,6 +37,7 @@ def poisoned(action, deaths, scripts):
         check_eq(server.client().req("l", KEY, "0")[:3], "ok ", "the key itself is free")
         server.whole()
         load.stop()
+        eventually(lambda: len(server.logged("poison: ")) >= 2, 10, "lines about it")
         lines = server.logged("poison: ")
         check_eq(len(lines), 2, "lines about it")
         check('request="l\\x0apoison-key"' in lines[0], f"it says which request: {lines[0]}")
@@ -75,6 +76,19 @@ def back_off():
         for worker in "01":
             mine = [float(ms) for w, ms in waits if w == worker]
             check_eq(mine, [0.0, 50.0, 200.0, 1000.0][:len(mine)], "waits of a slot")
+
+
+@test("deaths while replies are sent are not charged to a request that has only begun", deadline=60)
+def only_begun():
+    with CrashServer(expect_log=["worker died"], workers=1) as server:
+        client = server.client()
+        server.board.arm("STREAM_SEND", action=KILL, role=WORKER, again=3)
+        client.send(b"ping\n\n\nl\nkey\n")
+        client.expect("ok", "the ping, after four deaths")
+        check_eq(server.board.fired, 4, "deaths")
+        client.send(b"0\n")
+        token_of(client.line())
+        check(not server.logged("poison"), "nothing was taken for poison")
 
 
 @test("a secret in a request that is poison is not in the log", deadline=60)

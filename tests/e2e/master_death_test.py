@@ -35,6 +35,8 @@ def all_goes_on():
         local = server.client(unix=path)
         token = token_of(holder.req("l", "key", "0 100"))
         waiter.ask("l", "key", "60")
+        eventually(lambda: json_of(local.req("stats"))["locks"][0]["waiters"] == 1, 10,
+                   "it waits before the next one asks")
         check_eq(local.req("e", "key"), "queued", "a unix client enqueues")
         half.send("l\nother\n")
         workers = server.worker_pids()

@@ -9,11 +9,12 @@ import struct
 
 from harness import Server, check, eventually, temp_dir
 
-KILL, SEGV, FAIL, HANG = 1, 2, 3, 4
+KILL, SEGV, FAIL, HANG, ESCAPE = 1, 2, 3, 4, 5
 ANY, WORKER, MASTER = 0, 1, 2
 BEFORE, AFTER = 0, 1
+DENIED_KILLS, DENIED_FAILS, DENIED_NEVER = 0, 1, 2
 
-POISON_AT, PASSES_AT = 72, 136
+POISON_AT, DENIED_AT, ESCAPED_AT, PASSES_AT = 72, 136, 140, 1160
 ORDER_AT, NEXT_AT = 16, 40
 
 
@@ -71,6 +72,17 @@ class Board:
         struct.pack_into("<I", self.map, 64, action)
         struct.pack_into("64s", self.map, POISON_AT, key)
 
+    def denied_calls(self, what):
+        """What becomes of a call that the sandbox denies, in processes that start from now on."""
+        struct.pack_into("<I", self.map, DENIED_AT, what)
+
+    def escaped(self):
+        """{call: errno} once a request for the key of poison(…, ESCAPE) has been served."""
+        if self.map[ESCAPED_AT] == 0:
+            return None
+        text = self.map[ESCAPED_AT:PASSES_AT].split(b"\0", 1)[0].decode()
+        return {name: int(code) for name, code in (x.split() for x in text.splitlines())}
+
     @property
     def armed(self):
         return self._word(ORDER_AT) != 0
@@ -95,8 +107,9 @@ class Board:
 class CrashServer(Server):
     """A server with places, told by .board."""
 
-    def __init__(self, args=(), **options):
+    def __init__(self, args=(), denied=DENIED_KILLS, **options):
         self.board = Board()
+        self.board.denied_calls(denied)
         env = dict(options.pop("env", {}), CRASH_POINTS_FILE=self.board.path)
         options.setdefault("expect_log", ["worker died", "worker hangs"])
         super().__init__(args, env=env, **options, program=os.path.join(
@@ -106,6 +119,10 @@ class CrashServer(Server):
         super().start(timeout)
         check(self.board._word(0) == 2 * len(ROWS), "the program has other places than points.def")
         return self
+
+    def stop(self, timeout=10.0):
+        check(not self.logged("worker died.* signal=SYS "), "a worker needed a call that is denied")
+        super().stop(timeout)
 
     def whole(self, timeout=10.0):
         """Waits until every worker slot has somebody who serves."""

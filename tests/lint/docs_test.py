@@ -74,6 +74,10 @@ def older_variables_in_manual():
     return [f"{x} is not in {MAN8}" for x in sorted(older) if f".Ev {x}" not in read(MAN8)]
 
 
+# systemctl's, configure's
+FOREIGN = {"kill-who", "now", "signal", "without-systemd", "without-seccomp", "disable-tls"}
+
+
 def options_elsewhere():
     """Other documents name no option that is refused, and none that does not exist."""
     built, unbuilt = read_options()
@@ -81,9 +85,7 @@ def options_elsewhere():
     for path in ["README.md", MAN5, MAN8, MAN7]:
         for name in re.findall(r"--([a-z][a-z-]+)|(?<=Fl -)([a-z][a-z-]+)", read(path)):
             name = name[0] or name[1]
-            # Of systemctl and ./configure.
-            known = {"kill-who", "now", "signal", "without-systemd"}
-            known |= set(built) | {"name", "no-name"} | {"no-" + x for x in built}
+            known = set(built) | {"name", "no-name"} | {"no-" + x for x in built} | FOREIGN
             if name not in known:
                 wrong.append(f"{path}: --{name} " + ("is not built in" if name in unbuilt else
                                                      "is no option"))

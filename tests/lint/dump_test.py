@@ -18,7 +18,7 @@ NOT_DUMPED = {
         "dump_version": FRESH, "size": FRESH, "geo": FRESH, "workers": FRESH, "conns": FRESH,
         "iobuf_owner": "follows from the connections' buffers", "iobufs": FRESH, "bigbufs": FRESH,
         "niobuf_chunks": FRESH, "hash_key": "keys are hashed anew",
-        "nworkers": PROCESS, "crashes": PROCESS, "stopping": PROCESS,
+        "nworkers": PROCESS, "nslots": PROCESS, "units_kept": "follows from max-locks", "crashes": PROCESS, "stopping": PROCESS,
         "suspect": "all shards are validated before they are written",
         "nconns": "counted anew", "units": "follows from max-locks and the keys",
         "bigbuf_owner": "follows from the connections' buffers",
@@ -28,7 +28,7 @@ NOT_DUMPED = {
         "units": "given back before it is written", "unit_seq": PROCESS, "unit_give": PROCESS,
         "unit_seen": PROCESS, "pid": PROCESS, "suspect": "mended before it is written",
         "journal": "rolled back before it is written", "mask": PROCESS, "parked": PROCESS,
-        "bell": PROCESS, "beat": PROCESS,
+        "bell": PROCESS, "beat": PROCESS, "configured": PROCESS,
     },
     "struct counters": {},
     "struct conn": {

@@ -82,6 +82,27 @@ static void test_alone(void)
 }
 
 /* The sequence number has 31 bits. */
+/* --max-locks is lowered and raised while units are out. */
+static void test_limit(void)
+{
+    begin();
+    caps_take(r, 0);
+    caps_take(r, 0);
+    caps_limit(r, 3);
+    is_u64(caps_free(r), 1, "a lower cap leaves what is above it");
+    ok(caps_take(r, 1) && !caps_take(r, 1) && !caps_take(r, 0), "and is exact");
+    caps_limit(r, 1);
+    ok(caps_exceeded(r) && caps_free(r) == 0, "what is out may be more");
+    caps_give(r, 0);
+    ok(caps_exceeded(r) && !caps_take(r, 1), "one less is still too much");
+    caps_give(r, 0);
+    ok(!caps_exceeded(r) && !caps_take(r, 1), "as much as there may be");
+    caps_give(r, 1);
+    ok(caps_take(r, 1), "one");
+    caps_limit(r, MAX + 10);
+    is_u64(caps_free(r), MAX - 1, "raised, at most to what there is");
+}
+
 static void test_wrap(void)
 {
     struct worker_slot *w;
@@ -385,6 +406,7 @@ int main(void)
 
     board = proc_memory(sizeof(*board));
     test_alone();
+    test_limit();
     test_wrap();
     test_exact(seed);
     for (unsigned i = 0; i < sizeof(scenes) / sizeof(scenes[0]); i++)

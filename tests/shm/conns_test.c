@@ -260,6 +260,44 @@ static void test_buffers(void)
     iobufs_destroy(&heir);
 }
 
+/* A connection goes from worker 2 to worker 3, with what is in its rings. */
+static void test_handed_over(void)
+{
+    struct iobufs a, b;
+    struct conn *c;
+
+    begin();
+    iobufs_init(&a, r, 2);
+    iobufs_init(&b, r, 3);
+    conns_open(r, 1, 1, 2, 0);
+    c = conns_slot(r, 1);
+    iobufs_attach(&a, c);
+    a.lent = true;
+    c->worker = 3;
+    ok(iobufs_attach(&b, c) && b.nfree == 0, "it goes on with the buffer that it has");
+    ok(!iobufs_disown(r, 2), "which is in use when its worker has gone");
+    iobufs_detach(&b, c);
+    ok(c->iobuf == 0 && b.nfree == 0, "it does not become the other worker's");
+    conns_open(r, 2, 2, 2, 0);
+    for (uint32_t slot = 3; slot <= CONNS; slot++) {
+        conns_open(r, slot, slot, 2, 0);
+        if (!iobufs_attach(&a, conns_slot(r, slot)))
+            bail_out("no buffer");
+    }
+    for (uint32_t i = 0; i < r->niobuf_chunks; i++) /* no chunk is free any more */
+        if (((uint32_t *)(region_base(r) + r->iobuf_owner))[i] == 0)
+            ((uint32_t *)(region_base(r) + r->iobuf_owner))[i] = 9;
+    a.nfree = 0;
+    ok(iobufs_attach(&a, conns_slot(r, 2)), "its owner finds it again");
+    ok(disjoint(), "and gives it to one only");
+    for (uint32_t slot = 1; slot <= CONNS; slot++)
+        conns_slot(r, slot)->iobuf = 0;
+    ok(iobufs_disown(r, 2), "a worker that has gone leaves its chunks");
+    ok(iobufs_attach(&b, c), "to others");
+    iobufs_destroy(&a);
+    iobufs_destroy(&b);
+}
+
 static void test_all_workers(void)
 {
     static struct iobufs b[WORKER_MAX];
@@ -326,6 +364,7 @@ int main(void)
     test_put();
     test_grow();
     test_buffers();
+    test_handed_over();
     test_all_workers();
     test_claims();
     return done_testing();

@@ -1,6 +1,6 @@
 /*
- * tests/shm/crowd.h - a region full of connections that hold, wait, enqueue and are lost, at random,
- * without processes: the test plays all workers. And whether two regions say the same.
+ * tests/shm/crowd.h - a region full of connections that hold, wait, enqueue and are lost, at
+ * random, without processes: the test plays all workers.
  */
 #ifndef TESTS_SHM_CROWD_H
 #define TESTS_SHM_CROWD_H
@@ -38,13 +38,11 @@ void crowd_decorate(struct crowd *c);
 bool crowd_take(struct crowd *c, uint32_t conn, enum kind kind, const char *key, uint32_t len,
                 uint32_t limit, bool two_phase);
 
-/*
- * What differs in b from a, in words in memory that the next call overwrites; NULL = nothing, and b is
- * valid. slot: where a's connections are in b. `fences`: also fences and tickets must be the same.
- */
-const char *crowd_differs(struct region *a, struct region *b, const uint32_t *slot, bool fences);
+/* Six connections, of which five hold, wait, have enqueued and lost; the sixth has bytes in its
+ * rings. */
+struct region *crowd_small(struct crowd *c);
 
-/* Why the region is not valid; NULL = it is. */
-const char *crowd_invalid(struct region *r);
+struct region *crowd_fresh(uint32_t locks, uint32_t conns); /* an empty region */
+int crowd_dump(struct region *r);                           /* a memfd */
 
 #endif

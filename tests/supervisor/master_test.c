@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "config/settings.h"
+#include "config/load.h"
 #include "net/pass.h"
 #include "shm/conns.h"
 #include "tests/shm/proc.h"
@@ -65,6 +65,8 @@ struct server {
 
 static struct board *board;
 static struct server server;
+static char name[] = "dflockd", *words[] = {name, NULL};
+static const struct config_sources sources = {.argc = 1, .argv = words, .envp = words + 1};
 
 /* ---- the worker ---- */
 
@@ -203,6 +205,7 @@ static void start(uint32_t max_connections, int64_t shutdown_timeout)
     server.settings.workers = WORKERS;
     server.settings.shutdown_timeout = shutdown_timeout;
     server.args = (struct master_args){.region = server.r, .settings = &server.settings,
+                                       .sources = &sources, .descriptors = MAX_CONNS + 1000,
                                        .listeners = &server.listeners, .run_dir = "",
                                        .max_connections = max_connections, .run = fake_worker};
     server.pid = proc_start(run_master, NULL);

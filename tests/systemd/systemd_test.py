@@ -339,6 +339,25 @@ def restart_hung(service):
     check_eq(before & set(service.processes()), set(), "processes of the one before")
 
 
+@service_test("systemctl reload reads the settings again; connections and locks stay",
+              rules=["D18"])
+def reload(service):
+    container.write("/etc/dflockd/dflockd.conf", "max_waiters = 5\n")
+    service.systemctl("start", "dflockd")
+    holder = connect()
+    token = token_of(holder.req("l", "key", "0"))
+    container.write("/etc/dflockd/dflockd.conf", "max_waiters = 1\n")
+    service.systemctl("reload", "dflockd")
+    service.wait_status("^Reloaded: ")
+    container.remove("/etc/dflockd/dflockd.conf")
+    waiter, refused = connect(), connect()
+    check_eq(waiter.req("e", "key", ""), "queued", "the first waiter")
+    check_eq(refused.req("e", "key", ""), "error_max_waiters", "the second one")
+    check_eq(holder.req("r", "key", token), "ok", "the release")
+    token_of(waiter.req("w", "key", "10"))
+    check_eq((service.state(), service.show("NRestarts")), ("active", "0"), "the service")
+
+
 @service_test("SIGUSR2 replaces the program in place: same pid, connections and locks stay",
               rules=["D17"])
 def upgrade(service):

@@ -1,6 +1,6 @@
 /*
- * tests/upgrade/relay.c - relay MAX_LOCKS MAX_CONNS <dump >dump: a program of another layout that takes
- * a dump in and gives it out again. Exit status 0, or 1 with a word on why not.
+ * tests/upgrade/relay.c - relay MAX_LOCKS MAX_CONNS <dump >dump: a program of another layout that
+ * takes a dump in and gives it out again. Exit status 0, or 1 with a word on why not.
  */
 #include "core/check.h"
 #include "shm/dump.h"

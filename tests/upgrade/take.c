@@ -1,6 +1,6 @@
 /*
- * tests/upgrade/take.c - take REGION >dump: dumps a saved region, as the master's child would. The server
- * was idle when it was saved: a mutex that was held would never be free.
+ * tests/upgrade/take.c - take REGION >dump: dumps a saved region, as the master's child would. The
+ * server was idle when it was saved: a mutex that was held would never be free.
  */
 #include "base/err.h"
 #include "shm/dump.h"
