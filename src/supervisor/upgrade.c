@@ -137,6 +137,8 @@ static int spawn_check(struct master *m, int fd)
     posix_spawnattr_init(&attr);
     /* On itself: it stays open in the new program. */
     posix_spawn_file_actions_adddup2(&actions, fd, fd);
+    /* What it says when all is well is for people who ask, not for the journal. */
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
     posix_spawnattr_setsigmask(&attr, &none);
     posix_spawnattr_setsigdefault(&attr, &defaults);
     posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);

@@ -74,7 +74,8 @@ def older_variables_in_manual():
     return [f"{x} is not in {MAN8}" for x in sorted(older) if f".Ev {x}" not in read(MAN8)]
 
 
-FOREIGN = {"now", "without-systemd", "without-seccomp", "disable-tls"}  # systemctl's, configure's
+# systemctl's, configure's
+FOREIGN = {"kill-who", "now", "signal", "without-systemd", "without-seccomp", "disable-tls"}
 
 
 def options_elsewhere():

@@ -86,8 +86,9 @@ class Service:
         container.run("systemctl", "daemon-reload")
 
 
-def service_test(text, rules, deadline=180):
-    """A test that gets the service, stopped and as installed, and leaves it so. rules: as of test()."""
+def service_test(text, rules, errors=False):
+    """A test that gets the service, stopped and as installed, and leaves it so. rules: as of test();
+    errors: it may have the server log some."""
     def register(function):
         @functools.wraps(function)
         def body():
@@ -96,6 +97,8 @@ def service_test(text, rules, deadline=180):
             service.since = container.run("date", "+%Y-%m-%d %H:%M:%S").strip()
             try:
                 function(service)
+                wrong = [line for priority, line in service.journal() if priority <= 3]
+                check(errors or not wrong, f"errors in the journal: {wrong}")
             except BaseException:
                 for line in service.journal()[-25:]:
                     diag(f"{line[0]} {line[1]}"[:300])
@@ -104,7 +107,7 @@ def service_test(text, rules, deadline=180):
             finally:
                 service.reset()
 
-        return test(text, deadline=deadline)(body)
+        return test(text, deadline=180)(body)
 
     return register
 
@@ -239,7 +242,7 @@ def store_gap(service):
         pass
 
 
-@service_test("a socket unit that cannot be served is refused with what to change", rules=["D7"])
+@service_test("a socket unit that cannot be served is refused with what to change", rules=["D7"], errors=True)
 def bad_socket(service):
     service.drop_in("dflockd.socket", "[Socket]\nListenStream=\nListenDatagram=127.0.0.1:6388\n")
     service.systemctl("start", "dflockd.socket")
@@ -324,7 +327,7 @@ def restart(service):
     check_eq((service.show("NRestarts"), service.show("Result")), ("0", "success"), "the service")
 
 
-@service_test("a restart while the master hangs ends all of it, and starts another", rules=["D10"])
+@service_test("a restart while the master hangs ends all of it, and starts another", rules=["D10"], errors=True)
 def restart_hung(service):
     service.drop_in("dflockd.service", "[Service]\nTimeoutStopSec=2\n")
     service.systemctl("start", "dflockd")
@@ -334,6 +337,25 @@ def restart_hung(service):
     service.systemctl("restart", "dflockd")
     check_eq(connect().req("ping"), "ok", "the answer")
     check_eq(before & set(service.processes()), set(), "processes of the one before")
+
+
+@service_test("systemctl reload reads the settings again; connections and locks stay",
+              rules=["D18"])
+def reload(service):
+    container.write("/etc/dflockd/dflockd.conf", "max_waiters = 5\n")
+    service.systemctl("start", "dflockd")
+    holder = connect()
+    token = token_of(holder.req("l", "key", "0"))
+    container.write("/etc/dflockd/dflockd.conf", "max_waiters = 1\n")
+    service.systemctl("reload", "dflockd")
+    service.wait_status("^Reloaded: ")
+    container.remove("/etc/dflockd/dflockd.conf")
+    waiter, refused = connect(), connect()
+    check_eq(waiter.req("e", "key", ""), "queued", "the first waiter")
+    check_eq(refused.req("e", "key", ""), "error_max_waiters", "the second one")
+    check_eq(holder.req("r", "key", token), "ok", "the release")
+    token_of(waiter.req("w", "key", "10"))
+    check_eq((service.state(), service.show("NRestarts")), ("active", "0"), "the service")
 
 
 @service_test("SIGUSR2 replaces the program in place: same pid, connections and locks stay",
@@ -393,17 +415,17 @@ def stop_leaves_nothing(service, pids):
     check(not os.path.exists(container.path("/run/dflockd/stop")), "the mark is removed")
 
 
-@service_test("a stop leaves no process when workers hang", rules=["D10"])
+@service_test("a stop leaves no process when workers hang", rules=["D10"], errors=True)
 def stop_hung_workers(service):
     stop_leaves_nothing(service, Service.workers)
 
 
-@service_test("a stop leaves no process when the master hangs", rules=["D10"])
+@service_test("a stop leaves no process when the master hangs", rules=["D10"], errors=True)
 def stop_hung_master(service):
     stop_leaves_nothing(service, lambda s: [s.master()])
 
 
-@service_test("a stop leaves no process when all hang", rules=["D10"])
+@service_test("a stop leaves no process when all hang", rules=["D10"], errors=True)
 def stop_all_hung(service):
     stop_leaves_nothing(service, lambda s: list(s.processes()))
 
@@ -425,7 +447,7 @@ def credentials(service):
 
 
 @service_test("wrong settings: the journal has each as an error, and it is not tried again",
-              rules=["D12"])
+              rules=["D12"], errors=True)
 def wrong_settings(service):
     service.drop_in("dflockd.service", "[Service]\nEnvironment=DFLOCKD_PORT=abc\n"
                     "Environment=DFLOCKD_MAX_LOCKS=-1\n")
@@ -437,7 +459,7 @@ def wrong_settings(service):
 
 
 @service_test("an address in use: an error in the journal, tried again until it is free",
-              rules=["D12"])
+              rules=["D12"], errors=True)
 def address_in_use(service):
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
