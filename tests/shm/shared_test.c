@@ -43,6 +43,8 @@ struct grant_record {
 
 struct board {
     uint8_t inside[KEYS][OWNERS + 1];
+    uint64_t moves[KEYS]; /* in and out: who counts must not count two who follow each other */
+    uint64_t counted;     /* how often nobody moved meanwhile */
     uint64_t ticket[KEYS][OWNERS + 1]; /* of a request in the queue, 0 = none */
     uint64_t done[WORKERS];            /* actions */
     uint64_t full;                     /* refused: no unit, nothing idle */
@@ -118,18 +120,32 @@ struct actor {
     struct client client[OWNERS + 1];
 };
 
+static void count_inside(uint32_t k, uint32_t o)
+{
+    for (unsigned tries = 0; tries < 3; tries++) {
+        uint64_t moves = __atomic_load_n(&board->moves[k], __ATOMIC_SEQ_CST);
+        uint32_t n = 0;
+
+        for (uint32_t other = 1; other <= OWNERS; other++)
+            n += __atomic_load_n(&board->inside[k][other], __ATOMIC_SEQ_CST);
+        if (__atomic_load_n(&board->moves[k], __ATOMIC_SEQ_CST) != moves)
+            continue;
+        if (n > limit_of(k))
+            wrong("too many inside", k, o, n);
+        __atomic_fetch_add(&board->counted, 1, __ATOMIC_RELAXED);
+        return;
+    }
+}
+
 static void entered(struct actor *a, uint32_t k, uint32_t o, const struct grant *g)
 {
     struct client *c = &a->client[o];
     uint64_t ticket = board->ticket[k][o];
     uint64_t i;
-    uint32_t n = 0;
 
     __atomic_store_n(&board->inside[k][o], 1, __ATOMIC_SEQ_CST);
-    for (uint32_t other = 1; other <= OWNERS; other++)
-        n += __atomic_load_n(&board->inside[k][other], __ATOMIC_SEQ_CST);
-    if (n > limit_of(k))
-        wrong("too many inside", k, o, n);
+    __atomic_fetch_add(&board->moves[k], 1, __ATOMIC_SEQ_CST);
+    count_inside(k, o);
     board->ticket[k][o] = 0;
     if (c->held[k])
         wrong("granted twice", k, o, 0);
@@ -146,6 +162,7 @@ static void entered(struct actor *a, uint32_t k, uint32_t o, const struct grant 
 static void leave(struct actor *a, uint32_t k, uint32_t o)
 {
     __atomic_store_n(&board->inside[k][o], 0, __ATOMIC_SEQ_CST);
+    __atomic_fetch_add(&board->moves[k], 1, __ATOMIC_SEQ_CST);
     a->client[o].held[k] = false;
 }
 
@@ -570,6 +587,8 @@ static void test_soak(uint64_t seed)
     ok(kills >= KILLS && board->repaired >= REPAIRS, "%u kills, %" PRIu64 " with a lock held",
        kills, board->repaired);
     ok(board->waited > 100 && board->full > 0, "the queues and the cap were used");
+    ok(board->counted > board->waited / 2, "%" PRIu64 " times who was inside was counted",
+       board->counted);
     is_str(board->error, "", "nothing went wrong");
     check_order();
     check_table(&sh);
