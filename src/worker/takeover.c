@@ -67,6 +67,21 @@ static bool restore_position(struct worker *w, uint32_t slot, int fd)
     return true;
 }
 
+/* With all that it was judged by. */
+static void say_lost(const struct conn *c, int fd)
+{
+    uint64_t rd = 0, wr = 0;
+    int err = c->family == AF_UNIX || (c->flags & CONN_TLS) ? 0 : stream_position(fd, &rd, &wr);
+
+    log_error("a connection's stream position is lost, closing it, its slots are kept",
+              log_uint("conn", c->id), log_uint("phase", c->phase), log_err("error", err),
+              log_uint("kernel_read", rd), log_uint("kernel_written", wr),
+              log_uint("in_head", c->in_head), log_uint("in_tail", c->in_tail),
+              log_uint("out_head", c->out_head), log_uint("out_tail", c->out_tail),
+              log_uint("doc_pos", c->doc_pos), log_uint("doc_len", c->doc_len),
+              log_uint("buffer", c->iobuf), log_uint("flags", c->flags));
+}
+
 static void extend_leases(struct worker *w, uint32_t slot, uint64_t gap)
 {
     for (uint32_t shard = 0; shard < SHARD_COUNT; shard++) {
@@ -170,8 +185,7 @@ static uint32_t adopt_all(struct worker *w, uint64_t gap)
         if (gap)
             extend_leases(w, slot, gap);
         if (!restore_position(w, slot, fd)) {
-            log_error("a connection's stream position is lost, closing it, its slots are kept",
-                      log_uint("conn", c->id));
+            say_lost(c, fd);
             c->flags |= CONN_LOST;
             c->in_head = c->in_tail;
             c->out_head = c->out_tail; /* it may have been sent: rather not than twice */
