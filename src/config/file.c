@@ -7,7 +7,6 @@
  */
 #include "config/file.h"
 
-#include "base/err.h"
 #include "base/io.h"
 
 #include <errno.h>
@@ -235,7 +234,7 @@ static void read_source(const char *path, const char *origin, struct source *s)
 
     s->path = path;
     if (stat(path, &st) < 0) {
-        report_error(s->report, "%s: %s: %s", origin, path, strerror(errno));
+        report_unreadable(s->report, origin, path, -errno);
         return;
     }
     s->dev = st.st_dev;
@@ -250,10 +249,11 @@ static void read_source(const char *path, const char *origin, struct source *s)
                      DEPTH_MAX);
     } else if (!(text = malloc(FILE_MAX + 1))) {
         report_error(s->report, "%s: %s: out of memory", origin, path);
-    } else if ((n = io_read_file(path, text, FILE_MAX)) < 0) {
-        report_error(s->report, "%s: %s: %s", origin, path,
-                     n == -EFBIG ? "is larger than 1 MiB: is this the right file?"
-                                 : err_text((int)n));
+    } else if ((n = io_read_file(path, text, FILE_MAX)) == -EFBIG) {
+        report_error(s->report, "%s: %s: is larger than 1 MiB: is this the right file?", origin,
+                     path);
+    } else if (n < 0) {
+        report_unreadable(s->report, origin, path, (int)n);
     } else {
         bool bom = n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0;
 

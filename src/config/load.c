@@ -284,8 +284,8 @@ static void take_entry(void *user, const struct file_entry *entry)
         report_error(load->report, "%s:%u: unknown key '%.80s' (did you mean '%s'?)", entry->path,
                      entry->line, entry->key, option_table[near].key);
     else if (id == OPTION_COUNT)
-        report_error(load->report, "%s:%u: unknown key '%.80s'", entry->path, entry->line,
-                     entry->key);
+        report_error(load->report, "%s:%u: unknown key '%.80s', see dflockd.conf(5)", entry->path,
+                     entry->line, entry->key);
     else if (id == OPTION_config)
         report_error(load->report, "%s: a file names another one with 'include PATH'", origin);
     else if (!option_in_file(id))

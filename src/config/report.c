@@ -3,8 +3,10 @@
  */
 #include "config/report.h"
 
+#include "base/err.h"
 #include "base/utf8.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -59,6 +61,12 @@ void report_warn(struct config_report *report, const char *fmt, ...)
     va_start(ap, fmt);
     add(&report->warnings, fmt, ap);
     va_end(ap);
+}
+
+void report_unreadable(struct config_report *report, const char *origin, const char *path, int err)
+{
+    report_error(report, "%s: %s: %s%s", origin, path, err_text(err),
+                 err == -EACCES ? ": the user that dflockd runs as must be able to read it" : "");
 }
 
 static void print_list(const struct report_list *list, const char *mark, const char *plural,

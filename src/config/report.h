@@ -29,6 +29,9 @@ void report_error(struct config_report *report, const char *fmt, ...)
 void report_warn(struct config_report *report, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Of a file that could not be read: err, and what to do about it where that is known. */
+void report_unreadable(struct config_report *report, const char *origin, const char *path, int err);
+
 /* "dflockd: TEXT" a line, "dflockd: warning: TEXT", and "dflockd: and N more errors" at the end. */
 void report_print(const struct config_report *report, FILE *to);
 

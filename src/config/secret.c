@@ -88,7 +88,7 @@ static bool add_lines(struct secret_set *set, const char *text, size_t n, const 
         text += len + (newline != NULL);
     }
     if (set->count == 0)
-        report_error(report, "%s: %s: holds no token", origin, path);
+        report_error(report, "%s: %s: holds no token: write one a line into it", origin, path);
     return set->count > 0;
 }
 
@@ -115,7 +115,7 @@ int secret_load_file(struct secret_set *set, const char *path, const char *origi
     }
     n = io_read_file(path, buf, FILE_MAX);
     if (n < 0)
-        report_error(report, "%s: %s: %s", origin, path, err_text((int)n));
+        report_unreadable(report, origin, path, (int)n);
     else
         good = add_lines(set, buf, (size_t)n, path, origin, report);
     explicit_bzero(buf, FILE_MAX);

@@ -21,7 +21,7 @@ static void read_file(const struct settings *s, enum option_id id, const char *p
     struct stat st;
 
     if (got < 0)
-        report_error(report, "%s: %s: %s", config_origin(s, id), path, err_text((int)got));
+        report_unreadable(report, config_origin(s, id), path, (int)got);
     else if (got == 0)
         report_error(report, "%s: %s: is empty", config_origin(s, id), path);
     else

@@ -89,7 +89,7 @@ static void test_keys(void)
 {
     refused("port = 1\nmax_lock = 5\n", "2: unknown key 'max_lock' (did you mean 'max_locks'?)");
     refused("max-locks = 5\n", "1: unknown key 'max-locks' (did you mean 'max_locks'?)");
-    refused("quite_another = 5\n", "1: unknown key 'quite_another'");
+    refused("quite_another = 5\n", "1: unknown key 'quite_another', see dflockd.conf(5)");
     refused("port = abc\n", "1: port: 'abc' is not a number");
     refused("config = /x\n", "1: config: a file names another one with 'include PATH'");
     refused("check_config = true\n", "1: check_config: is for the command line only: --check-config");

@@ -169,9 +169,9 @@ static void test_files(void)
         refused(WORDS("--auth-token-file", path), ENV(), text);                                    \
     } while (0)
     path = FILE_OF("empty", "");
-    REFUSED_FILE(": holds no token");
+    REFUSED_FILE(": holds no token: write one a line into it");
     path = FILE_OF("blank", " \n\r\n\t\n");
-    REFUSED_FILE(": holds no token");
+    REFUSED_FILE(": holds no token: write one a line into it");
     path = FILE_OF("cr", "good\na\rb\n");
     REFUSED_FILE(":2: the token holds a CR or LF");
     path = "/nonexistent/token";

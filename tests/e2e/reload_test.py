@@ -100,7 +100,7 @@ def errors():
         server.write(auth_token_file=f"{server.dir}/none")
         has(server.reload("refused"), f"{server.conf}:1: {server.dir}/none: No such file")
         server.write(auth_token_file=server.file("empty", "\n"))
-        has(server.reload("refused"), "holds no token")
+        has(server.reload("refused"), "holds no token: write one a line into it")
         check_eq(c.req("ping"), "ok", "the old connection")
         token_of(server.client().req("l", "new", "0 100"))
         server.write(max_lease_ttl=50)

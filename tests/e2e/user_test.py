@@ -5,9 +5,11 @@ whose children it looks at; started by another it can only show that he may chan
 import grp
 import os
 import pwd
+import signal
 import subprocess
 
-from harness import Server, check, check_eq, main, temp_dir, test
+from certs import authority, client_context, text_of
+from harness import Server, check, check_eq, main, temp_dir, test, token_of
 
 ROOT = os.geteuid() == 0
 NOBODY = pwd.getpwnam("nobody")
@@ -108,6 +110,46 @@ if ROOT:
         where = os.path.join(shared_dir(), "run")
         with Server(["--user", "nobody", "--run-dir", where], program=as_nobody) as server:
             check_identity(server, NOBODY.pw_uid, NOBODY.pw_gid, [])
+
+    @test("a reload that the user may not read the files of says so, and the old settings stay",
+          rules=["C39", "C41"])
+    def unreadable():
+        where = shared_dir()
+
+        def put(name, data, owner):
+            """Replaces the file, with mode 0600."""
+            path = os.path.join(where, name)
+            with open(path + ".new", "wb") as f:
+                f.write(data)
+            os.chmod(path + ".new", 0o600)
+            os.chown(path + ".new", owner, -1)
+            os.rename(path + ".new", path)
+            return path
+
+        def reload(result):
+            since = server.mark()
+            server.kill(signal.SIGHUP)
+            server.wait_log(f" reload proc=master result={result}", 20, since)
+            return "\n".join(server.log[since:])
+
+        cert = authority().issue()
+        certificate = put("cert", text_of(cert.cert), NOBODY.pw_uid)
+        key = put("key", text_of(cert.key), NOBODY.pw_uid)
+        secret = put("secret", b"first\n", NOBODY.pw_uid)
+        args = ["--user", "nobody", "--auth-token-file", secret, "--tls-cert", certificate,
+                "--tls-key", key]
+        with Server(args, expect_log=["configuration", "refused"]) as server:
+            for option, path in (("--auth-token-file", secret), ("--tls-key", key)):
+                old = text_of(path)
+                put(os.path.basename(path), b"second\n", 0)
+                text = (f"{option}: {path}: Permission denied: the user that dflockd runs as must "
+                        "be able to read it")
+                check(text in reload('"refused, the old settings stay"'), text)
+                c = server.client(tls=client_context())
+                check_eq(c.req("auth", "", "first"), "ok", "the old secret, over TLS")
+                token_of(c.req("l", option, "0"))
+                put(os.path.basename(path), old, NOBODY.pw_uid)
+            reload("done")
 
 
 if __name__ == "__main__":
