@@ -163,8 +163,10 @@ static void reject(struct legacy *l, unsigned worker, int err)
     memset(w, 0, sizeof(*w));
 }
 
-static int listen_to(struct legacy *l, uint64_t callees)
+/* A bit for each worker that is still to be heard out; they may take ADOPT_PATIENCE. */
+static int listen_to(struct legacy *l, uint64_t *who)
 {
+    uint64_t callees = *who;
     uint64_t end = clock_boottime_ns() + ADOPT_PATIENCE;
 
     while (callees && clock_boottime_ns() < end) {
@@ -191,12 +193,7 @@ static int listen_to(struct legacy *l, uint64_t callees)
                 callees &= ~(UINT64_C(1) << worker);
         }
     }
-    if (callees && !l->region) {
-        snprintf(l->error, sizeof(l->error), "none of them answers");
-        return -ETIMEDOUT;
-    }
-    for (; callees; callees &= callees - 1)
-        reject(l, (unsigned)__builtin_ctzll(callees), -ETIMEDOUT);
+    *who = callees;
     return 0;
 }
 
@@ -223,8 +220,17 @@ int adopt_find(struct legacy *l, const char *run_dir, int region_fd)
     memset(l, 0, sizeof(*l));
     callees = call_all(l, run_dir);
     l->served = callees != 0;
-    err = region_fd >= 0 ? use_region(l, region_fd) : 0;
-    return err ? err : listen_to(l, callees);
+    /* What workers serve is the truth; the service manager may have kept an older one. */
+    err = listen_to(l, &callees);
+    if (!err && !l->region && region_fd >= 0)
+        err = use_region(l, region_fd);
+    if (!err && callees && !l->region) {
+        snprintf(l->error, sizeof(l->error), "none of them answers");
+        err = -ETIMEDOUT;
+    }
+    for (; !err && callees; callees &= callees - 1)
+        reject(l, (unsigned)__builtin_ctzll(callees), -ETIMEDOUT);
+    return err;
 }
 
 /* A worker that is not wanted says who it is. */
