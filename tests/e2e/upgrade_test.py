@@ -6,6 +6,7 @@ can go wrong on the way."""
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 
@@ -341,6 +342,23 @@ def broken_save():
         server.start_again()
         check(not os.path.exists(saved), "it is gone")
         token_of(server.client().req("l", "key", "0"))
+
+
+@test("a start that fails gives up nothing that was kept", rules=["S77"])
+def failed_start():
+    with Server() as server:
+        token = token_of(server.client().req("l", "key", "0 100"))
+        restart(server)
+        with socket.socket() as taken:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind(("127.0.0.1", server.port))
+            taken.listen()
+            since = server.mark()
+            server._exec(server.port)
+            check_eq(server.proc.wait(20), 1, "the exit status")
+            eventually(lambda: server.logged("Address already in use", since), 10, "it says why")
+        server.start_again()
+        check_eq(server.client().req("n", "key", f"{token} 9"), "ok 9", "it is still held")
 
 
 @test("nowhere to keep it: the log says that locks are lost", rules=["S76"])
