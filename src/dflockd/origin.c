@@ -111,18 +111,26 @@ int origin_collect(struct origin *o, struct listen_set *listeners)
 int origin_run_dir(struct origin *o, const struct settings *s, const struct identity *who)
 {
     const char *path = s->run_dir[0] ? s->run_dir : RUNDIR_DEFAULT;
+    int err;
 
     if (o->bequest) {
         if (s->run_dir[0] && strcmp(s->run_dir, o->run_dir.path) != 0)
             log_warn("another run directory needs a restart", log_str("run_dir", o->run_dir.path));
         return EXITCODE_OK;
     }
-    if (rundir_open(&o->run_dir, path, who->uid, who->gid) == 0)
+    err = rundir_open(&o->run_dir, path, who->uid, who->gid);
+    if (!err)
         return EXITCODE_OK;
     if (s->run_dir[0]) {
         fprintf(stderr,
                 "dflockd: %s: %s; each server needs a directory of its own, writable by its user\n",
                 config_origin(s, OPTION_run_dir), o->run_dir.error);
+        return EXITCODE_FAIL;
+    }
+    /* Workers that a server of ours left there would be missed, and serve a table of their own. */
+    if (geteuid() == 0 && err != -EBUSY && err != -ENOENT && err != -EROFS) {
+        fprintf(stderr, "dflockd: %s: make it usable, or name another one with --run-dir\n",
+                o->run_dir.error);
         return EXITCODE_FAIL;
     }
     return EXITCODE_OK; /* main() says so, after it has said who it is */

@@ -232,6 +232,30 @@ def draining():
         check_eq(a.req("r", "key", token), "ok", "the release")
 
 
+@test("a signal to end that comes while the new program is asked ends the server", rules=["S75", "S61"])
+def end_while_checking():
+    for signals, status in (([signal.SIGTERM], 0), ([signal.SIGTERM, signal.SIGTERM], 0),
+                            ([signal.SIGUSR1], 0)):
+        program = Program()
+        with Server(program=program.path, expect_log=[REFUSED], expect_exit=None) as server:
+            gate = os.path.join(temp_dir(), "gate")
+            os.mkfifo(gate)
+            program.script(f"read x < {gate}; exit 0")
+            a = server.client()
+            token_of(a.req("l", "key", "0 100"))
+            since = server.mark()
+            server.kill(signal.SIGUSR2)
+            server.wait_log("upgrade: checking", 10, since)
+            for n, signum in enumerate(signals):
+                server.kill(signum)
+                server.wait_log(" draining: | stopping ", 10, since + n)
+            server.wait_log(REFUSED, 10, since)
+            if len(signals) == 1 and signals[0] == signal.SIGTERM:
+                a.close()  # what the drain waits for
+            check_eq(server.exited(15), status, "the exit status")
+            check_eq(server.logged("took over from another master", since), [], "no other program")
+
+
 @test("a list of descriptors that is none: said, and the server starts", rules=["S75"])
 def bad_bequest():
     for value in ("x", "1", "999", "-1", "3"):
