@@ -28,8 +28,12 @@ struct tls_files {
     char client_ca[TLSFILES_CA_MAX];
 };
 
+#define SERVED_PROGRAM "dflockd " PACKAGE_VERSION
+
 /* All that a reload replaces. */
 struct served {
+    char program[32]; /* SERVED_PROGRAM, */
+    uint64_t size;    /* and of this struct: another program's settings are not understood */
     struct settings settings;
     struct tls_files tls_files;
 };

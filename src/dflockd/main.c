@@ -246,6 +246,7 @@ int main(int argc, char **argv)
         listen_close(&listeners);
         return EXITCODE_FAIL;
     }
+    origin_settle(&origin, &args);
     say_hello(&settings, &listeners, &args, origin.run_dir.error);
     status = master_run(&args);
     tlsfiles_wipe(&tls_files);

@@ -53,7 +53,6 @@ static int collect_passed(struct origin *o)
     if (!err && o->store) {
         /* Those that are not wanted any more must not stay; the others are stored again. */
         notify_unstore(NOTIFY_LISTENER);
-        notify_unstore(NOTIFY_DUMP);
         notify_barrier();
     }
     if (!err)
@@ -112,18 +111,26 @@ int origin_collect(struct origin *o, struct listen_set *listeners)
 int origin_run_dir(struct origin *o, const struct settings *s, const struct identity *who)
 {
     const char *path = s->run_dir[0] ? s->run_dir : RUNDIR_DEFAULT;
+    int err;
 
     if (o->bequest) {
         if (s->run_dir[0] && strcmp(s->run_dir, o->run_dir.path) != 0)
             log_warn("another run directory needs a restart", log_str("run_dir", o->run_dir.path));
         return EXITCODE_OK;
     }
-    if (rundir_open(&o->run_dir, path, who->uid, who->gid) == 0)
+    err = rundir_open(&o->run_dir, path, who->uid, who->gid);
+    if (!err)
         return EXITCODE_OK;
     if (s->run_dir[0]) {
         fprintf(stderr,
                 "dflockd: %s: %s; each server needs a directory of its own, writable by its user\n",
                 config_origin(s, OPTION_run_dir), o->run_dir.error);
+        return EXITCODE_FAIL;
+    }
+    /* Workers that a server of ours left there would be missed, and serve a table of their own. */
+    if (geteuid() == 0 && err != -EBUSY && err != -ENOENT && err != -EROFS) {
+        fprintf(stderr, "dflockd: %s: make it usable, or name another one with --run-dir\n",
+                o->run_dir.error);
         return EXITCODE_FAIL;
     }
     return EXITCODE_OK; /* main() says so, after it has said who it is */
@@ -228,7 +235,6 @@ static void open_saved(struct origin *o)
         return;
     snprintf(path, sizeof(path), "%s%s", o->run_dir.path, RUNDIR_SAVED);
     o->dump_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    o->saved = o->dump_fd >= 0;
 }
 
 /* Once only: what happens from now on is not in it. */
@@ -265,6 +271,17 @@ static int find(struct origin *o, const struct settings *s, struct master_args *
     return 0;
 }
 
+void origin_settle(struct origin *o, const struct master_args *args)
+{
+    if (args->region_fd != o->region_fd)
+        notify_unstore(NOTIFY_REGION); /* an older one; this one is stored when it is served */
+    if (o->dump_fd >= 0) {
+        notify_unstore(NOTIFY_DUMP);
+        close(o->dump_fd);
+    }
+    remove_saved(o);
+}
+
 static int no_region(const struct origin *o, const struct settings *s)
 {
     if (s->discard_region)
@@ -272,9 +289,12 @@ static int no_region(const struct origin *o, const struct settings *s)
     else
         fprintf(stderr,
                 "dflockd: the lock table of the server before this one cannot be taken over: %s. "
-                "%s%s\n",
+                "%s%s%s\n",
                 o->legacy.error,
-                o->legacy.served ? "Its workers still serve their clients. " : "", discard_hint);
+                o->legacy.served ? "Its workers still serve their clients. " : "", discard_hint,
+                o->store ? "; under systemd: systemctl kill --kill-who=all --signal=KILL, then stop "
+                           "and start"
+                         : "");
     return EXITCODE_FAIL;
 }
 
@@ -285,9 +305,6 @@ int origin_region(struct origin *o, const struct settings *s, struct master_args
 
     if ((discards ? adopt_discard(l, o->run_dir.path) : find(o, s, args)) != 0)
         return no_region(o, s);
-    remove_saved(o);
-    if (o->dump_fd >= 0)
-        close(o->dump_fd);
     if (l->region) {
         args->region = l->region;
         args->region_fd = l->region_fd;
@@ -298,7 +315,6 @@ int origin_region(struct origin *o, const struct settings *s, struct master_args
         args->region = make_region(&limits, &args->region_fd);
         if (!args->region)
             return EXITCODE_FAIL;
-        notify_unstore(NOTIFY_REGION);
     }
     if (args->max_connections > args->region->max_conns)
         args->max_connections = args->region->max_conns;

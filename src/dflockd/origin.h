@@ -26,7 +26,7 @@ struct origin {
     struct legacy legacy;
     uint32_t nconns; /* of a bequest: slots in legacy.conn_fd */
     int region_fd, dump_fd; /* -1 = none */
-    bool bequest, store, saved;
+    bool bequest, store;
 };
 
 /* 1 and 2. Before anything else opens descriptors. */
@@ -38,5 +38,8 @@ int origin_run_dir(struct origin *o, const struct settings *s, const struct iden
 /* Fills region, region_fd, legacy, run_dir and lock_fd of *args; lowers max_connections to what a
    region that was found has room for. */
 int origin_region(struct origin *o, const struct settings *s, struct master_args *args);
+
+/* Nothing can keep this server from starting any more: what was kept for it is given up. */
+void origin_settle(struct origin *o, const struct master_args *args);
 
 #endif

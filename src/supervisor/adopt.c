@@ -7,6 +7,7 @@
 #include "supervisor/adopt.h"
 
 #include "base/clock.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "base/point.h"
 #include "net/pass.h"
@@ -23,6 +24,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define STARTS_WITHIN (10 * NS_PER_SEC) /* a fork on a slow machine */
 #define ADOPT_PATIENCE (2 * NS_PER_SEC) /* as for a worker that hangs */
 
 static void close_fd(int fd)
@@ -47,9 +49,11 @@ static int use_region(struct legacy *l, int fd)
         snprintf(l->error, sizeof(l->error), "%s", region_error_text(err));
         return err;
     }
-    l->region_fd = fd;
     l->conn_fd = calloc((size_t)l->region->max_conns + 1, sizeof(*l->conn_fd));
-    return l->conn_fd ? 0 : -ENOMEM;
+    if (!l->conn_fd)
+        return -ENOMEM;
+    l->region_fd = fd;
+    return 0;
 }
 
 /* Takes what a HELLO brings. */
@@ -60,16 +64,17 @@ static int meet(struct legacy *l, unsigned worker, const struct channel_message 
 
     if (m->slot[0] != worker || w->alive)
         return -EPROTO;
+    w->pid = (pid_t)m->id;
+    w->pidfd = SYS(ADOPT_PIDFD, pidfd_open(w->pid, 0));
+    if (w->pidfd < 0)
+        return -errno;
+    /* Last: what is refused is closed by the caller. */
     if (!l->region)
         err = use_region(l, fds[HELLO_REGION]);
     else if (!same_file(l->region_fd, fds[HELLO_REGION]))
         err = -ESTALE;
     if (err)
         return err;
-    w->pid = (pid_t)m->id;
-    w->pidfd = SYS(ADOPT_PIDFD, pidfd_open(w->pid, 0));
-    if (w->pidfd < 0)
-        return -errno;
     if (l->region_fd != fds[HELLO_REGION])
         close_fd(fds[HELLO_REGION]);
     w->generation = m->slot[1];
@@ -143,28 +148,82 @@ static int end_process(pid_t pid)
     return err;
 }
 
+/* Whether the process that the region names is that very worker: numbers come again. */
+static bool is_that_worker(const struct worker_slot *slot, unsigned worker)
+{
+    char path[32], name[32], text[512];
+    unsigned long long ticks = 0;
+    uint64_t started;
+    const char *at;
+    ssize_t n;
+
+    if (slot->generation == 0 || slot->pid <= 1)
+        return false;
+    snprintf(path, sizeof(path), "/proc/%u/stat", slot->pid);
+    snprintf(name, sizeof(name), "(dflockd-w%u) ", worker);
+    n = io_read_file(path, text, sizeof(text) - 1);
+    if (n <= 0)
+        return false;
+    text[n] = '\0';
+    at = strstr(text, name);
+    /* Field 22 of proc(5): when it was started, by BOOTTIME. */
+    if (!at || sscanf(at + strlen(name), "%*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+                                         "%*s %*s %*s %*s %llu", &ticks) != 1)
+        return false;
+    started = ticks * (NS_PER_SEC / (uint64_t)sysconf(_SC_CLK_TCK));
+    return started + NS_PER_SEC > slot->started && started < slot->started + STARTS_WITHIN;
+}
+
 /* It cannot be adopted. What it has shown of its connections goes to its heir. */
-static void reject(struct legacy *l, unsigned worker, int err)
+static int reject(struct legacy *l, unsigned worker, int why)
 {
     struct legacy_worker *w = &l->worker[worker];
-    pid_t pid = w->pid;
+    int err = w->pid > 1 ? end_process(w->pid) : 0;
 
-    /* Whoever has not even said who it is: the region knows whom the last master started. */
-    if (!pid && l->region)
-        pid = (pid_t)region_worker(l->region, worker)->pid;
-    if (err != -ECONNRESET)
+    if (why != -ECONNRESET)
         log_error("a worker of the last master cannot be adopted, killing it",
-                  log_uint("worker", worker), log_int("pid", pid), log_err("error", err));
-    if (pid > 1)
-        end_process(pid);
+                  log_uint("worker", worker), log_int("pid", w->pid), log_err("error", why));
+    if (w->pid <= 1)
+        l->silent |= UINT64_C(1) << worker; /* who it is may be known later */
     if (w->pidfd > 0)
         close_fd(w->pidfd);
     close_fd(w->channel);
     memset(w, 0, sizeof(*w));
+    if (err)
+        snprintf(l->error, sizeof(l->error), "worker %u cannot be ended: %s", worker,
+                 strerror(-err));
+    return err;
 }
 
-static int listen_to(struct legacy *l, uint64_t callees)
+/*
+ * Workers that the region knows of and that have not answered, for whatever reason: two must not
+ * serve one slot.
+ */
+static int end_strangers(struct legacy *l)
 {
+    for (unsigned i = 0; i < WORKER_MAX; i++) {
+        const struct worker_slot *slot = region_worker(l->region, i);
+        int err;
+
+        if (l->worker[i].alive || !is_that_worker(slot, i))
+            continue;
+        if (!(l->silent & UINT64_C(1) << i))
+            log_warn("a worker of the last master has not answered, it is ended if it is not dead",
+                     log_uint("worker", i), log_int("pid", slot->pid));
+        err = end_process((pid_t)slot->pid);
+        if (err) {
+            snprintf(l->error, sizeof(l->error), "worker %u, process %u, cannot be ended: %s", i,
+                     slot->pid, strerror(-err));
+            return err;
+        }
+    }
+    return 0;
+}
+
+/* A bit for each worker that is still to be heard out; they may take ADOPT_PATIENCE. */
+static int listen_to(struct legacy *l, uint64_t *who)
+{
+    uint64_t callees = *who;
     uint64_t end = clock_boottime_ns() + ADOPT_PATIENCE;
 
     while (callees && clock_boottime_ns() < end) {
@@ -185,18 +244,14 @@ static int listen_to(struct legacy *l, uint64_t callees)
             while (heard == HEARS_MORE);
             if (heard == HEARD_WRONG && !l->region && l->error[0])
                 return err; /* a region of another version */
-            if (heard == HEARD_WRONG)
-                reject(l, worker, err);
+            err = heard == HEARD_WRONG ? reject(l, worker, err) : 0;
+            if (err)
+                return err;
             if (heard != HEARD_NOTHING)
                 callees &= ~(UINT64_C(1) << worker);
         }
     }
-    if (callees && !l->region) {
-        snprintf(l->error, sizeof(l->error), "none of them answers");
-        return -ETIMEDOUT;
-    }
-    for (; callees; callees &= callees - 1)
-        reject(l, (unsigned)__builtin_ctzll(callees), -ETIMEDOUT);
+    *who = callees;
     return 0;
 }
 
@@ -206,13 +261,32 @@ static uint64_t call_all(struct legacy *l, const char *run_dir)
     uint64_t callees = 0;
 
     for (unsigned i = 0; run_dir[0] && i < WORKER_MAX; i++) {
-        l->worker[i].channel = rendezvous_call(run_dir, i);
-        if (l->worker[i].channel >= 0)
+        int fd = rendezvous_call(run_dir, i);
+
+        if (fd >= 0)
             callees |= UINT64_C(1) << i;
-        else
-            l->worker[i].channel = 0;
+        else if (fd != -ENOENT && fd != -ECONNREFUSED)
+            l->silent |= UINT64_C(1) << i; /* somebody may be there */
+        l->worker[i].channel = fd >= 0 ? fd : 0;
     }
     return callees;
+}
+
+/* Those of `who` that have let go of their rendezvous meanwhile: they are dead. */
+static uint64_t gone(const char *run_dir, uint64_t who)
+{
+    uint64_t dead = 0;
+
+    for (; who; who &= who - 1) {
+        unsigned worker = (unsigned)__builtin_ctzll(who);
+        int fd = rendezvous_call(run_dir, worker);
+
+        if (fd >= 0)
+            close_fd(fd);
+        if (fd == -ENOENT || fd == -ECONNREFUSED)
+            dead |= UINT64_C(1) << worker;
+    }
+    return dead;
 }
 
 int adopt_find(struct legacy *l, const char *run_dir, int region_fd)
@@ -222,9 +296,22 @@ int adopt_find(struct legacy *l, const char *run_dir, int region_fd)
 
     memset(l, 0, sizeof(*l));
     callees = call_all(l, run_dir);
-    l->served = callees != 0;
-    err = region_fd >= 0 ? use_region(l, region_fd) : 0;
-    return err ? err : listen_to(l, callees);
+    l->served = (callees | l->silent) != 0;
+    /* What workers serve is the truth; the service manager may have kept an older one. */
+    err = listen_to(l, &callees);
+    for (; !err && callees; callees &= callees - 1)
+        err = reject(l, (unsigned)__builtin_ctzll(callees), -ETIMEDOUT);
+    if (!err && !l->region && region_fd >= 0)
+        err = use_region(l, region_fd);
+    if (!err && l->region)
+        err = end_strangers(l);
+    if (!err && !l->region && (l->silent & ~gone(run_dir, l->silent))) {
+        snprintf(l->error, sizeof(l->error),
+                 "worker %d does not answer, and which process it is nobody knows: end it",
+                 __builtin_ctzll(l->silent));
+        err = -ETIMEDOUT;
+    }
+    return err;
 }
 
 /* A worker that is not wanted says who it is. */
@@ -262,6 +349,12 @@ int adopt_discard(struct legacy *l, const char *run_dir)
                      "worker %u of the server before this one does not answer and must be killed",
                      worker);
         err = this ? this : err;
+    }
+    if (!err && l->silent) {
+        snprintf(l->error, sizeof(l->error),
+                 "worker %d of the server before this one cannot be called and must be killed",
+                 __builtin_ctzll(l->silent));
+        err = -ETIMEDOUT;
     }
     return err;
 }

@@ -7,8 +7,8 @@
 #include "supervisor/legacy.h"
 
 /*
- * Calls every worker at its rendezvous in `run_dir` and collects what they have. `region_fd` is the
- * region if it is known already, else -1: then the first worker has it. Workers that do not answer
+ * Calls every worker at its rendezvous in `run_dir` and collects what they have, the region first.
+ * `region_fd` is one that was kept, or -1: it counts when no worker shows another. Workers that do not answer
  * within ADOPT_PATIENCE are killed; their connections are lost, their slots kept.
  *
  * 0 with l->region NULL when nobody is there; 0 with it when somebody was; a negative error with

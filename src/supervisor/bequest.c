@@ -33,6 +33,8 @@ static void all_fds(const struct master *m, int lock_fd, int dump_fd, void (*eac
 
         if (c->channel >= 0)
             each(c->channel);
+        if (c->pidfd)
+            each(c->pidfd);
         if (c->rendezvous)
             each(c->rendezvous);
         for (unsigned k = 0; k < HERITAGE_DOCS; k++)
@@ -60,8 +62,8 @@ static void print_worker(FILE *f, const struct child *c)
 
     if (c->generation == 0)
         return;
-    fprintf(f, "worker %u %ld %d %d %u", c->slot, alive ? (long)c->pid : 0L,
-            alive ? c->channel : 0, c->rendezvous, c->generation);
+    fprintf(f, "worker %u %ld %d %d %d %u", c->slot, alive ? (long)c->pid : 0L,
+            alive ? c->pidfd : 0, alive ? c->channel : 0, c->rendezvous, c->generation);
     for (unsigned i = 0; i < HERITAGE_DOCS; i++)
         fprintf(f, " %d", c->docs[i]);
     fputc('\n', f);
@@ -152,7 +154,7 @@ static bool read_worker(struct bequest *b, char *at)
     w = &b->legacy.worker[slot];
     w->pid = (pid_t)pid;
     w->alive = pid != 0;
-    if (!descriptor(&at, !w->alive, &w->channel) || !descriptor(&at, true, &w->rendezvous) ||
+    if (!descriptor(&at, true, &w->pidfd) || !descriptor(&at, !w->alive, &w->channel) || !descriptor(&at, true, &w->rendezvous) ||
         !number(&at, 1, UINT32_MAX, &generation))
         return false;
     w->generation = (uint32_t)generation;

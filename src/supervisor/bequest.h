@@ -6,7 +6,8 @@
  *     region FD | dump FD
  *     run-dir LOCK-FD PATH
  *     listener FD | passed FD                            (a socket of the service manager)
- *     worker SLOT PID CHANNEL RENDEZVOUS GENERATION DOCUMENT …   (PID 0: there is none just now)
+ *     worker SLOT PID PIDFD CHANNEL RENDEZVOUS GENERATION DOCUMENT …
+ *                          (PID 0: there is none just now; PIDFD 0: it is a child of this process)
  *     conn SLOT FD
  *     end
  *

@@ -124,6 +124,8 @@ static int be_child(const struct child *c, const struct birth *b, const int *con
                          .region_fd = b->region_fd, .conn_fd = conn_fd};
     char name[32];
 
+    /* Whoever must end it, should its master die just now, looks here. */
+    region_worker(b->region, c->slot)->pid = (uint32_t)getpid();
     snprintf(name, sizeof(name), "dflockd-w%u", c->slot); /* at most 15 bytes, for ps and top */
     SYS(CHILD_NAME, prctl(PR_SET_NAME, name));
     snprintf(name, sizeof(name), "worker-%u", c->slot);

@@ -64,9 +64,12 @@ void inherit(struct master *m, const struct legacy *l)
         take_worker(m, &m->child[i], w);
         alive++;
     }
-    for (uint32_t i = 0; i < m->nslots; i++)
+    for (uint32_t i = 0; i < WORKER_MAX; i++) {
         if (!l->worker[i].alive)
             miss_worker(m, &m->child[i], l->orderly);
+        if (i >= m->nslots)
+            m->left |= UINT64_C(1) << i; /* its buffers may be in use still */
+    }
     for (uint32_t i = 0; was_draining && i < m->nslots; i++)
         master_replace(m, i); /* they refuse new locks for good */
     log_audit("took over from another master", log_uint("workers", alive),

@@ -26,6 +26,7 @@ struct legacy {
     int region_fd;
     struct legacy_worker worker[WORKER_MAX];
     int *conn_fd; /* by connection slot; 0 = none */
+    uint64_t silent; /* a bit for each worker that may be there and has not said who it is */
     bool served;  /* workers have answered, or at least have not let go of their rendezvous */
     bool orderly; /* the one before ended on purpose and said so */
     bool upgraded; /* its program is another one: the workers are to be replaced */

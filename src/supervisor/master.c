@@ -166,6 +166,7 @@ static void begin_drain(struct master *m, const char *signal_name)
 {
     uint64_t timeout = seconds_to_ns(m->settings->shutdown_timeout);
 
+    upgrade_cancel(m);
     m->stage = STAGE_DRAINING;
     reload_stop(m);
     m->replacing = false;
@@ -196,6 +197,7 @@ static void stop_workers(struct master *m)
 
 static void begin_stop(struct master *m, enum stopping stopping, const char *why)
 {
+    upgrade_cancel(m);
     if (m->stage == STAGE_SERVING) {
         tell_stop(m);
         accept_stop(m);
@@ -228,6 +230,8 @@ bool master_is_quiet(const struct master *m)
     return m->stage == STAGE_QUIET && all_gone(m);
 }
 
+static const char restart_text[] = "restart: locks and fences are kept for the next one";
+
 static void begin_drain(struct master *m, const char *signal_name);
 
 void master_serve_again(struct master *m)
@@ -236,8 +240,11 @@ void master_serve_again(struct master *m)
     say_stopping(m, STOPPING_NOT);
     resize_start(m);
     accept_start(m);
-    if (m->quit)
+    if (m->quit == SIGUSR1)
+        begin_stop(m, STOPPING_RESTART, restart_text);
+    else if (m->quit)
         begin_drain(m, "TERM");
+    m->quit = 0;
 }
 
 static void read_signals(struct master *m)
@@ -254,7 +261,9 @@ static void read_signals(struct master *m)
             break;
         case SIGUSR1:
             if (m->stage == STAGE_SERVING || m->stage == STAGE_DRAINING)
-                begin_stop(m, STOPPING_RESTART, "restart: locks and fences are kept for the next one");
+                begin_stop(m, STOPPING_RESTART, restart_text);
+            else if (m->stage == STAGE_QUIET)
+                m->quit = SIGUSR1;
             break;
         case SIGUSR2:
             upgrade_begin(m);
@@ -265,7 +274,7 @@ static void read_signals(struct master *m)
             else if (m->stage == STAGE_DRAINING)
                 begin_stop(m, STOPPING_END, "second signal");
             else if (m->stage == STAGE_QUIET)
-                m->quit = true; /* when it serves again, or the next program does */
+                m->quit = SIGTERM; /* when it serves again, or the next program does */
             break;
         }
     }
@@ -500,11 +509,11 @@ int master_run(const struct master_args *args)
     caps_limit(m->r, apply_max_locks(m));
     m->nworkers = (uint32_t)args->settings->workers;
     m->nslots = m->nworkers;
+    m->replacing = args->legacy && args->legacy->upgraded;
     if (args->legacy) {
         inherit(m, args->legacy);
         reload_inherit(m);
     }
-    m->replacing = args->legacy && args->legacy->upgraded;
     resize_start(m);
     accept_start(m);
     tell_ready(m);

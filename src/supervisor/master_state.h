@@ -35,7 +35,7 @@ struct master {
     enum stopping stopping; /* the master's copy of the region's word */
     struct upgrade upgrade;
     bool replacing; /* old workers are being replaced, one after another */
-    bool quit;      /* a signal to end came while it was quiet */
+    int quit;       /* the signal to end that came while it was quiet; 0 = none */
     uint64_t now;
     uint64_t deadline;  /* of the drain, or of stopping */
     uint64_t next_tick;

@@ -74,8 +74,11 @@ static void begin_spread(struct master *m)
     m->reload.due = m->now + CONFIRM_NS;
 }
 
-static bool publish(int fd, const struct served *s)
+/* Behind what this program takes settings to be: a worker of another one must not read them. */
+static bool publish(int fd, struct served *s)
 {
+    snprintf(s->program, sizeof(s->program), "%s", SERVED_PROGRAM);
+    s->size = sizeof(*s);
     return SYS(RELOAD_FINAL, pwrite(fd, s, sizeof(*s), 0)) == (ssize_t)sizeof(*s) &&
            SYS(RELOAD_SEAL, fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE |
                                                        F_SEAL_SEAL)) == 0;
@@ -262,6 +265,8 @@ void reload_inherit(struct master *m)
         if (m->child[i].state != CHILD_NONE && has >= r->generation)
             r->generation = has + 1;
     }
+    if (m->replacing)
+        return; /* workers of another program, whose heirs are born with these settings */
     r->fd = make_file();
     snprintf(r->result, sizeof(r->result), "workers that were taken over have the settings, too");
     all = malloc(sizeof(*all));

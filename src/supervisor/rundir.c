@@ -6,12 +6,17 @@
  */
 #include "supervisor/rundir.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+#define LOCK_PATIENCE (2 * NS_PER_SEC)
 
 static int refuse(struct rundir *d, int err, const char *what)
 {
@@ -42,19 +47,41 @@ static int make_safe(struct rundir *d, uid_t uid, gid_t gid)
     return refuse(d, -EACCES, "");
 }
 
+static void lock_path(const struct rundir *d, char *file, size_t n)
+{
+    snprintf(file, n, "%s/lock", d->path);
+}
+
+/* A master that was killed just now holds it for some moments more. */
+static int lock_patiently(int fd, struct flock *lock)
+{
+    struct timespec pause = {.tv_nsec = 20 * NS_PER_MS};
+    uint64_t end = clock_boottime_ns() + LOCK_PATIENCE;
+
+    for (;;) {
+        if (fcntl(fd, F_SETLK, lock) == 0)
+            return 0;
+        if (errno != EACCES && errno != EAGAIN)
+            return -errno;
+        if (clock_boottime_ns() >= end)
+            return -EBUSY;
+        nanosleep(&pause, NULL);
+    }
+}
+
 static int take_lock(struct rundir *d)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     char file[sizeof(d->path) + 8];
     int err;
 
-    snprintf(file, sizeof(file), "%s/lock", d->path);
+    lock_path(d, file, sizeof(file));
     d->lock_fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (d->lock_fd < 0)
         return refuse(d, -errno, "cannot hold a lock file");
-    if (fcntl(d->lock_fd, F_SETLK, &lock) == 0)
+    err = lock_patiently(d->lock_fd, &lock);
+    if (!err)
         return 0;
-    err = errno == EACCES || errno == EAGAIN ? -EBUSY : -errno;
     if (err == -EBUSY && fcntl(d->lock_fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK)
         snprintf(d->error, sizeof(d->error), "'%s' is in use by process %ld", d->path,
                  (long)lock.l_pid);
@@ -62,8 +89,26 @@ static int take_lock(struct rundir *d)
     return refuse(d, err, "cannot be locked");
 }
 
+/* Also one that belongs to another user's server. */
+static bool is_served(const struct rundir *d)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    char file[sizeof(d->path) + 8];
+    bool held;
+    int fd;
+
+    lock_path(d, file, sizeof(file));
+    fd = open(file, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return false;
+    held = fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    close(fd);
+    return held;
+}
+
 int rundir_open(struct rundir *d, const char *path, uid_t uid, gid_t gid)
 {
+    bool served;
     int err;
 
     memset(d, 0, sizeof(*d));
@@ -73,6 +118,9 @@ int rundir_open(struct rundir *d, const char *path, uid_t uid, gid_t gid)
         return -ENAMETOOLONG;
     }
     strcpy(d->path, path);
+    served = is_served(d);
     err = make_safe(d, uid, gid);
+    if (err == -EACCES && served)
+        return -EBUSY; /* whoever's it is, nobody has died and left workers in it */
     return err ? err : take_lock(d);
 }

@@ -151,18 +151,30 @@ static int spawn_check(struct master *m, int fd)
     return err ? -abs(err) : 0;
 }
 
+static const char fence_failing[] =
+    "the fence state file fails, and a new program would not start";
+
+void upgrade_cancel(struct master *m)
+{
+    if (m->upgrade.state == UPGRADE_NONE)
+        return;
+    if (m->upgrade.helper > 0)
+        SYS(UPGRADE_CANCEL, kill(m->upgrade.helper, SIGKILL));
+    refused(m, "the server is to end");
+}
+
 void upgrade_begin(struct master *m)
 {
     int err;
 
-    if (fence_fails(m->args->fence)) {
-        refused(m, "the fence state file fails, and a new program would not start");
-        return;
-    }
     if (m->stage != STAGE_SERVING || m->upgrade.state != UPGRADE_NONE) {
         log_warn("SIGUSR2: not now",
                  log_str("why", m->stage != STAGE_SERVING ? "the server is ending"
                                                           : "an upgrade is under way"));
+        return;
+    }
+    if (fence_fails(m->args->fence)) {
+        refused(m, fence_failing);
         return;
     }
     log_audit("upgrade: checking the program", log_str("program", m->args->relaunch->path));
@@ -192,6 +204,10 @@ static void exec_now(struct master *m)
     l->envp[n] = variable;
     l->envp[n + 1] = NULL;
     fence_drop(m->args->fence);
+    if (m->quit) { /* it is blocked: whoever goes on, the new program or this one, will read it */
+        SYS(UPGRADE_SIGNAL, kill(getpid(), m->quit));
+        m->quit = 0;
+    }
     SYS(UPGRADE_EXEC, execve(l->path, l->argv, l->envp));
     err = errno;
     l->envp[n] = NULL;
@@ -214,6 +230,13 @@ static pid_t fork_dump(struct master *m, int fd)
     return pid;
 }
 
+static void give_up(struct master *m, const char *why)
+{
+    refused(m, why);
+    if (m->stage == STAGE_QUIET)
+        master_serve_again(m);
+}
+
 /* All workers have left: a child writes what the region holds. */
 static void dump(struct master *m)
 {
@@ -222,21 +245,11 @@ static void dump(struct master *m)
     u->dump_fd = SYS(UPGRADE_DUMP, memfd_create("dflockd-dump", MFD_CLOEXEC));
     u->helper = u->dump_fd < 0 ? -1 : fork_dump(m, u->dump_fd);
     if (u->helper < 0) {
-        refused(m, "the lock table cannot be written down");
-        master_serve_again(m);
+        give_up(m, "the lock table cannot be written down");
         return;
     }
     u->deadline = m->now + HELPER_NS;
     u->state = UPGRADE_DUMPING;
-}
-
-static void give_up(struct master *m, const char *why)
-{
-    bool quiet = m->upgrade.state == UPGRADE_DUMPING || m->upgrade.state == UPGRADE_TRYING;
-
-    refused(m, why);
-    if (quiet)
-        master_serve_again(m);
 }
 
 bool upgrade_reaped(struct master *m, pid_t pid, int code, int status)
@@ -282,9 +295,11 @@ void upgrade_turn(struct master *m)
     if (u->state == UPGRADE_QUIESCING && master_is_quiet(m))
         dump(m);
     /* A connection whose worker has not got it yet could not be told apart. */
+    if (u->state == UPGRADE_READY && fence_fails(m->args->fence))
+        give_up(m, fence_failing);
     if (u->state == UPGRADE_READY && m->unsent_n == 0) {
         exec_now(m);
-        if (m->stage != STAGE_SERVING)
+        if (m->stage == STAGE_QUIET)
             master_serve_again(m);
     }
 }
@@ -347,13 +362,14 @@ static bool save_store(struct master *m)
 
 void upgrade_save(struct master *m)
 {
-    bool managed = notify_managed();
+    bool stored = notify_managed() && save_store(m);
+    bool saved = m->args->run_dir[0] && save_file(m);
 
-    if (managed ? save_store(m) : m->args->run_dir[0] && save_file(m))
+    /* Whether a manager keeps descriptors cannot be asked: both, and the next start takes one. */
+    if (stored || saved)
         log_audit("locks and fences are kept for the next start",
-                  log_str("where", managed ? "the service manager's store" : m->args->run_dir));
-    else if (managed)
-        log_warn("only a program of this version can take the lock table over");
+                  log_str("run_dir", saved ? m->args->run_dir : "none"),
+                  log_str("service_manager", stored ? "asked to" : "none"));
     else
         log_error("locks are lost: there is no place to keep them",
                   log_str("why", m->args->run_dir[0] ? "the run directory cannot be written"

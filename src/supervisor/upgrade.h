@@ -39,6 +39,7 @@ struct relaunch {
 int relaunch_note(struct relaunch *l, char *const *argv, char *const *envp);
 
 void upgrade_begin(struct master *m);
+void upgrade_cancel(struct master *m); /* the server is to end; not in STAGE_QUIET */
 void upgrade_turn(struct master *m); /* each turn */
 /* SIGUSR1, when all workers have left: what the region holds is kept for the next start. */
 void upgrade_save(struct master *m);

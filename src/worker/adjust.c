@@ -11,6 +11,7 @@
 #include "worker/worker.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* The master sends others only when all workers have said that they have these. */
@@ -22,7 +23,8 @@ void adjust_came(struct worker *w, int fd, uint32_t generation)
 
 static bool read_all(int fd, struct served *out)
 {
-    return SYS(RELOAD_READ, pread(fd, out, sizeof(*out), 0)) == (ssize_t)sizeof(*out);
+    return SYS(RELOAD_READ, pread(fd, out, sizeof(*out), 0)) == (ssize_t)sizeof(*out) &&
+           out->size == sizeof(*out) && strcmp(out->program, SERVED_PROGRAM) == 0;
 }
 
 static void apply(struct worker *w, struct settings *s)

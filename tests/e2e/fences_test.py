@@ -356,7 +356,7 @@ def refuses_and_recovers(server, begin, end):
     check_eq(a.req("n", "held", f"{token} 20"), "ok 20", "one that need not")
     check_eq(a.req("r", "held", token), "ok", "the release")
     token_of(b.line())
-    check(server.logged("the fence state file fails, new locks and longer leases are refused"), "the log")
+    server.wait_log("the fence state file fails, new locks and longer leases are refused")
     end()
     eventually_granted(a, "long", "0 5000")
     server.wait_log("the fence state file works again")

@@ -11,8 +11,8 @@ import subprocess
 import sys
 import threading
 
-from harness import (Client, Server, check, check_eq, eventually, fail, main, temp_dir, test,
-                     token_of)
+from harness import (Client, Program, Server, check, check_eq, eventually, fail, main, temp_dir,
+                     test, token_of)
 
 ACTIVATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "activate.py")
 
@@ -37,8 +37,10 @@ class Manager:
             if "FDSTORE=1" in lines:
                 check("FDPOLL=0" in lines, "what looks hung up is kept, too")
                 name = next(x[7:] for x in lines if x.startswith("FDNAME="))
-                self.stored += [(name, fd) for fd in fds]
-                fds = []
+                for fd in list(fds):  # the same once more is closed, as below
+                    if not any(os.path.sameopenfile(fd, x) for _, x in self.stored):
+                        self.stored.append((name, fd))
+                        fds.remove(fd)
             if "FDSTOREREMOVE=1" in lines:
                 gone = [x for x in self.stored if f"FDNAME={x[0]}" in lines]
                 self.stored = [x for x in self.stored if x not in gone]
@@ -237,9 +239,12 @@ def next_life(manager, args):
 
 
 def end(server):
-    server.kill(signal.SIGKILL)
+    """All of it, before its clients leave."""
+    for pid in server.members():
+        os.kill(pid, signal.SIGKILL)
     server.proc.wait(20)
-    server.destroy()  # its workers, who hold the listeners no more
+    eventually(lambda: not server.members(), 10, "all are dead")
+    server.destroy()
 
 
 @test("its own addresses are kept by the manager: the next one serves who has come meanwhile",
@@ -269,6 +274,32 @@ def kept():
     third.kill(signal.SIGTERM)
     manager.wait("FDSTOREREMOVE=1", since)
     check_eq((third.exited(), manager.kept("own-listener")), (0, 0), "the end")
+
+
+@test("one lock table is kept, the one that is served: also after upgrades to another layout and back",
+      rules=["S74", "S76", "D6"], deadline=60)
+def one_region():
+    manager, program = Manager(), Program()
+    server = Server(env={"NOTIFY_SOCKET": manager.path}, program=program.path, expect_exit=None)
+    server.start()
+    a = server.client()
+    tokens = [token_of(a.req("l", "key", "0 100"))]
+    other = os.path.join(os.environ["top_builddir"], "tests/upgrade/dflockd")
+    for i, target in enumerate((other, os.environ["DFLOCKD"])):
+        program.becomes(target)
+        since, at = server.mark(), len(manager.said)
+        server.kill(signal.SIGUSR2)
+        server.wait_log("took over from another master", 20, since)
+        manager.wait("READY=1", at)
+        eventually(lambda: manager.kept("region") == 1, 10, f"one is kept: {manager.stored}")
+        tokens.append(token_of(a.req("l", f"key{i}", "0 100")))
+    end(server)
+    second = next_life(manager, ["--port", server.port])
+    b = second.client()
+    check_eq(b.req("l", "key1", "0"), "timeout", "what was granted last is held")
+    check_eq(b.req("n", "key", f"{tokens[0]} 90"), "ok 90", "and what was granted first")
+    check_eq(b.req("n", "key1", f"{tokens[2]} 90"), "ok 90", "in the table that was served last")
+    end(second)
 
 
 if __name__ == "__main__":

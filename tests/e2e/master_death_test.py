@@ -68,6 +68,23 @@ def all_goes_on():
             check_eq(c.req("ping"), "ok", "nobody lost a connection")
 
 
+@test("a master that has taken workers over is upgraded: they are replaced, and watched until then",
+      rules=["S70", "S73"])
+def upgraded_afterwards():
+    with Server(workers=2) as server:
+        clients = [server.client() for _ in range(4)]
+        tokens = [token_of(c.req("l", f"key{i}", "0 100")) for i, c in enumerate(clients)]
+        server.master_dies()
+        server.start_again()
+        workers = server.worker_pids()
+        since = server.mark()
+        server.kill(signal.SIGUSR2)
+        server.wait_log("upgraded: all workers run this program", 20, since)
+        check(not set(workers) & set(server.worker_pids()), "all were replaced")
+        for i, c in enumerate(clients):
+            check_eq(c.req("r", f"key{i}", tokens[i]), "ok", "a release")
+
+
 @test("caps count the connections that were taken over", rules=["S70"])
 def caps():
     with Server(["--max-connections-per-ip", "2"]) as server:
@@ -145,6 +162,27 @@ def hung():
         stranger = server.client()
         for i, token in enumerate(tokens):
             check_eq(stranger.req("n", f"key{i}", f"{token} 90"), "ok 90", "held on")
+
+
+@test("a worker that cannot even be called is never taken for dead: no second table beside it",
+      rules=["S71"], deadline=90)
+def never_answers():
+    with Server(workers=1, expect_log=DIED) as server:
+        a = server.client()
+        token = token_of(a.req("l", "key", "0 100"))
+        server.master_dies()
+        stopped = server.worker_pids()[0]
+        os.kill(stopped, signal.SIGSTOP)
+        for _ in range(12):  # more than its backlog holds
+            since = server.mark()
+            server._exec(server.port)
+            check_eq(server.proc.wait(20), 1, "the start is refused")
+            eventually(lambda: server.logged("does not answer", since), 10, "and says why")
+        os.kill(stopped, signal.SIGCONT)
+        check_eq(a.req("n", "key", f"{token} 100"), "ok 100", "it serves on")
+        eventually(lambda: server.logged(GONE), 10, "it notices")
+        server.start_again()
+        check_eq(a.req("r", "key", token), "ok", "and is taken over")
 
 
 @test("a server that was ending ends: no worker stays behind", rules=["S72"])

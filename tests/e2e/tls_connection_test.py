@@ -26,8 +26,11 @@ def s_client(server, *args, say=b"ping\n\n\n", timeout=20):
                           authority().cert, "-verify_return_error", *args], stdin=subprocess.PIPE,
                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
-        p.stdin.write(say)
-        p.stdin.flush()
+        try:
+            p.stdin.write(say)
+            p.stdin.flush()
+        except BrokenPipeError:
+            pass  # it was refused and has ended
         out, end = b"", time.monotonic() + timeout
         os.set_blocking(p.stdout.fileno(), False)
         while not re.search(rb"^(ok|error\w*)$", out, re.M):
@@ -40,7 +43,10 @@ def s_client(server, *args, say=b"ping\n\n\n", timeout=20):
                 time.sleep(0.01)
         return out.decode("utf-8", "replace")
     finally:
-        p.stdin.close()
+        try:
+            p.stdin.close()
+        except BrokenPipeError:
+            pass
         p.terminate()
         p.wait()
         p.stdout.close()

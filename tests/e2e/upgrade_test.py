@@ -6,6 +6,7 @@ can go wrong on the way."""
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 
@@ -231,6 +232,30 @@ def draining():
         check_eq(a.req("r", "key", token), "ok", "the release")
 
 
+@test("a signal to end that comes while the new program is asked ends the server", rules=["S75", "S61"])
+def end_while_checking():
+    for signals, status in (([signal.SIGTERM], 0), ([signal.SIGTERM, signal.SIGTERM], 0),
+                            ([signal.SIGUSR1], 0)):
+        program = Program()
+        with Server(program=program.path, expect_log=[REFUSED], expect_exit=None) as server:
+            gate = os.path.join(temp_dir(), "gate")
+            os.mkfifo(gate)
+            program.script(f"read x < {gate}; exit 0")
+            a = server.client()
+            token_of(a.req("l", "key", "0 100"))
+            since = server.mark()
+            server.kill(signal.SIGUSR2)
+            server.wait_log("upgrade: checking", 10, since)
+            for n, signum in enumerate(signals):
+                server.kill(signum)
+                server.wait_log(" draining: | stopping ", 10, since + n)
+            server.wait_log(REFUSED, 10, since)
+            if len(signals) == 1 and signals[0] == signal.SIGTERM:
+                a.close()  # what the drain waits for
+            check_eq(server.exited(15), status, "the exit status")
+            check_eq(server.logged("took over from another master", since), [], "no other program")
+
+
 @test("a list of descriptors that is none: said, and the server starts", rules=["S75"])
 def bad_bequest():
     for value in ("x", "1", "999", "-1", "3"):
@@ -341,6 +366,23 @@ def broken_save():
         server.start_again()
         check(not os.path.exists(saved), "it is gone")
         token_of(server.client().req("l", "key", "0"))
+
+
+@test("a start that fails gives up nothing that was kept", rules=["S77"])
+def failed_start():
+    with Server() as server:
+        token = token_of(server.client().req("l", "key", "0 100"))
+        restart(server)
+        with socket.socket() as taken:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind(("127.0.0.1", server.port))
+            taken.listen()
+            since = server.mark()
+            server._exec(server.port)
+            check_eq(server.proc.wait(20), 1, "the exit status")
+            eventually(lambda: server.logged("Address already in use", since), 10, "it says why")
+        server.start_again()
+        check_eq(server.client().req("n", "key", f"{token} 9"), "ok 9", "it is still held")
 
 
 @test("nowhere to keep it: the log says that locks are lost", rules=["S76"])
