@@ -12,10 +12,11 @@ import socket
 import stat
 
 from container import Container, hang
-from harness import (Client, check, check_eq, diag, eventually, fail, fence_of, main, test,
+from harness import (Client, check, check_eq, diag, elapsed, eventually, fail, fence_of, main, test,
                      token_of)
 
 ADDRESS = ("127.0.0.1", 6388)
+FENCES = "/var/lib/dflockd/fences"
 SLOW = 60.0  # seconds for what the manager does
 UNITS = ["dflockd.socket", "dflockd-unix.socket", "dflockd.service"]
 
@@ -58,13 +59,19 @@ class Service:
         return next((pid for pid, p in self.processes().items() if p.inner == inner), None)
 
     def workers(self):
-        master = self.master()
-        return [pid for pid in self.processes() if pid != master]
+        """Not the fence writer."""
+        return [pid for pid, p in self.processes().items() if p.name.startswith("dflockd-w")]
+
+    def begin(self):
+        """What the journal has so far is another test's."""
+        container.run("journalctl", "--sync")
+        text = container.run("journalctl", "--show-cursor", "--lines=0", "--no-pager")
+        self.since = re.search(r"^-- cursor: (.*)$", text, re.M)[1]
 
     def journal(self):
         """[(priority, line)] since the test began."""
         lines = container.run("journalctl", "--unit=dflockd.service", "--output=json",
-                              f"--since={self.since}", "--no-pager").splitlines()
+                              f"--after-cursor={self.since}", "--no-pager").splitlines()
         return [(int(x["PRIORITY"]), x["MESSAGE"]) for x in map(json.loads, lines)
                 if x.get("_SYSTEMD_UNIT") == "dflockd.service" and isinstance(x["MESSAGE"], str)]
 
@@ -76,6 +83,10 @@ class Service:
 
         return eventually(look, SLOW, f"the journal has no line with {regex!r}")
 
+    def upgrade(self):
+        self.systemctl("kill", "--kill-who=main", "--signal=USR2", "dflockd.service")
+        self.wait_journal(r"upgraded: all workers run this program")
+
     def reset(self):
         self.systemctl("stop", *UNITS, ok=False)
         eventually(lambda: not self.processes(), SLOW, "processes are left after a stop")
@@ -83,6 +94,9 @@ class Service:
         self.systemctl("reset-failed", ok=False)
         for unit in UNITS:
             container.remove(f"/etc/systemd/system/{unit}.d")
+        container.remove("/etc/dflockd")
+        # Who starts next shall not wait for the leases of this one's locks.
+        container.remove(FENCES)
         container.run("systemctl", "daemon-reload")
 
 
@@ -94,7 +108,7 @@ def service_test(text, rules, errors=False):
         def body():
             service = Service()
             service.reset()
-            service.since = container.run("date", "+%Y-%m-%d %H:%M:%S").strip()
+            service.begin()
             try:
                 function(service)
                 wrong = [line for priority, line in service.journal() if priority <= 3]
@@ -215,15 +229,16 @@ def activation_gap(service):
 
 @service_test("the same for addresses that the server bound itself", rules=["D6"])
 def store_gap(service):
+    hosts = [f"127.0.0.{n}" for n in range(1, 17)]  # as many as there may be
     service.drop_in("dflockd.service", "[Service]\nRestartSec=2\n"
-                    "Environment=DFLOCKD_HOST=127.0.0.1,127.0.0.2 "
+                    f"Environment=DFLOCKD_HOST={','.join(hosts)} "
                     "DFLOCKD_UNIX_SOCKET=/run/dflockd/sock\n")
     service.systemctl("start", "dflockd")
     check_eq(connect().req("ping"), "ok", "the first one")
     os.kill(service.master(), signal.SIGKILL)
     eventually(lambda: service.state() == "activating", SLOW, "it is to be restarted")
-    waiting = [connect(), Client(("127.0.0.2", 6388), timeout=SLOW),
-               Client(ADDRESS, unix=container.path("/run/dflockd/sock"), timeout=SLOW)]
+    waiting = [Client((host, 6388), timeout=SLOW) for host in hosts]
+    waiting.append(Client(ADDRESS, unix=container.path("/run/dflockd/sock"), timeout=SLOW))
     for c in waiting:
         check_eq(c.req("ping"), "ok", "one that came meanwhile")
     # Another address: what was kept is not in its way.
@@ -272,6 +287,7 @@ def kill_worker(service):
 def kill_master(service):
     service.drop_in("dflockd.service", "[Service]\nRestartSec=3\n")
     service.systemctl("start", "dflockd")
+    service.wait_status(r"^Serving: (\d+) of \1 workers")
     a, b = connect(), connect()
     token = token_of(a.req("l", "key", "0"))
     b.ask("l", "key", "100")
@@ -300,7 +316,7 @@ def watchdog(service):
     service.wait_state("active")
     check_eq(a.req("r", "key", token), "ok", "the workers have served on")
     check_eq(connect().req("ping"), "ok", "the answer")
-    text = container.run("journalctl", "--no-pager", f"--since={service.since}")
+    text = container.run("journalctl", "--no-pager", f"--after-cursor={service.since}")
     check("Watchdog timeout" in text, "for another reason")
     # And one that does not is left alone.
     beats = service.show("WatchdogTimestampMonotonic")
@@ -327,6 +343,43 @@ def restart(service):
     check_eq((service.show("NRestarts"), service.show("Result")), ("0", "success"), "the service")
 
 
+@service_test("fences grow over stop and start, and what was held at the stop is nobody's until its lease "
+              "has ended", rules=["D19"])
+def stop_and_start(service):
+    service.drop_in("dflockd.service", "[Service]\nEnvironment=DFLOCKD_SHUTDOWN_TIMEOUT_S=1\n")
+    service.systemctl("start", "dflockd")
+    fences, took = [0], elapsed()
+
+    def held(reply):
+        token = token_of(reply)
+        check(fence_of(token) > fences[-1], f"fence {fence_of(token)} after {fences}")
+        fences.append(fence_of(token))
+        return token
+
+    def again():
+        service.systemctl("stop", "dflockd")
+        service.systemctl("start", "dflockd")
+
+    holder = connect()
+    held(holder.req("l", "key", "0 5"))
+    again()
+    holder.expect_close()
+    holder = connect()
+    token = held(holder.req("l", "key", "60"))
+    check(took() >= 4.99, f"granted after {took():.2f} s of a lease of 5 s")
+    check_eq(holder.req("r", "key", token), "ok", "the release")
+    holder.close()
+    again()
+    holder = connect()
+    held(holder.req("l", "key", "0 1000"))
+    again()
+    other = connect()
+    for key in ("key", "another"):
+        check_eq(other.req("l", key, "0"), "timeout", "a try while the lease runs")
+    check_eq(service.wait_journal(r"no locks yet")[0], 4, "the priority")
+    check(os.path.exists(container.path(FENCES)), "the state file")
+
+
 @service_test("a restart while the master hangs ends all of it, and starts another", rules=["D10"], errors=True)
 def restart_hung(service):
     service.drop_in("dflockd.service", "[Service]\nTimeoutStopSec=2\n")
@@ -349,7 +402,6 @@ def reload(service):
     container.write("/etc/dflockd/dflockd.conf", "max_waiters = 1\n")
     service.systemctl("reload", "dflockd")
     service.wait_status("^Reloaded: ")
-    container.remove("/etc/dflockd/dflockd.conf")
     waiter, refused = connect(), connect()
     check_eq(waiter.req("e", "key", ""), "queued", "the first waiter")
     check_eq(refused.req("e", "key", ""), "error_max_waiters", "the second one")
@@ -366,8 +418,7 @@ def upgrade(service):
     token = token_of(a.req("l", "key", "0"))
     b.ask("l", "key", "100")
     master, workers = service.master(), set(service.workers())
-    service.systemctl("kill", "--kill-who=main", "--signal=USR2", "dflockd.service")
-    service.wait_journal(r"upgraded: all workers run this program")
+    service.upgrade()
     check_eq(service.master(), master, "the master's pid")
     check_eq(workers & set(service.workers()), set(), "the old workers")
     check_eq(a.req("r", "key", token), "ok", "the release")
@@ -478,10 +529,11 @@ def priorities(service):
     for level in ("text", "json"):
         service.drop_in("dflockd.service", f"[Service]\nEnvironment=DFLOCKD_LOG_FORMAT={level}\n")
         service.systemctl("start", "dflockd")
-        for regex, want in ((r"dflockd starts", 6), (r"fences are seeded from the clock", 4)):
+        for regex, want in ((r"dflockd starts", 6), (r"the fence state file is new", 4)):
             regex = regex if level == "text" else r'^\{"time.*' + regex
             check_eq(service.wait_journal(regex)[0], want, f"priority of {regex}")
         service.systemctl("stop", "dflockd")
+        container.remove(FENCES)
 
 
 if __name__ == "__main__":
