@@ -11,6 +11,8 @@ import signal
 import socket
 import stat
 
+from certs import authority, client_context, text_of
+from comeback import Comeback
 from container import Container, hang
 from harness import (Client, check, check_eq, diag, elapsed, eventually, fail, fence_of, main, test,
                      token_of)
@@ -82,6 +84,16 @@ class Service:
                          if re.search(regex, x)), None)
 
         return eventually(look, SLOW, f"the journal has no line with {regex!r}")
+
+    def reload(self):
+        """Returns when the result is there, which must be a good one."""
+        def results():
+            return [x for _, x in self.journal() if re.search(r"reload .*result=", x)]
+
+        before = len(results())
+        self.systemctl("reload", "dflockd")
+        eventually(lambda: len(results()) > before, SLOW, "nothing comes of the reload")
+        check("result=done" in results()[before], results()[before])
 
     def upgrade(self):
         self.systemctl("kill", "--kill-who=main", "--signal=USR2", "dflockd.service")
@@ -410,17 +422,22 @@ def reload(service):
     check_eq((service.state(), service.show("NRestarts")), ("active", "0"), "the service")
 
 
-@service_test("SIGUSR2 replaces the program in place: same pid, connections and locks stay",
+@service_test("SIGUSR2 replaces the program in place, under load: same pid, connections and locks stay",
               rules=["D17"])
 def upgrade(service):
     service.systemctl("start", "dflockd.socket")
     a, b = connect(), connect()
     token = token_of(a.req("l", "key", "0"))
     b.ask("l", "key", "100")
+    load = Comeback(ADDRESS)
+    load.goes_on()
     master, workers = service.master(), set(service.workers())
     service.upgrade()
     check_eq(service.master(), master, "the master's pid")
     check_eq(workers & set(service.workers()), set(), "the old workers")
+    load.goes_on()
+    load.stop()
+    check_eq(load.ends, 0, "connections that ended")
     check_eq(a.req("r", "key", token), "ok", "the release")
     token_of(b.line())
     c = connect()
@@ -497,6 +514,21 @@ def credentials(service):
     check(not any("horse" in line for _, line in service.journal()), "the log does not have it")
 
 
+@service_test("a private key that only root can read comes as a credential", rules=["D11"])
+def credential_key(service):
+    certificate = authority().issue()
+    container.write("/etc/dflockd/dflockd.conf", "tls_cert = /etc/dflockd/cert.pem\n")
+    container.write("/etc/dflockd/cert.pem", text_of(certificate.cert).decode())
+    container.write("/etc/dflockd/key.pem", text_of(certificate.key).decode(), 0o600)
+    service.drop_in("dflockd.service", "[Service]\nLoadCredential=tls-key:/etc/dflockd/key.pem\n"
+                    "Environment=DFLOCKD_TLS_KEY=%d/tls-key\n")
+    service.systemctl("start", "dflockd.socket")
+    for _ in range(2):
+        c = Client(ADDRESS, timeout=SLOW, tls=client_context())
+        check_eq(c.req("r", "key", token_of(c.req("l", "key", "0"))), "ok", "the release")
+        service.reload()  # it is still there
+
+
 @service_test("wrong settings: the journal has each as an error, and it is not tried again",
               rules=["D12"], errors=True)
 def wrong_settings(service):
@@ -534,6 +566,91 @@ def priorities(service):
             check_eq(service.wait_journal(regex)[0], want, f"priority of {regex}")
         service.systemctl("stop", "dflockd")
         container.remove(FENCES)
+
+
+# --- all of it
+
+
+class Files:
+    """Settings, a certificate and secrets as an administrator has them: not for everybody to read."""
+
+    def __init__(self):
+        self.group = int(container.run("id", "-g", "dflockd"))
+        self.write("dflockd.conf", "tls_cert = /etc/dflockd/cert.pem\ntls_key = /etc/dflockd/key.pem\n"
+                   "auth_token_file = /etc/dflockd/auth-token\n")
+
+    def write(self, name, text):
+        container.write(f"/etc/dflockd/{name}", text, 0o640, self.group)
+
+    def certificate(self, certificate):
+        self.write("cert.pem", text_of(certificate.cert).decode())
+        self.write("key.pem", text_of(certificate.key).decode())
+
+    def secrets(self, *secrets):
+        self.write("auth-token", "".join(x + "\n" for x in secrets))
+
+
+@service_test("with TLS and secrets, started by its socket: a reload rotates both, and an upgrade and a "
+              "restart under load lose no lock", rules=["D20"])
+def done_when(service):
+    files, context = Files(), client_context()
+    files.certificate(authority().issue())
+    files.secrets("correct horse")
+
+    def come(secret):
+        """(a client, what it was told)"""
+        c = Client(ADDRESS, timeout=SLOW, tls=context)
+        return c, c.req("auth", "_", secret)
+
+    def admitted(secret):
+        c, told = come(secret)
+        check_eq(told, "ok", f"the secret {secret!r}")
+        return c
+
+    def serial(client):
+        return client.tls.ssl.getpeercert()["serialNumber"]
+
+    def still_held():
+        check_eq(admitted("battery staple").req("l", "key", "0"), "timeout", "another one's try")
+        check_eq(holder.req("n", "key", f"{token} 1000"), "ok 1000", "the renewal")
+
+    service.systemctl("enable", "--now", "dflockd.socket")
+    check_eq(service.state(), "inactive", "nobody has come yet")
+    holder = admitted("correct horse")
+    token = token_of(holder.req("l", "key", "0 1000"))
+    check_eq(come("battery staple")[1], "error_auth", "a secret that is not one yet")
+    load = Comeback(ADDRESS, context, "correct horse")
+    load.goes_on()
+
+    files.certificate(authority().issue())
+    files.secrets("correct horse", "battery staple")
+    service.reload()
+    for secret in ("correct horse", "battery staple"):
+        check(serial(admitted(secret)) != serial(holder), "the certificate is another one")
+    still_held()
+    load.secret = "battery staple"
+    files.secrets("battery staple")
+    service.reload()
+    check_eq(come("correct horse")[1], "error_auth", "a secret that is none any more")
+    still_held()
+    load.goes_on()
+    check_eq(load.ends, 0, "connections that ended")
+
+    master = service.master()
+    for replace in (service.upgrade, lambda: service.systemctl("restart", "dflockd")):
+        ends = load.ends
+        replace()
+        holder.expect_close()
+        load.goes_on()
+        check(load.ends > ends, "TLS connections end")
+        holder = admitted("battery staple")
+        still_held()
+        if replace == service.upgrade:
+            check_eq(service.master(), master, "the master's pid")
+    load.stop()
+    check_eq(holder.req("r", "key", token), "ok", "the release")
+    token_of(holder.req("l", "key", "0"))
+    check_eq((service.state(), service.show("NRestarts")), ("active", "0"), "the service")
 
 
 if __name__ == "__main__":
