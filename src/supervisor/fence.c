@@ -253,7 +253,7 @@ bool fence_end(struct fence *f, uint64_t now)
         if (!fences_last_lease(f->r, &last))
             last = TIME_NEVER;
         /* Who waits for a cold start to be over may hold nothing, but others may. */
-        if (last < f->grants_from && f->waiting)
+        if (last < f->grants_from && now < f->grants_from)
             last = TIME_NEVER;
         set(&f->r->asks.last, last);
         __atomic_store_n(&f->r->asks.leave, 1, __ATOMIC_SEQ_CST);

@@ -36,6 +36,12 @@ static bool restore_position(struct worker *w, uint32_t slot, int fd)
         return false; /* what was on the wire was not these bytes */
     if (c->family == AF_UNIX)
         return !c->in_call;
+    /* Nothing is said any more, what comes is discarded, and the kernel's counts end with the
+       connection. */
+    if (c->phase == PHASE_PENALTY || c->phase == PHASE_DROP) {
+        c->in_head = c->in_tail;
+        return true;
+    }
     switch (stream_position(fd, &rd, &wr)) {
     case 0:
         break;
@@ -52,8 +58,7 @@ static bool restore_position(struct worker *w, uint32_t slot, int fd)
     if (wr < sent)
         return false;
     /* On its way out we may have sent our FIN, which the kernel counts as a byte. */
-    if (wr == c->out_tail + 1 && (c->phase == PHASE_LAST || c->phase == PHASE_PENALTY ||
-                                  c->phase == PHASE_DROP))
+    if (wr == c->out_tail + 1 && c->phase == PHASE_LAST)
         wr = c->out_tail;
     if (c->phase == PHASE_STREAM && c->out_head == c->out_tail) {
         if (wr - c->out_head > c->doc_len)

@@ -51,6 +51,8 @@ class Victim:
             key = f"key-{i}"
             self.tokens[key] = token_of(self.holders[i % 4].req("l", key, "0 600"))
         self.waiter.ask("l", "key-0", "60")
+        eventually(lambda: any(x["key"] == "key-0" and x["waiters"] == 1 for x in
+                               json_of(self.holders[0].req("stats"))["locks"]), 10, "one waits")
 
     def crash(self):
         pid = self.server.worker_pids()[0]
@@ -199,7 +201,7 @@ def connection():
 def whole():
     v = Victim()
     code, out, err = fsck(saved(v.server))
-    check_eq((code, err), (0, ""), "fsck")
+    check_eq((code, err), (0, ""), f"fsck, which said {out}")
     check(re.fullmatch(rf"64 shards, 0 broken, 0 beyond repair; {KEYS} keys, {KEYS} holders, "
                        r"1 waiters, next fence \d+\n", out), out)
     v.settle(lambda key: False)

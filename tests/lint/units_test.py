@@ -47,6 +47,22 @@ def one_account():
             if x.split("=")[1] != account]
 
 
+def state_kept():
+    """Fences go on growing over a reboot, in the directory that the unit makes for the server; and there
+    is room for the lock table behind as many addresses as there may be."""
+    unit = read("systemd/dflockd.service.in")
+    start = re.search(r"^ExecStart=(.*)$", unit, re.M)[1]
+    wanted = "@sbindir@/dflockd --fence-state-file=%S/dflockd/fences"
+    wrong = [] if start == wanted else [f"dflockd.service starts {start}, not {wanted}"]
+    if not re.search(r"^StateDirectory=dflockd$", unit, re.M):
+        wrong.append("dflockd.service has no StateDirectory=dflockd")
+    room = int(re.search(r"^FileDescriptorStoreMax=(\d+)$", unit, re.M)[1])
+    needed = int(re.search(r"LISTEN_MAX = (\d+)", read("src/net/listen.h"))[1]) + 1
+    if room < needed:
+        wrong.append(f"dflockd.service has FileDescriptorStoreMax={room}, less than {needed}")
+    return wrong
+
+
 def script_is_sound():
     done = subprocess.run(["sh", "-n", os.path.join(top, "systemd/reap-workers")],
                           stderr=subprocess.PIPE, text=True)
@@ -56,6 +72,7 @@ def script_is_sound():
 results = [(f"systemd-analyze gives the service {EXPOSURE / 10} or less", exposed()),
            ("dflockd.socket has the default address", sockets_agree()),
            ("all units name the account that is made", one_account()),
+           ("the service keeps fences, the lock table and listeners", state_kept()),
            ("reap-workers can be read by sh", script_is_sound())]
 for n, (text, wrong) in enumerate(results, 1):
     print(f"{'not ok' if wrong else 'ok'} {n} - {text}")

@@ -353,12 +353,12 @@ class Soak:
                                 killer.total() >= self.kills and
                                 (not self.changer or
                                  self.changer.done >= max(self.upgrades, self.masters)))
+                    if over and self.changer:
+                        self.changer.stop()
                     path = load.end_round(over)
                     if checked:
                         self.join(checked)
                     checked = self.check_in_background(server, path)
-                if self.changer:
-                    self.changer.stop()
                 if not self.masters:
                     killer.stop()
                 self.join(checked)

@@ -7,7 +7,7 @@ import os
 import random
 import resource
 
-from harness import diag, main, test
+from harness import SANITIZED, diag, main, test
 from soak import Soak
 
 

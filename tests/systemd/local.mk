@@ -2,6 +2,7 @@
 # debootstrap and systemd-nspawn. TAP, and a .trs for tests/tally, like all others.
 
 EXTRA_DIST += \
+	tests/systemd/comeback.py \
 	tests/systemd/container.py \
 	tests/systemd/systemd_test.py
 

@@ -11,11 +11,14 @@ import signal
 import socket
 import stat
 
+from certs import authority, client_context, text_of
+from comeback import Comeback
 from container import Container, hang
-from harness import (Client, check, check_eq, diag, eventually, fail, fence_of, main, test,
+from harness import (Client, check, check_eq, diag, elapsed, eventually, fail, fence_of, main, test,
                      token_of)
 
 ADDRESS = ("127.0.0.1", 6388)
+FENCES = "/var/lib/dflockd/fences"
 SLOW = 60.0  # seconds for what the manager does
 UNITS = ["dflockd.socket", "dflockd-unix.socket", "dflockd.service"]
 
@@ -58,13 +61,19 @@ class Service:
         return next((pid for pid, p in self.processes().items() if p.inner == inner), None)
 
     def workers(self):
-        master = self.master()
-        return [pid for pid in self.processes() if pid != master]
+        """Not the fence writer."""
+        return [pid for pid, p in self.processes().items() if p.name.startswith("dflockd-w")]
+
+    def begin(self):
+        """What the journal has so far is another test's."""
+        container.run("journalctl", "--sync")
+        text = container.run("journalctl", "--show-cursor", "--lines=0", "--no-pager")
+        self.since = re.search(r"^-- cursor: (.*)$", text, re.M)[1]
 
     def journal(self):
         """[(priority, line)] since the test began."""
         lines = container.run("journalctl", "--unit=dflockd.service", "--output=json",
-                              f"--since={self.since}", "--no-pager").splitlines()
+                              f"--after-cursor={self.since}", "--no-pager").splitlines()
         return [(int(x["PRIORITY"]), x["MESSAGE"]) for x in map(json.loads, lines)
                 if x.get("_SYSTEMD_UNIT") == "dflockd.service" and isinstance(x["MESSAGE"], str)]
 
@@ -76,6 +85,20 @@ class Service:
 
         return eventually(look, SLOW, f"the journal has no line with {regex!r}")
 
+    def reload(self):
+        """Returns when the result is there, which must be a good one."""
+        def results():
+            return [x for _, x in self.journal() if re.search(r"reload .*result=", x)]
+
+        before = len(results())
+        self.systemctl("reload", "dflockd")
+        eventually(lambda: len(results()) > before, SLOW, "nothing comes of the reload")
+        check("result=done" in results()[before], results()[before])
+
+    def upgrade(self):
+        self.systemctl("kill", "--kill-who=main", "--signal=USR2", "dflockd.service")
+        self.wait_journal(r"upgraded: all workers run this program")
+
     def reset(self):
         self.systemctl("stop", *UNITS, ok=False)
         eventually(lambda: not self.processes(), SLOW, "processes are left after a stop")
@@ -83,6 +106,9 @@ class Service:
         self.systemctl("reset-failed", ok=False)
         for unit in UNITS:
             container.remove(f"/etc/systemd/system/{unit}.d")
+        container.remove("/etc/dflockd")
+        # Who starts next shall not wait for the leases of this one's locks.
+        container.remove(FENCES)
         container.run("systemctl", "daemon-reload")
 
 
@@ -94,7 +120,7 @@ def service_test(text, rules, errors=False):
         def body():
             service = Service()
             service.reset()
-            service.since = container.run("date", "+%Y-%m-%d %H:%M:%S").strip()
+            service.begin()
             try:
                 function(service)
                 wrong = [line for priority, line in service.journal() if priority <= 3]
@@ -215,15 +241,16 @@ def activation_gap(service):
 
 @service_test("the same for addresses that the server bound itself", rules=["D6"])
 def store_gap(service):
+    hosts = [f"127.0.0.{n}" for n in range(1, 17)]  # as many as there may be
     service.drop_in("dflockd.service", "[Service]\nRestartSec=2\n"
-                    "Environment=DFLOCKD_HOST=127.0.0.1,127.0.0.2 "
+                    f"Environment=DFLOCKD_HOST={','.join(hosts)} "
                     "DFLOCKD_UNIX_SOCKET=/run/dflockd/sock\n")
     service.systemctl("start", "dflockd")
     check_eq(connect().req("ping"), "ok", "the first one")
     os.kill(service.master(), signal.SIGKILL)
     eventually(lambda: service.state() == "activating", SLOW, "it is to be restarted")
-    waiting = [connect(), Client(("127.0.0.2", 6388), timeout=SLOW),
-               Client(ADDRESS, unix=container.path("/run/dflockd/sock"), timeout=SLOW)]
+    waiting = [Client((host, 6388), timeout=SLOW) for host in hosts]
+    waiting.append(Client(ADDRESS, unix=container.path("/run/dflockd/sock"), timeout=SLOW))
     for c in waiting:
         check_eq(c.req("ping"), "ok", "one that came meanwhile")
     # Another address: what was kept is not in its way.
@@ -272,6 +299,7 @@ def kill_worker(service):
 def kill_master(service):
     service.drop_in("dflockd.service", "[Service]\nRestartSec=3\n")
     service.systemctl("start", "dflockd")
+    service.wait_status(r"^Serving: (\d+) of \1 workers")
     a, b = connect(), connect()
     token = token_of(a.req("l", "key", "0"))
     b.ask("l", "key", "100")
@@ -300,7 +328,7 @@ def watchdog(service):
     service.wait_state("active")
     check_eq(a.req("r", "key", token), "ok", "the workers have served on")
     check_eq(connect().req("ping"), "ok", "the answer")
-    text = container.run("journalctl", "--no-pager", f"--since={service.since}")
+    text = container.run("journalctl", "--no-pager", f"--after-cursor={service.since}")
     check("Watchdog timeout" in text, "for another reason")
     # And one that does not is left alone.
     beats = service.show("WatchdogTimestampMonotonic")
@@ -327,6 +355,43 @@ def restart(service):
     check_eq((service.show("NRestarts"), service.show("Result")), ("0", "success"), "the service")
 
 
+@service_test("fences grow over stop and start, and what was held at the stop is nobody's until its lease "
+              "has ended", rules=["D19"])
+def stop_and_start(service):
+    service.drop_in("dflockd.service", "[Service]\nEnvironment=DFLOCKD_SHUTDOWN_TIMEOUT_S=1\n")
+    service.systemctl("start", "dflockd")
+    fences, took = [0], elapsed()
+
+    def held(reply):
+        token = token_of(reply)
+        check(fence_of(token) > fences[-1], f"fence {fence_of(token)} after {fences}")
+        fences.append(fence_of(token))
+        return token
+
+    def again():
+        service.systemctl("stop", "dflockd")
+        service.systemctl("start", "dflockd")
+
+    holder = connect()
+    held(holder.req("l", "key", "0 5"))
+    again()
+    holder.expect_close()
+    holder = connect()
+    token = held(holder.req("l", "key", "60"))
+    check(took() >= 4.99, f"granted after {took():.2f} s of a lease of 5 s")
+    check_eq(holder.req("r", "key", token), "ok", "the release")
+    holder.close()
+    again()
+    holder = connect()
+    held(holder.req("l", "key", "0 1000"))
+    again()
+    other = connect()
+    for key in ("key", "another"):
+        check_eq(other.req("l", key, "0"), "timeout", "a try while the lease runs")
+    check_eq(service.wait_journal(r"no locks yet")[0], 4, "the priority")
+    check(os.path.exists(container.path(FENCES)), "the state file")
+
+
 @service_test("a restart while the master hangs ends all of it, and starts another", rules=["D10"], errors=True)
 def restart_hung(service):
     service.drop_in("dflockd.service", "[Service]\nTimeoutStopSec=2\n")
@@ -349,7 +414,6 @@ def reload(service):
     container.write("/etc/dflockd/dflockd.conf", "max_waiters = 1\n")
     service.systemctl("reload", "dflockd")
     service.wait_status("^Reloaded: ")
-    container.remove("/etc/dflockd/dflockd.conf")
     waiter, refused = connect(), connect()
     check_eq(waiter.req("e", "key", ""), "queued", "the first waiter")
     check_eq(refused.req("e", "key", ""), "error_max_waiters", "the second one")
@@ -358,18 +422,22 @@ def reload(service):
     check_eq((service.state(), service.show("NRestarts")), ("active", "0"), "the service")
 
 
-@service_test("SIGUSR2 replaces the program in place: same pid, connections and locks stay",
+@service_test("SIGUSR2 replaces the program in place, under load: same pid, connections and locks stay",
               rules=["D17"])
 def upgrade(service):
     service.systemctl("start", "dflockd.socket")
     a, b = connect(), connect()
     token = token_of(a.req("l", "key", "0"))
     b.ask("l", "key", "100")
+    load = Comeback(ADDRESS)
+    load.goes_on()
     master, workers = service.master(), set(service.workers())
-    service.systemctl("kill", "--kill-who=main", "--signal=USR2", "dflockd.service")
-    service.wait_journal(r"upgraded: all workers run this program")
+    service.upgrade()
     check_eq(service.master(), master, "the master's pid")
     check_eq(workers & set(service.workers()), set(), "the old workers")
+    load.goes_on()
+    load.stop()
+    check_eq(load.ends, 0, "connections that ended")
     check_eq(a.req("r", "key", token), "ok", "the release")
     token_of(b.line())
     c = connect()
@@ -446,6 +514,21 @@ def credentials(service):
     check(not any("horse" in line for _, line in service.journal()), "the log does not have it")
 
 
+@service_test("a private key that only root can read comes as a credential", rules=["D11"])
+def credential_key(service):
+    certificate = authority().issue()
+    container.write("/etc/dflockd/dflockd.conf", "tls_cert = /etc/dflockd/cert.pem\n")
+    container.write("/etc/dflockd/cert.pem", text_of(certificate.cert).decode())
+    container.write("/etc/dflockd/key.pem", text_of(certificate.key).decode(), 0o600)
+    service.drop_in("dflockd.service", "[Service]\nLoadCredential=tls-key:/etc/dflockd/key.pem\n"
+                    "Environment=DFLOCKD_TLS_KEY=%d/tls-key\n")
+    service.systemctl("start", "dflockd.socket")
+    for _ in range(2):
+        c = Client(ADDRESS, timeout=SLOW, tls=client_context())
+        check_eq(c.req("r", "key", token_of(c.req("l", "key", "0"))), "ok", "the release")
+        service.reload()  # it is still there
+
+
 @service_test("wrong settings: the journal has each as an error, and it is not tried again",
               rules=["D12"], errors=True)
 def wrong_settings(service):
@@ -478,10 +561,96 @@ def priorities(service):
     for level in ("text", "json"):
         service.drop_in("dflockd.service", f"[Service]\nEnvironment=DFLOCKD_LOG_FORMAT={level}\n")
         service.systemctl("start", "dflockd")
-        for regex, want in ((r"dflockd starts", 6), (r"fences are seeded from the clock", 4)):
+        for regex, want in ((r"dflockd starts", 6), (r"the fence state file is new", 4)):
             regex = regex if level == "text" else r'^\{"time.*' + regex
             check_eq(service.wait_journal(regex)[0], want, f"priority of {regex}")
         service.systemctl("stop", "dflockd")
+        container.remove(FENCES)
+
+
+# --- all of it
+
+
+class Files:
+    """Settings, a certificate and secrets as an administrator has them: not for everybody to read."""
+
+    def __init__(self):
+        self.group = int(container.run("id", "-g", "dflockd"))
+        self.write("dflockd.conf", "tls_cert = /etc/dflockd/cert.pem\ntls_key = /etc/dflockd/key.pem\n"
+                   "auth_token_file = /etc/dflockd/auth-token\n")
+
+    def write(self, name, text):
+        container.write(f"/etc/dflockd/{name}", text, 0o640, self.group)
+
+    def certificate(self, certificate):
+        self.write("cert.pem", text_of(certificate.cert).decode())
+        self.write("key.pem", text_of(certificate.key).decode())
+
+    def secrets(self, *secrets):
+        self.write("auth-token", "".join(x + "\n" for x in secrets))
+
+
+@service_test("with TLS and secrets, started by its socket: a reload rotates both, and an upgrade and a "
+              "restart under load lose no lock", rules=["D20"])
+def done_when(service):
+    files, context = Files(), client_context()
+    files.certificate(authority().issue())
+    files.secrets("correct horse")
+
+    def come(secret):
+        """(a client, what it was told)"""
+        c = Client(ADDRESS, timeout=SLOW, tls=context)
+        return c, c.req("auth", "_", secret)
+
+    def admitted(secret):
+        c, told = come(secret)
+        check_eq(told, "ok", f"the secret {secret!r}")
+        return c
+
+    def serial(client):
+        return client.tls.ssl.getpeercert()["serialNumber"]
+
+    def still_held():
+        check_eq(admitted("battery staple").req("l", "key", "0"), "timeout", "another one's try")
+        check_eq(holder.req("n", "key", f"{token} 1000"), "ok 1000", "the renewal")
+
+    service.systemctl("enable", "--now", "dflockd.socket")
+    check_eq(service.state(), "inactive", "nobody has come yet")
+    holder = admitted("correct horse")
+    token = token_of(holder.req("l", "key", "0 1000"))
+    check_eq(come("battery staple")[1], "error_auth", "a secret that is not one yet")
+    load = Comeback(ADDRESS, context, "correct horse")
+    load.goes_on()
+
+    files.certificate(authority().issue())
+    files.secrets("correct horse", "battery staple")
+    service.reload()
+    for secret in ("correct horse", "battery staple"):
+        check(serial(admitted(secret)) != serial(holder), "the certificate is another one")
+    still_held()
+    load.secret = "battery staple"
+    files.secrets("battery staple")
+    service.reload()
+    check_eq(come("correct horse")[1], "error_auth", "a secret that is none any more")
+    still_held()
+    load.goes_on()
+    check_eq(load.ends, 0, "connections that ended")
+
+    master = service.master()
+    for replace in (service.upgrade, lambda: service.systemctl("restart", "dflockd")):
+        ends = load.ends
+        replace()
+        holder.expect_close()
+        load.goes_on()
+        check(load.ends > ends, "TLS connections end")
+        holder = admitted("battery staple")
+        still_held()
+        if replace == service.upgrade:
+            check_eq(service.master(), master, "the master's pid")
+    load.stop()
+    check_eq(holder.req("r", "key", token), "ok", "the release")
+    token_of(holder.req("l", "key", "0"))
+    check_eq((service.state(), service.show("NRestarts")), ("active", "0"), "the service")
 
 
 if __name__ == "__main__":
