@@ -7,7 +7,7 @@ import os
 import signal
 import time
 
-from harness import BRIEF, check, check_eq, diag, elapsed, eventually, main, test
+from harness import BRIEF, SANITIZED, check, check_eq, diag, elapsed, eventually, main, test
 from load import Load
 from points import FAIL, HANG, ROWS, WORKER, CrashServer, errors
 
@@ -102,8 +102,8 @@ def place_test(row):
     return body
 
 
-# In crash_reload_test.py.
-ELSEWHERE = ("RELOAD_", "HANDOVER_")
+# In crash_reload_test.py; and a sanitized worker has no sandbox.
+ELSEWHERE = ("RELOAD_", "HANDOVER_") + (("CONFINE_",) if SANITIZED else ())
 
 for row in ROWS:
     if (row.who in ("WORKER", "BOTH") and row.name not in NEVER and

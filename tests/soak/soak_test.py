@@ -11,15 +11,10 @@ from harness import SANITIZED, diag, main, test
 from soak import Soak
 
 
-def sanitized():
-    with open(os.environ["DFLOCKD"], "rb") as f:
-        return b"__asan_init" in f.read()
-
-
 def run(connections, **options):
     seed = int(os.environ.get("DFLOCKD_TEST_SEED", random.randrange(1 << 30)))
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    Soak(connections=min(connections // 4 if sanitized() else connections, files - 200), seed=seed,
+    Soak(connections=min(connections // 4 if SANITIZED else connections, files - 200), seed=seed,
          say=diag, **options).run()
 
 
