@@ -55,7 +55,9 @@ Client(server or (host, port), source="127.0.0.5", unix="/path", rcvbuf=4096, tl
     .sock .local (address as the server logs it) .tls (see class Tls)
 """
 
+import array
 import atexit
+import fcntl
 import json
 import os
 import queue
@@ -69,6 +71,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 import traceback
@@ -209,6 +212,7 @@ class Server:
             self.extra_env["DFLOCKD_RUN_DIR"] = os.path.join(temp_dir(), "run")
         self._changed = threading.Condition()
         self._readers = 0
+        self._pipes = []
 
     def __enter__(self):
         return self.start()
@@ -267,23 +271,41 @@ class Server:
         if Run.current() and self not in Run.current().servers:
             Run.current().servers.append(self)
         self._readers += 1
+        self._pipes.append(self.proc.stderr)
         threading.Thread(target=self._read_log, args=(self.proc.stderr,), daemon=True).start()
 
     def _read_log(self, pipe):
-        for line in pipe:
+        poll, rest, more = select.poll(), b"", True
+        poll.register(pipe, select.POLLIN)
+        while more:
+            poll.poll()
+            # Both under the lock: who finds the pipe empty has all lines.
             with self._changed:
-                self.log.append(line.decode("utf-8", "surrogateescape").rstrip("\n"))
+                data = os.read(pipe.fileno(), 65536)
+                more = bool(data)
+                *lines, rest = (rest + data).split(b"\n")
+                if not more and rest:
+                    lines.append(rest)
+                self.log += [x.decode("utf-8", "surrogateescape") for x in lines]
+                if not more:
+                    self._readers -= 1
+                    self._pipes.remove(pipe)
                 self._changed.notify_all()
-        with self._changed:
-            self._readers -= 1
-            self._changed.notify_all()
+
+    def _all_read(self):
+        """Under the lock. Whether what the server has written by now is in .log."""
+        size = array.array("i", [0])
+        return not any(fcntl.ioctl(x, termios.FIONREAD, size) == 0 and size[0] > 0
+                       for x in self._pipes)
 
     def mark(self):
         with self._changed:
+            self._changed.wait_for(self._all_read, 5)
             return len(self.log)
 
     def logged(self, regex, since=0):
         with self._changed:
+            self._changed.wait_for(self._all_read, 5)
             return [x for x in self.log[since:] if re.search(regex, x)]
 
     def wait_log(self, regex, timeout=5.0, since=0):
