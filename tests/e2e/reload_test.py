@@ -431,7 +431,7 @@ def stopped_worker():
         stopped = server.worker_pids()[1]
         os.kill(stopped, signal.SIGSTOP)
         server.reload(workers=3, max_lease_ttl=50)
-        check(stopped not in server.worker_pids(), "it was replaced")
+        eventually(lambda: stopped not in server.worker_pids(), 20, "it was replaced")
         for i, c in enumerate(clients):
             check_eq(c.req("l", f"k{i}", "0 100"), "error", "the new settings")
             token_of(c.req("l", f"k{i}", "0 50"))
