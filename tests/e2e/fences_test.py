@@ -515,7 +515,9 @@ def crashed_worker():
     with CrashServer(args(state_file())) as server:
         last = take(server.client(), arg="0 600")
         for i in range(5):
+            crashes = len(server.logged("worker died"))
             os.kill(server.worker_pids()[0], signal.SIGSEGV)
+            eventually(lambda: len(server.logged("worker died")) > crashes, 20, "it is buried")
             server.whole()
             fence = take(server.client(), f"after{i}", "10 600")
             check(fence > last, "fences grow")
