@@ -162,7 +162,7 @@ static int *moved(const struct origin *o, const struct region *r, const struct d
 {
     int *fds = calloc((size_t)r->max_conns + 1, sizeof(*fds));
 
-    for (uint32_t slot = 1; fds && slot < d->nslots; slot++)
+    for (uint32_t slot = 1; fds && slot <= d->nslots; slot++)
         if (d->slot[slot] && slot <= o->nconns)
             fds[d->slot[slot]] = o->legacy.conn_fd[slot];
     return fds;

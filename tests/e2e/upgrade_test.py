@@ -112,6 +112,22 @@ def all_states():
         check_eq(token_of(sems.req("w", "two", "0")), enqueued, "a grant that was not waited for")
 
 
+@test("each connection keeps its socket when the lock table is read from a dump, whatever its slot",
+      rules=["S74"])
+def every_slot():
+    program = Program()
+    for n in (1, 65, 66, 67, 198, 199):
+        program.becomes(SAME)
+        with Server(program=program.path) as server:
+            clients = [server.client() for _ in range(n)]
+            for c in clients:
+                check_eq(c.req("ping"), "ok", "a ping before")
+            program.becomes(OTHER)
+            upgrade(server)
+            for i, c in enumerate(clients):
+                check_eq(c.req("ping"), "ok", f"a ping of connection {i + 1} of {n}")
+
+
 @test("an upgrade that cannot be is refused, and nothing has happened", rules=["S75"], deadline=60)
 def refused():
     program = Program()
