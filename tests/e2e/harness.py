@@ -327,11 +327,15 @@ class Server:
         return found[0]
 
     def worker_pids(self):
-        """Its workers, wherever they come from."""
+        """Its workers, wherever they come from, the first worker first."""
         if len(self.sessions) > 1 or self.proc.poll() is not None:
-            return [pid for pid in self.members() if is_worker(pid)]
-        with open(f"/proc/{self.pid}/task/{self.pid}/children") as f:
-            return sorted(int(x) for x in f.read().split() if is_worker(x))
+            pids = self.members()
+        else:
+            with open(f"/proc/{self.pid}/task/{self.pid}/children") as f:
+                pids = [int(x) for x in f.read().split()]
+        # Not by pid: those begin anew at the end of their range.
+        found = [(worker_number(pid), pid) for pid in pids]
+        return [pid for _, pid in sorted(x for x in found if x[0] is not None)]
 
     def members(self):
         """All its living processes, of all masters there have been."""
@@ -420,12 +424,14 @@ class Program:
         self.becomes(path)
 
 
-def is_worker(pid):
+def worker_number(pid):
+    """Which worker this process is, None if it is none."""
     try:
         with open(f"/proc/{pid}/comm") as f:
-            return f.read().startswith("dflockd-w")
+            found = re.fullmatch(r"dflockd-w(\d+)\n", f.read())
     except OSError:
-        return False
+        return None
+    return int(found.group(1)) if found else None
 
 
 running = set()
