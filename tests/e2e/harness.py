@@ -327,14 +327,13 @@ class Server:
         return found[0]
 
     def worker_pids(self):
-        """Its workers, wherever they come from, the first worker first."""
+        """Its workers, wherever they come from, the oldest first."""
         if len(self.sessions) > 1 or self.proc.poll() is not None:
             pids = self.members()
         else:
             with open(f"/proc/{self.pid}/task/{self.pid}/children") as f:
                 pids = [int(x) for x in f.read().split()]
-        # Not by pid: those begin anew at the end of their range.
-        found = [(worker_number(pid), pid) for pid in pids]
+        found = [(worker_born(pid), pid) for pid in pids]
         return [pid for _, pid in sorted(x for x in found if x[0] is not None)]
 
     def members(self):
@@ -424,14 +423,15 @@ class Program:
         self.becomes(path)
 
 
-def worker_number(pid):
-    """Which worker this process is, None if it is none."""
+def worker_born(pid):
+    """(when this worker was started, in clock ticks, its number), None if it is none."""
     try:
-        with open(f"/proc/{pid}/comm") as f:
-            found = re.fullmatch(r"dflockd-w(\d+)\n", f.read())
+        with open(f"/proc/{pid}/stat") as f:
+            name, rest = f.read().split("(", 1)[1].rsplit(")", 1)
     except OSError:
         return None
-    return int(found.group(1)) if found else None
+    found = re.fullmatch(r"dflockd-w(\d+)", name)
+    return (int(rest.split()[19]), int(found[1])) if found else None
 
 
 running = set()

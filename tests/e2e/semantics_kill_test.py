@@ -9,7 +9,7 @@ import threading
 import time
 
 from harness import (Server, check, check_eq, diag, elapsed, eventually, fence_of, in_threads,
-                     json_of, main, test, token_of)
+                     json_of, main, test, token_of, worker_born)
 
 DEATHS = ["worker died", "worker hangs"]
 
@@ -33,22 +33,25 @@ class Killer:
         self.kills = 0
 
     def run(self):
-        turn, dying, times = 0, None, collections.defaultdict(list)
+        killed, times = set(), collections.defaultdict(list)
         while self.kills < self.times:
             time.sleep(self.chance.random() * 0.03)
             pids = self.server.worker_pids()
             if len(pids) < self.server.workers:
                 continue
-            # In turn; now and then the one that has just been started.
-            if self.chance.random() < 0.8:
-                turn = (turn + 1) % len(pids)
-            pid = pids[turn]
+            # In turn: the oldest one; now and then the one that has just been started.
+            pid = pids[0] if self.chance.random() < 0.8 else pids[-1]
+            killed.intersection_update(pids)
+            born = worker_born(pid)
+            if pid in killed or born is None:  # not yet buried
+                continue
             # Three in a row while one request is served would be the request's fault.
-            if pid == dying or len(times[turn]) > 1 and time.monotonic() - times[turn][-2] < 0.3:
+            mine = times[born[1]]
+            if len(mine) > 1 and time.monotonic() - mine[-2] < 0.3:
                 continue
             os.kill(pid, signal.SIGKILL)  # a child of this test's own server
-            times[turn].append(time.monotonic())
-            dying = pid
+            mine.append(time.monotonic())
+            killed.add(pid)
             self.kills += 1
             if self.chance.random() < 0.7:
                 replaced(self.server, pid)
@@ -349,7 +352,8 @@ def short_lease_hang():
 
 def first_worker(server):
     """The pid of worker 0."""
-    return eventually(lambda: len(server.worker_pids()) == 2 and server.worker_pids())[0]
+    pids = eventually(lambda: len(server.worker_pids()) == 2 and server.worker_pids())
+    return next(pid for pid in pids if worker_born(pid)[1] == 0)
 
 
 @test("a lease does not end while its worker is dead, and then as late as that was long",
