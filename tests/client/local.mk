@@ -1,2 +1,12 @@
 # tests/client: tests_client_NAME_test_LDADD = $(TAP) $(LINK_CLIENT). What is to use the library as it
 # is installed links src/client/libdflock.la instead, and includes <dflock.h> only.
+
+# The library as it is installed: only dflock.h, only what it exports.
+CLIENT_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/src/client
+
+EXTRA_PROGRAMS += \
+	tests/client/puppet
+check_DATA += \
+	tests/client/puppet
+tests_client_puppet_CPPFLAGS = $(CLIENT_CPPFLAGS)
+tests_client_puppet_LDADD = src/client/libdflock.la
