@@ -145,6 +145,15 @@ void channel_close(struct channel *c)
     failure_clear(&c->failure);
 }
 
+void channel_abort(struct channel *c)
+{
+    struct linger at_once = {.l_onoff = 1};
+
+    if (c->t.fd >= 0)
+        (void)setsockopt(c->t.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    channel_close(c);
+}
+
 void channel_free(struct channel *c)
 {
     if (!c)

@@ -7,7 +7,7 @@
  *                             in a thread of its own, so that others can be called meanwhile
  *     cancel H | close H | held H | token H
  *     driver H                an event loop for H, in a thread; then, without another thread:
- *     do H acquire | do H enqueue | do H wait SECONDS | do H release
+ *     do H acquire | do H enqueue | do H wait SECONDS | do H release | do H cancel
  *     text                    what dflock_error_text() has in the thread that reads
  *
  * A line comes back for each: "= H CALL RESULT …", with the text after a negative result; for a
@@ -196,6 +196,8 @@ static int begin(dflock *l, const struct call *c)
         return dflock_start_enqueue(l);
     if (strcmp(c->name, "wait") == 0)
         return dflock_start_wait(l, c->number);
+    if (strcmp(c->name, "cancel") == 0)
+        return dflock_cancel(l);
     return dflock_start_release(l);
 }
 
@@ -215,7 +217,7 @@ static void *drive(void *arg)
             if (read(p->commands[0], &c, sizeof c) != sizeof c)
                 return NULL;
             result = begin(p->lock, &c);
-            if (result != 0)
+            if (result != 0 || strcmp(c.name, "cancel") == 0)
                 say_result(h, c.name, result);
         }
         result = dflock_process(p->lock);
