@@ -57,7 +57,7 @@ static void granted(struct claim *c, const struct dflock_reply *r, uint64_t now)
 static void ask_in_vain(struct claim *c, const struct failure *f)
 {
     c->state = CLAIM_IDLE;
-    claim_break_off(c);
+    claim_hang_up(c);
     claim_fail(c, f);
 }
 
@@ -144,7 +144,7 @@ static void asking_tick(struct claim *c, uint64_t now)
     if (c->asking != ASK_ENQUEUE && has_fraction(c->timeout)) {
         /* All that had come was taken just now. What is on its way goes with the connection. */
         c->state = CLAIM_IDLE;
-        claim_break_off(c);
+        claim_hang_up(c);
         claim_finish(c, DFLOCK_TIMED_OUT);
         return;
     }

@@ -63,8 +63,4 @@ uint64_t channel_deadline(const struct channel *c);
 /* Closes the socket; requests and replies are dropped. May be dialled again. */
 void channel_close(struct channel *c);
 
-/* The same with a reset, when a request that blocks at the server is not wanted any more: the server
-   takes an end in the first 250 ms of it for that of a client that still listens. */
-void channel_abort(struct channel *c);
-
 #endif

@@ -273,9 +273,7 @@ void claim_abandon(struct claim *c, int code, const char *why, uint64_t now)
     if (c->giving_back)
         return;
     /* What is on its way to here goes with the connection. */
-    if (c->state == CLAIM_ASKING)
-        claim_break_off(c);
-    if (c->state == CLAIM_QUEUED || c->state == CLAIM_RELEASING)
+    if (c->state == CLAIM_ASKING || c->state == CLAIM_QUEUED || c->state == CLAIM_RELEASING)
         claim_hang_up(c);
     c->state = CLAIM_IDLE;
     claim_finish(c, code);
@@ -283,8 +281,6 @@ void claim_abandon(struct claim *c, int code, const char *why, uint64_t now)
 
 void claim_close(struct claim *c, uint64_t now)
 {
-    if (c->state == CLAIM_ASKING)
-        claim_break_off(c);
     if (c->state == CLAIM_HELD && c->linked && c->ready && claim_send(c, ASK_RELEASE, now) == 0)
         channel_process(c->channel, now);
     claim_hang_up(c);

@@ -71,13 +71,6 @@ void claim_hang_up(struct claim *c)
     c->nrequests = 0;
 }
 
-void claim_break_off(struct claim *c)
-{
-    if (c->linked)
-        channel_abort(c->channel);
-    claim_hang_up(c);
-}
-
 static int dial(struct claim *c, uint64_t now)
 {
     claim_hang_up(c);

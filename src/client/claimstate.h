@@ -61,7 +61,5 @@ void claim_no_memory(struct claim *c, struct failure *f);
 /* A request over the connection that there is, or a new one. 0 or DFLOCK_ERR_SYSTEM. */
 int claim_send(struct claim *c, enum claim_ask what, uint64_t now);
 void claim_hang_up(struct claim *c);
-/* The same while the server may be waiting for our turn. */
-void claim_break_off(struct claim *c);
 
 #endif

@@ -14,3 +14,8 @@ tests_client_puppet_CPPFLAGS = $(CLIENT_CPPFLAGS)
 tests_client_puppet_LDADD = src/client/libdflock.la
 tests_client_storm_CPPFLAGS = $(CLIENT_CPPFLAGS)
 tests_client_storm_LDADD = src/client/libdflock.la
+check_PROGRAMS += \
+	tests/client/channel_test \
+	tests/client/wire_test
+tests_client_channel_test_LDADD = $(TAP) $(LINK_CLIENT)
+tests_client_wire_test_LDADD = $(TAP) $(LINK_CLIENT)
