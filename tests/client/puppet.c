@@ -239,11 +239,16 @@ static void start_driver(struct puppet *p)
 /* Until its parent is gone. */
 static void hold_in_child(int h, const char *key)
 {
-    pid_t parent = getpid();
+    pid_t parent = getpid(), pid;
     dflock *child;
 
-    if (fork() != 0)
+    /* Not while another thread prints: the child would never get the mutex. */
+    pthread_mutex_lock(&output);
+    pid = fork();
+    pthread_mutex_unlock(&output);
+    if (pid != 0)
         return;
+    alarm(60);
     child = dflock_lock_new(key, options);
     say(h, "fork", "%s", dflock_acquire(child) == DFLOCK_HELD ? "held" : dflock_error_text());
     while (getppid() == parent)
