@@ -4,6 +4,7 @@ they cannot: renewals, other connections, losses and their callbacks; by blockin
 import functools
 import os
 import signal
+import threading
 import time
 
 from harness import Server, check, check_eq, elapsed, eventually, json_of, main, test, token_of
@@ -215,6 +216,24 @@ def expiring(how, make, call):
         call(a, "acquire")
         fake.end()
         check_eq(a.wait_loss(timeout=LONG)[0], "connect", f"{how}: without a server")
+
+
+@test("an answer to a renewal that is read after the lease's end does not revive it", rules=["L4"],
+      deadline=60)
+@both_ways
+def too_late(how, make, call):
+    def renewal(_):
+        os.kill(p.pid, signal.SIGSTOP)
+        threading.Timer(5, os.kill, (p.pid, signal.SIGCONT)).start()
+        return None
+
+    script = Recorder(3, {"n": renewal})
+    with FakeServer(script) as fake, Puppet(fake, lease=3, on_loss="tell") as p:
+        a = make(p, "k")
+        call(a, "acquire")
+        a.wait_loss(timeout=LONG)
+        check_eq(a.held()[0], False, f"{how}: is_held")
+        script.wait("r")
 
 
 @test("an error on a connection that was idle at the server is not believed until asked again",
