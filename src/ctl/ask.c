@@ -12,10 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-void asks_init(struct asks *all, const char *const *servers, size_t n, const dflock_options *options,
-               double timeout)
+void asks_init(struct asks *all, const char *const *servers, size_t n,
+               const dflock_options *options, double timeout)
 {
-    *all = (struct asks){.options = options, .timeout = timeout, .n = n,
+    *all = (struct asks){.options = options,
+                         .timeout = timeout,
+                         .n = n,
                          .at = text_memory(calloc(n, sizeof(*all->at)))};
     for (size_t i = 0; i < n; i++)
         all->at[i].server = servers[i];

@@ -1,11 +1,11 @@
 /*
- * ctl/ask.h - asks several servers at the same time: one that does not answer keeps nobody waiting for
- * the others, and ends in an error within the time that --connect-timeout gives to connecting and to
- * each answer.
+ * ctl/ask.h - asks several servers at the same time: one that does not answer keeps nobody waiting
+ * for the others, and ends in an error within the time that --connect-timeout gives to connecting
+ * and to each answer.
  *
- * With each server there is a conversation: a function that is called at first without a reply, then
- * with each reply, and submits the next request or says that it is done. Connections are kept for the
- * next conversation. One thread.
+ * With each server there is a conversation: a function that is called at first without a reply,
+ * then with each reply, and submits the next request or says that it is done. Connections are kept
+ * for the next conversation. One thread.
  */
 #ifndef CTL_ASK_H
 #define CTL_ASK_H
@@ -22,8 +22,8 @@ struct ask {
     char why[400];      /* in words, with the address */
 
     dflock_conn *conn;
-    bool busy;        /* a conversation is under way */
-    bool kept;        /* on a connection that was idle for so long that the server may have ended it */
+    bool busy; /* a conversation is under way */
+    bool kept; /* on a connection that was idle for so long that the server may have ended it */
     uint64_t until;   /* when its next reply is too late */
     uint64_t sent_at; /* when its last request was given to the connection */
 };
@@ -44,8 +44,8 @@ struct asks {
 };
 
 /* One for each address; nothing is connected. Freed by asks_free(). */
-void asks_init(struct asks *all, const char *const *servers, size_t n, const dflock_options *options,
-               double timeout);
+void asks_init(struct asks *all, const char *const *servers, size_t n,
+               const dflock_options *options, double timeout);
 void asks_free(struct asks *all);
 
 /* In a conversation: what comes next, or that it has failed (both return what the step returns). */
@@ -57,13 +57,15 @@ enum ask_next ask_fail(struct ask *a, int error, const char *format, ...)
 void asks_run(struct asks *all, ask_step_fn *step, void *arg);
 void asks_run_one(struct asks *all, size_t i, ask_step_fn *step, void *arg);
 
-/* The same by an event loop: begin, poll what asks_poll() fills in (as many as there are servers, some
-   with fd -1) for at most what it returns in milliseconds (-1: for ever), process; until false. */
+/* The same by an event loop: begin, poll what asks_poll() fills in (as many as there are servers,
+   some with fd -1) for at most what it returns in milliseconds (-1: for ever), process; until
+   false. */
 void asks_begin(struct asks *all, ask_step_fn *step, void *arg);
 int asks_poll(const struct asks *all, struct pollfd *fds);
 bool asks_process(struct asks *all);
 
-/* Ends the connections; none may be busy. A server that is told to stop waits for those there are. */
+/* Ends the connections; none may be busy. A server that is told to stop waits
+   for those there are. */
 void asks_hang_up(struct asks *all);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * ctl/check.c - dflockctl check: one line for a monitoring system, "DFLOCK OK - … | perfdata", and an
- * exit status from 0 to 3, as the Monitoring Plugins Development Guidelines have it. See ctl.h.
+ * ctl/check.c - dflockctl check: one line for a monitoring system, "DFLOCK OK - … | perfdata", and
+ * an exit status from 0 to 3, as the Monitoring Plugins Development Guidelines have it. See ctl.h.
  *
  * Each threshold is held against each server by itself; the worst counts.
  */
@@ -64,12 +64,14 @@ static void read_thresholds(struct check *k)
         k->warn[i] = ctl_decimal(k->c, metrics[i].warn, -1);
         k->crit[i] = ctl_decimal(k->c, metrics[i].crit, -1);
         if (k->crit[i] >= 0 && k->warn[i] > k->crit[i])
-            ctl_refuse(k->c, EX_USAGE, "%s: WARNING above %.10g would begin after CRITICAL above %.10g",
+            ctl_refuse(k->c, EX_USAGE,
+                       "%s: WARNING above %.10g would begin after CRITICAL above %.10g",
                        metrics[i].label, k->warn[i], k->crit[i]);
     }
     k->max_locks = ctl_number(k->c, OPT_MAX_LOCKS, 1, 0);
     if (k->max_locks == 0 && (k->warn[M_FILL] >= 0 || k->crit[M_FILL] >= 0))
-        ctl_refuse(k->c, EX_USAGE, "--table-fill-warn and --table-fill-crit need --max-locks: a server "
+        ctl_refuse(k->c, EX_USAGE,
+                   "--table-fill-warn and --table-fill-crit need --max-locks: a server "
                    "does not tell how many keys it has room for");
 }
 
@@ -129,8 +131,8 @@ static enum state judge(const struct check *k, int metric, double value)
 /* CRITICAL is worse than WARNING, and that than UNKNOWN. */
 static enum state worse(enum state a, enum state b)
 {
-    static const int rank[] = {[STATE_OK] = 0, [STATE_UNKNOWN] = 1, [STATE_WARNING] = 2,
-                               [STATE_CRITICAL] = 3};
+    static const int rank[] = {
+        [STATE_OK] = 0, [STATE_UNKNOWN] = 1, [STATE_WARNING] = 2, [STATE_CRITICAL] = 3};
 
     return rank[a] > rank[b] ? a : b;
 }
@@ -223,7 +225,8 @@ int check_run(struct ctl *c)
     }
     if (fclose(out) != 0)
         text_memory(NULL);
-    printf("DFLOCK %s - %zu of %zu servers answered, %.0f connections, %" PRIu64 " keys, %.0f waiting%s",
+    printf("DFLOCK %s - %zu of %zu servers answered, %.0f connections, %" PRIu64
+           " keys, %.0f waiting%s",
            state_names[state], answered, c->all.n, sum.value[M_CONNECTIONS], sum.keys,
            sum.value[M_WAITERS], excess);
     if (answered > 0)

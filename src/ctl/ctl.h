@@ -1,6 +1,6 @@
 /*
- * ctl/ctl.h - a call of dflockctl: its command, options and arguments, and how it ends when something
- * is wrong with them. Commands are in files of their own, one each.
+ * ctl/ctl.h - a call of dflockctl: its command, options and arguments, and how it ends when
+ * something is wrong with them. Commands are in files of their own, one each.
  */
 #ifndef CTL_CTL_H
 #define CTL_CTL_H
@@ -39,8 +39,7 @@ enum {
     ROW(WAITERS_CRIT, 0x2011, "waiters-crit", "N", CMD_CHECK, "CRITICAL, likewise")                \
     ROW(OLDEST_WAIT_WARN, 0x2012, "oldest-wait-warn", "SECONDS", CMD_CHECK,                        \
         "WARNING if somebody has waited for longer")                                               \
-    ROW(OLDEST_WAIT_CRIT, 0x2013, "oldest-wait-crit", "SECONDS", CMD_CHECK,                        \
-        "CRITICAL, likewise")                                                                      \
+    ROW(OLDEST_WAIT_CRIT, 0x2013, "oldest-wait-crit", "SECONDS", CMD_CHECK, "CRITICAL, likewise")  \
     ROW(TABLE_FILL_WARN, 0x2014, "table-fill-warn", "PERCENT", CMD_CHECK,                          \
         "WARNING if there are more keys than that part of --max-locks")                            \
     ROW(TABLE_FILL_CRIT, 0x2015, "table-fill-crit", "PERCENT", CMD_CHECK, "CRITICAL, likewise")    \
@@ -76,7 +75,8 @@ struct command {
 /* Reads the command line; ends the process for --help, --version, and if anything is wrong. */
 void ctl_parse(struct ctl *c, int argc, char **argv);
 
-/* Says what is wrong, in a line, and ends the process: for `check` in the form of monitoring plugins. */
+/* Says what is wrong, in a line, and ends the process: for `check` in the form of monitoring
+ * plugins. */
 _Noreturn void ctl_refuse(const struct ctl *c, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -92,7 +92,8 @@ static int evict(struct ctl *c, struct lookup *l, const char *fence, const char 
     if (h == NULL && fence != NULL)
         fprintf(stderr, "dflockctl: %s: nobody holds it with fence %s\n", what, fence);
     else if (h == NULL && s->nholders > 0)
-        fprintf(stderr, "dflockctl: %s: too many hold it to see who is the oldest: --fence N\n", what);
+        fprintf(stderr, "dflockctl: %s: too many hold it to see who is the oldest: --fence N\n",
+                what);
     else if (h == NULL)
         fprintf(stderr, "dflockctl: %s: nobody holds it\n", what);
     if (h == NULL)

@@ -11,6 +11,8 @@ src_ctl_dflockctl_SOURCES = \
 	src/ctl/data.c \
 	src/ctl/data.h \
 	src/ctl/evict.c \
+	src/ctl/list.c \
+	src/ctl/list.h \
 	src/ctl/lookup.c \
 	src/ctl/lookup.h \
 	src/ctl/ls.c \

@@ -1,6 +1,6 @@
 /*
- * ctl/main.c - dflockctl: looks at dflockd's locks, and takes locks away. One thread; the low level of
- * libdflock, driven by events, so that several servers are asked at the same time.
+ * ctl/main.c - dflockctl: looks at dflockd's locks, and takes locks away. One thread; the low level
+ * of libdflock, driven by events, so that several servers are asked at the same time.
  */
 #include "ctl/ctl.h"
 #include "ctl/text.h"

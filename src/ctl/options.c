@@ -14,13 +14,15 @@
 
 static const struct command commands[] = {
     {"ls", " [PREFIX]", "the keys, all or those that begin with PREFIX", CMD_LS, 0, 1, ls_run},
-    {"show", " KEY", "who holds a lock or semaphore, and who waits for it", CMD_SHOW, 1, 1, show_run},
-    {"evict", " KEY", "takes it from its holder; needs an admin token of the server's", CMD_EVICT, 1,
-     1, evict_run},
+    {"show", " KEY", "who holds a lock or semaphore, and who waits for it", CMD_SHOW, 1, 1,
+     show_run},
+    {"evict", " KEY", "takes it from its holder; needs an admin token of the server's", CMD_EVICT,
+     1, 1, evict_run},
     {"top", "", "the busiest keys, shown until q is pressed", CMD_TOP, 0, 0, top_run},
     {"stats", "", "each server's numbers", CMD_STATS, 0, 0, stats_run},
     {"ping", "", "whether each server answers, and how fast", CMD_PING, 0, 0, ping_run},
-    {"check", "", "for monitoring systems: one line, exit status 0 to 3", CMD_CHECK, 0, 0, check_run},
+    {"check", "", "for monitoring systems: one line, exit status 0 to 3", CMD_CHECK, 0, 0,
+     check_run},
 };
 
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
@@ -44,15 +46,6 @@ static const struct option long_options[] = {
     {0},
 };
 
-static void print_row(const struct row *r)
-{
-    fputs("  ", stdout);
-    if (r->value < 0x1000)
-        printf("-%c, ", r->value);
-    printf("--%s%s%s\n      %s\n", r->name, r->arg != NULL ? " " : "",
-           r->arg != NULL ? r->arg : "", r->help);
-}
-
 static void print_rows(int command, const char *title)
 {
     bool any = false;
@@ -63,7 +56,7 @@ static void print_rows(int command, const char *title)
         if (!any)
             printf("\n%s:\n", title);
         any = true;
-        print_row(&rows[i]);
+        where_help_row(stdout, rows[i].value, rows[i].name, rows[i].arg, rows[i].help);
     }
 }
 
@@ -85,7 +78,8 @@ _Noreturn static void help(const struct command *only)
     puts("\nGeneral:\n"
          "  -V, --version\n      print the version, exit\n"
          "  -h, --help\n      print this text (or a command's), exit\n"
-         "\nOptions win over environment variables. Exit status: 0; 1 there is no such key or holder;\n"
+         "\nOptions win over environment variables. Exit status: 0; 1 there is no such key or "
+         "holder;\n"
          "64 wrong options; 69 a server cannot be reached; 77 it refuses the token; check: 0 OK,\n"
          "1 WARNING, 2 CRITICAL, 3 UNKNOWN.");
     exit(fflush(stdout) == 0 ? 0 : EX_IOERR);
@@ -168,7 +162,8 @@ void ctl_parse(struct ctl *c, int argc, char **argv)
     int result;
 
     opterr = 0;
-    while ((result = getopt_long(argc, argv, ":" WHERE_SHORT "c:hi:Vy", long_options, NULL)) != -1) {
+    while ((result = getopt_long(argc, argv, ":" WHERE_SHORT "c:hi:Vy", long_options, NULL)) !=
+           -1) {
         if (result == 'h')
             want_help = true;
         else if (result == 'V')

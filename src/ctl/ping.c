@@ -61,7 +61,8 @@ static void sum_up(const struct ping *p)
     for (size_t i = 0; i < p->all->n; i++) {
         const struct tally *t = &p->of[i];
 
-        printf("%s: %" PRIu64 " of %" PRIu64 " answered", p->all->at[i].server, t->answers, p->round);
+        printf("%s: %" PRIu64 " of %" PRIu64 " answered", p->all->at[i].server, t->answers,
+               p->round);
         if (t->answers > 0)
             printf(", min %.3f, mean %.3f, max %.3f ms", ms(t->least),
                    ms(t->sum) / (double)t->answers, ms(t->most));

@@ -1,9 +1,9 @@
 /*
- * ctl/screen.c - see screen.h. The sequences are those of ECMA-48 and xterm that the terminals of today
- * have in common.
+ * ctl/screen.c - see screen.h. The sequences are those of ECMA-48 and xterm that the terminals of
+ * today have in common.
  *
- * Signals are blocked but while we wait or write, so that a terminal that takes nothing (Ctrl-S) keeps
- * nobody from ending us; a handler only notes which one came.
+ * Signals are blocked but while we wait or write, so that a terminal that takes nothing (Ctrl-S)
+ * keeps nobody from ending us; a handler only notes which one came.
  */
 #include "ctl/screen.h"
 

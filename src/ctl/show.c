@@ -16,10 +16,8 @@ static void print_holders(const struct shown *s)
     for (size_t i = 0; i < s->holders; i++) {
         const struct holder *h = &s->holder[i];
         char *cells[] = {
-            text_seconds(h->held),
-            text_seconds(h->lease_left),
-            text_format("%s", h->fence),
-            text_format("%" PRIu64, h->conn_id),
+            text_seconds(h->held),       text_seconds(h->lease_left),
+            text_format("%s", h->fence), text_format("%" PRIu64, h->conn_id),
             text_format("%s", h->addr),
         };
 
@@ -73,7 +71,9 @@ int show_run(struct ctl *c)
     const char *key = ctl_key(c);
     const char *server = c->all.at[ctl_key_server(c, key)].server;
     bool lock = c->given[OPT_LOCK] != NULL, sem = c->given[OPT_SEM] != NULL;
-    struct lookup l = {.key = key, .lock = lock || !sem, .sem = sem || !lock,
+    struct lookup l = {.key = key,
+                       .lock = lock || !sem,
+                       .sem = sem || !lock,
                        .json = c->given[OPT_JSON] != NULL ? stdout : NULL};
     int status = lookup_run(c, &l);
 
@@ -81,7 +81,10 @@ int show_run(struct ctl *c)
         char *clean = text_clean(key, strlen(key));
 
         fprintf(stderr, "dflockctl: %s: no %s has the key %s\n", server,
-                !l.sem ? "lock" : !l.lock ? "semaphore" : "lock or semaphore", clean);
+                !l.sem    ? "lock"
+                : !l.lock ? "semaphore"
+                          : "lock or semaphore",
+                clean);
         free(clean);
         status = 1;
     } else if (status == 0 && l.json == NULL) {

@@ -39,8 +39,8 @@ static enum ask_next step(struct ask *a, const struct dflock_reply *reply, void 
 
 int stats_run(struct ctl *c)
 {
-    static const char *const heads[] = {">CONNECTIONS", ">LOCKS", ">SEMAPHORES", ">WAITERS",
-                                        ">IDLE KEYS", "SERVER"};
+    static const char *const heads[] = {">CONNECTIONS", ">LOCKS",     ">SEMAPHORES",
+                                        ">WAITERS",     ">IDLE KEYS", "SERVER"};
     struct numbers numbers = {
         .table = c->given[OPT_JSON] == NULL ? table_new(heads, 6) : NULL,
     };

@@ -1,6 +1,6 @@
 /*
- * ctl/text.h - what people see: keys that may hold any bytes, durations, tables with aligned columns.
- * One thread. Without memory it says so and ends the process, by exit().
+ * ctl/text.h - what people see: keys that may hold any bytes, durations, tables with aligned
+ * columns. One thread. Without memory it says so and ends the process, by exit().
  */
 #ifndef CTL_TEXT_H
 #define CTL_TEXT_H

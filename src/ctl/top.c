@@ -1,13 +1,13 @@
 /*
  * ctl/top.c - dflockctl top: the busiest keys of all servers, again and again. See ctl.h.
  *
- * Only `list` is asked, page by page, and no connection stays open between two rounds: a server that
- * drains would wait for it. What is shown is the last round that was whole; a server that
- * does not answer is named with the reason, and keeps neither the keys nor the others waiting.
+ * Only `list` is asked, page by page, and no connection stays open between two rounds: a server
+ * that drains would wait for it. What is shown is the last round that was whole; a server that does
+ * not answer is named with the reason, and keeps neither the keys nor the others waiting.
  */
 #include "base/clock.h"
 #include "ctl/ctl.h"
-#include "ctl/data.h"
+#include "ctl/list.h"
 #include "ctl/screen.h"
 #include "ctl/text.h"
 
@@ -23,40 +23,18 @@ typedef int compare_fn(const void *one, const void *two);
 struct top {
     struct ctl *c;
     double interval;
-    struct rows coming, shown;
+    struct list coming;
+    struct rows shown;
     bool asked;    /* there has been a round */
     char **failed; /* by server: why it has not answered; NULL: it has */
     compare_fn *order;
 };
 
-static enum ask_next step(struct ask *a, const struct dflock_reply *reply, void *arg)
-{
-    struct top *top = arg;
-    char cursor[DATA_CURSOR_MAX] = "";
-
-    if (reply == NULL)
-        return ask_submit(a, "list", "*", cursor);
-    if (reply->status != 0)
-        return ask_fail(a, DFLOCK_ERR_SERVER, "%s: the server refuses to list its keys",
-                        a->server);
-    if (data_page(&top->coming, a->server, reply, cursor) != 0)
-        return ask_fail(a, DFLOCK_ERR_PROTOCOL, "%s: its list is not understood", a->server);
-    return cursor[0] != '\0' ? ask_submit(a, "list", "*", cursor) : ASK_DONE;
-}
-
-/* ---- orders: what is first is what somebody should look at ------------------------------------ */
+/* ---- orders: what is first is what somebody should look at ----------------------------------- */
 
 static int more(double a, double b)
 {
     return a > b ? -1 : a < b;
-}
-
-static int by_key(const void *one, const void *two)
-{
-    const struct row *a = one, *b = two;
-    int order = strcmp(a->key, b->key);
-
-    return order != 0 ? order : a->sem != b->sem ? a->sem - b->sem : strcmp(a->server, b->server);
 }
 
 static int by_waiters(const void *one, const void *two)
@@ -66,7 +44,7 @@ static int by_waiters(const void *one, const void *two)
 
     order = order != 0 ? order : more(a->oldest, b->oldest);
     order = order != 0 ? order : more((double)a->holders, (double)b->holders);
-    return order != 0 ? order : by_key(one, two);
+    return order != 0 ? order : list_by_key(one, two);
 }
 
 static int by_oldest(const void *one, const void *two)
@@ -85,7 +63,7 @@ static int by_holders(const void *one, const void *two)
     return order != 0 ? order : by_waiters(one, two);
 }
 
-/* ---- a round ---------------------------------------------------------------------------------- */
+/* ---- a round --------------------------------------------------------------------------------- */
 
 static void sort(struct top *top)
 {
@@ -98,8 +76,8 @@ static void take_over(struct top *top)
 {
     top->asked = true;
     data_free_rows(&top->shown);
-    top->shown = top->coming;
-    top->coming = (struct rows){0};
+    top->shown = top->coming.rows;
+    top->coming.rows = (struct rows){0};
     for (size_t i = 0; i < top->c->all.n; i++) {
         const struct ask *a = &top->c->all.at[i];
 
@@ -109,7 +87,7 @@ static void take_over(struct top *top)
     sort(top);
 }
 
-/* ---- what it looks like ----------------------------------------------------------------------- */
+/* ---- what it looks like ---------------------------------------------------------------------- */
 
 struct page {
     char **lines;
@@ -143,8 +121,10 @@ static void add_head(struct page *p, const struct top *top)
     char *since;
 
     if (!top->asked) {
-        add_line(p, text_format("dflockctl top: asking %zu %s", top->c->all.n,
-                                top->c->all.n == 1 ? "server" : "servers"), NULL);
+        add_line(p,
+                 text_format("dflockctl top: asking %zu %s", top->c->all.n,
+                             top->c->all.n == 1 ? "server" : "servers"),
+                 NULL);
         return;
     }
     for (size_t i = 0; i < top->shown.n; i++) {
@@ -167,14 +147,16 @@ static void add_head(struct page *p, const struct top *top)
         if (top->failed[i] != NULL)
             add_line(p, text_clean(top->failed[i], strlen(top->failed[i])), "\033[1m");
     if (p->drawn)
-        add_line(p, text_format("q quits; first those with most w: waiters, o: oldest wait, "
-                                "h: holders; k: by key"), "\033[2m");
+        add_line(p,
+                 text_format("q quits; first those with most w: waiters, o: oldest wait, "
+                             "h: holders; k: by key"),
+                 "\033[2m");
 }
 
 static void add_rows(struct page *p, const struct top *top)
 {
-    static const char *const heads[] = {">WAITERS", ">OLDEST WAIT", ">HOLDERS", ">LIMIT", "KIND",
-                                        "KEY", "SERVER"};
+    static const char *const heads[] = {">WAITERS", ">OLDEST WAIT", ">HOLDERS", ">LIMIT",
+                                        "KIND",     "KEY",          "SERVER"};
     bool servers = top->c->all.n > 1;
     struct table *t = table_new(heads, servers ? 7 : 6);
     size_t room = p->rows > p->n + 1 ? p->rows - p->n - 1 : 0;
@@ -225,13 +207,13 @@ static int draw(const struct top *top)
     return err;
 }
 
-/* ---- the two ways of it ----------------------------------------------------------------------- */
+/* ---- the two ways of it ---------------------------------------------------------------------- */
 
 static int print_once(struct top *top)
 {
     struct page p = {.rows = 24};
 
-    asks_run(&top->c->all, step, top);
+    asks_run(&top->c->all, list_step, &top->coming);
     take_over(top);
     compose(&p, top);
     for (size_t i = 0; i < p.n; i++)
@@ -260,7 +242,7 @@ static bool press(struct top *top, int key, uint64_t *next_round)
         top->order = by_holders;
         break;
     case 'k':
-        top->order = by_key;
+        top->order = list_by_key;
         break;
     default:
         *next_round = 0; /* now */
@@ -279,7 +261,8 @@ static int patience(const struct top *top, struct pollfd *fds, bool asking, uint
         return timeout;
     if (next_round <= now)
         return 0;
-    return (next_round - now) / NS_PER_MS > 60000 ? 60000 : (int)((next_round - now) / NS_PER_MS) + 1;
+    return (next_round - now) / NS_PER_MS > 60000 ? 60000
+                                                  : (int)((next_round - now) / NS_PER_MS) + 1;
 }
 
 static int watch(struct top *top)
@@ -295,7 +278,7 @@ static int watch(struct top *top)
     while (key != SCREEN_GONE && press(top, key, &next_round)) {
         if (!asking && clock_boottime_ns() >= next_round) {
             next_round = clock_boottime_ns() + (uint64_t)(top->interval * 1e9);
-            asks_begin(all, step, top);
+            asks_begin(all, list_step, &top->coming);
             asking = true;
         }
         if (asking && !asks_process(all)) {
@@ -315,7 +298,10 @@ static int watch(struct top *top)
 
 int top_run(struct ctl *c)
 {
-    struct top top = {.c = c, .interval = ctl_decimal(c, OPT_INTERVAL, 2), .order = by_waiters,
+    struct top top = {.c = c,
+                      .interval = ctl_decimal(c, OPT_INTERVAL, 2),
+                      .order = by_waiters,
+                      .coming = {.prefix = "*"},
                       .failed = text_memory(calloc(c->all.n, sizeof(*top.failed)))};
     int status;
 
@@ -326,6 +312,6 @@ int top_run(struct ctl *c)
         free(top.failed[i]);
     free(top.failed);
     data_free_rows(&top.shown);
-    data_free_rows(&top.coming);
+    data_free_rows(&top.coming.rows);
     return status;
 }
