@@ -203,13 +203,23 @@ static int read_key(void)
     return n < 0 && (errno == EINTR || errno == EAGAIN) ? SCREEN_NOTHING : SCREEN_GONE;
 }
 
+/* A signal came while we wrote; another one cannot before we wait. */
+static bool any_caught(void)
+{
+    for (int i = 0; i < SIGNALS; i++)
+        if (caught[signals[i]])
+            return true;
+    return false;
+}
+
 int screen_wait(struct pollfd *fds, size_t n, int timeout_ms)
 {
     struct timespec timeout = {.tv_sec = timeout_ms / 1000,
                                .tv_nsec = (long)(timeout_ms % 1000) * 1000000};
 
     fds[n] = (struct pollfd){.fd = screen.keys ? STDIN_FILENO : -1, .events = POLLIN};
-    (void)ppoll(fds, n + 1, timeout_ms >= 0 ? &timeout : NULL, &screen.waiting);
+    if (!any_caught())
+        (void)ppoll(fds, n + 1, timeout_ms >= 0 ? &timeout : NULL, &screen.waiting);
     if (obey())
         return SCREEN_REDRAW;
     return fds[n].revents != 0 ? read_key() : SCREEN_NOTHING;

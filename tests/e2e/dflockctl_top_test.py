@@ -61,6 +61,13 @@ def live():
             t.press("q")
             check_eq(t.ended(), 0, "status")
             t.check_restored()
+        with Terminal(["top", "-i", "1000", server]) as t:
+            shows(t, ["s", "a", "b", "c"], "one look")
+            t.press("k")
+            shows(t, ["a", "b", "c", "s"], "another order needs no other look")
+            token_of(c.req("l", "d", "0 300"))
+            t.press(" ")
+            shows(t, ["a", "b", "c", "d", "s"], "a look that was asked for")
 
 
 @test("lines are cut to the width, their number to the height, also when these change",
@@ -71,7 +78,7 @@ def sizes():
         for i in range(60):
             token_of(c.req("l", f"{i:03}-" + "k" * 230, "0 300"))
         token_of(c.req("l", "000-" + "鍵" * 60, "0 300"))
-        with Terminal([*FAST, server]) as t:
+        with Terminal(["top", "-i", "1000", server]) as t:
             for rows, columns in [(24, 80), (10, 40), (50, 200), (2, 20), (1, 1), (24, 80)]:
                 t.resize(rows, columns)
                 os.kill(t.proc.pid, signal.SIGWINCH)
@@ -160,6 +167,19 @@ def stopped():
             t.wait(lambda t: b"ended-0" in t.raw, "its end")
             check_eq(t.ended(), 0, "the shell")
             check_eq(t.settings(), t.before, "the terminal's settings")
+
+
+@test("a stop that the kernel does not grant, with no shell to continue it, leaves it drawing",
+      rules=["K13"], deadline=60)
+def not_stopped():
+    with Server() as server:
+        with Terminal([*FAST, server]) as t:
+            t.wait(lambda t: t.screen and "0 keys" in t.screen[0], "the empty table")
+            os.kill(t.proc.pid, signal.SIGTSTP)
+            t.wait(lambda t: t.raw.count(b"\033[?1049h") == 2, "it draws again")
+            t.press("q")
+            check_eq(t.ended(), 0, "status")
+            t.check_restored()
 
 
 @test("a terminal that goes away ends it", rules=["K13"], deadline=60)
