@@ -106,8 +106,14 @@ class Terminal:
         self.raw = b""
         self.proc = subprocess.Popen(
             [program, *words(args)], stdin=self.slave, stdout=self.slave, stderr=self.slave,
-            env=environment(env), start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+            env=environment(env), start_new_session=True, preexec_fn=self._begin)
+
+    @staticmethod
+    def _begin():
+        """In the child. Who runs us in the background may have had signals ignored."""
+        for s in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM, signal.SIGTSTP):
+            signal.signal(s, signal.SIG_DFL)
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
     def __enter__(self):
         return self

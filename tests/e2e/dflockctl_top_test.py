@@ -146,6 +146,19 @@ def signals():
                 t.check_restored()
 
 
+@test("a signal that was ignored before is ignored (nohup)", rules=["K13"], deadline=60)
+def ignored():
+    with Server() as server:
+        with Terminal(["-c", f"trap '' HUP; exec {CTL} top -i 0.2 -s {address(server)}"],
+                      program="/bin/sh") as t:
+            t.wait(lambda t: t.screen and "0 keys" in t.screen[0], "the empty table")
+            os.kill(t.proc.pid, signal.SIGHUP)
+            token_of(server.client().req("l", "later", "0 300"))
+            shows(t, ["later"], "it goes on")
+            os.kill(t.proc.pid, signal.SIGTERM)
+            check_eq(t.ended(), -signal.SIGTERM, "how it ended")
+
+
 @test("Ctrl-Z gives the terminal back and stops, fg draws again", rules=["K13"], deadline=90)
 def stopped():
     with Server() as server:
