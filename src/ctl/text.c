@@ -113,7 +113,7 @@ char *text_format(const char *format, ...)
 
 char *text_seconds(double seconds)
 {
-    unsigned long long s = (unsigned long long)seconds;
+    unsigned long long s = seconds < 1e15 ? (unsigned long long)seconds : 1000000000000000;
 
     if (seconds < 10)
         return text_format("%.3fs", seconds);

@@ -1,9 +1,11 @@
 """dflockctl_look_test.py - docs/rules.md: ls, show, stats, ping: what they find, several servers,
 servers that do not answer, keys of any bytes."""
 
-import json
+import contextlib
 import re
+import socket
 import subprocess
+import threading
 import zlib
 
 from ctl import CTL, address, column, ctl, environment, hung
@@ -225,6 +227,60 @@ def stops_answering():
             check("CRITICAL" in ctl("check", server, "--connect-timeout", "1.5", status=2).out,
                   "check")
         check_eq(column(ctl("ls", server, status=0).out, "KEY"), ["key"], "when it goes on")
+
+
+class Fake:
+    """A server that gives the same answer to each request, then closes if it has no line end."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.sock = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.sock.getsockname()[1]}"
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                conn = self.sock.accept()[0]
+                threading.Thread(target=self.serve, args=[conn], daemon=True).start()
+
+    def serve(self, conn):
+        with contextlib.suppress(OSError), conn, conn.makefile("rb") as lines:
+            while all(lines.readline() for _ in range(3)):
+                conn.sendall(self.answer)
+                if not self.answer.endswith(b"\n"):
+                    return
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *what):
+        self.sock.close()
+
+
+@test("a server that answers what no dflockd does: 76 and its address, whatever is asked",
+      rules=["K3"], deadline=90)
+def nonsense():
+    commands = [["ls"], ["ls", "--json"], ["show", "k"], ["stats"], ["top"], ["evict", "k", "--yes"]]
+    for answer, wrong in [
+            (b"ok {}\n", commands), (b"ok []\n", commands), (b"ok nonsense\n", commands),
+            # Whole objects are handed on as they are.
+            (b"ok {\"resources\":[{}],\"cursor\":null}\n", [x for x in commands if len(x) < 2]),
+            (b"ok {\"resources\":[],\"cursor\":7}\n", commands),
+            (b"\n", commands + [["ping"]]), (b"oops\n", commands + [["ping"]]),
+            (b"ok {\"connections\":-1,\"locks\":[],\"semaphores\":[],\"idle_locks\":[],"
+             b"\"idle_semaphores\":[]}\n", [["stats"]]),
+            (b"\xff\x00\n", commands + [["ping"]])]:
+        with Fake(answer) as fake:
+            for command in wrong:
+                r = ctl(*command, "-s", fake.address)
+                check_eq(r.status, 76, f"{command} {answer}: {r}")
+                check(fake.address in r.err and not re.search("[\x00\xff]", r.err), f"{r}")
+            r = ctl("check", "-s", fake.address, status=2)
+            check(fake.address in r.out, f"{r}")
+    with Fake(b"ok {\"resources\":[") as fake:
+        for command in commands + [["ping"]]:
+            check(fake.address in ctl(*command, "-s", fake.address, status=69).err, f"{command}")
 
 
 @test("keys of any bytes do not reach the terminal as they are", rules=["K9"])
