@@ -31,9 +31,11 @@ ALLOC = r"\b(?:malloc|calloc|realloc|reallocarray|strdup|strndup|asprintf|free)\
 # (what, pattern, files that may have it, files that are looked at)
 OWNERS = [
     ("the futex system call", r"\bSYS_futex\b|\b__NR_futex", {"shm/futex.c"}, "*"),
-    ("locking a mutex", r"\bpthread_(?:mutex|mutexattr)_(?!t\b)\w+", {"shm/lock.c", "client/conn.c"}, "*"),
+    ("locking a mutex", r"\bpthread_(?:mutex|mutexattr)_(?!t\b)\w+", {"shm/lock.c", "client/conn.c", "bench/check.c"},
+     "*"),
     ("the mutex type", r"\bpthread_mutex(?:attr)?_t\b",
-     {"shm/lock.c", "shm/lock.h", "shm/region.c", "shm/region.h", "client/conn.c"}, "*"),
+     {"shm/lock.c", "shm/lock.h", "shm/region.c", "shm/region.h", "client/conn.c",
+      "bench/check.h"}, "*"),
     ("EOWNERDEAD", r"\bEOWNERDEAD\b", {"shm/lock.c"}, "*"),
     ("threads", r"\bpthread_create\b", {"shm/bell.c"}, "*"),
     # lock.c: the deadline that pthread_mutex_clocklock() wants.
