@@ -32,6 +32,35 @@ int num_parse_i64(const char *s, size_t n, int64_t *out)
     return 0;
 }
 
+int num_parse_decimal(const char *s, size_t n, double *out)
+{
+    double value = 0, unit = 1;
+    size_t digits = 0, fraction = 0;
+    bool point = false;
+
+    for (size_t i = 0; i < n; i++) {
+        if (s[i] == '.' && !point && digits > 0) {
+            point = true;
+        } else if (s[i] >= '0' && s[i] <= '9') {
+            digits++;
+            fraction += point;
+            if (fraction > 15) /* less than a double can tell */
+                continue;
+            value = value * 10 + (s[i] - '0');
+            unit *= point ? 10 : 1;
+        } else {
+            return -EINVAL;
+        }
+    }
+    if (digits == 0 || (point && fraction == 0))
+        return -EINVAL;
+    value /= unit;
+    if (value > (double)SECONDS_MAX)
+        return -ERANGE;
+    *out = value;
+    return 0;
+}
+
 size_t num_format_u64(char *out, uint64_t value)
 {
     char reversed[NUM_U64_DIGITS];
