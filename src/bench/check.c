@@ -108,8 +108,8 @@ static void leave_queue(struct check_key *k, struct check_wish *w)
     w->queued = false;
 }
 
-/* w has been granted. Who was in the queue when it was asked for comes first; whether he did says his
- * fence, when it is known. In a queue that is in order the first of it stands behind w. */
+/* w has been granted. Who was in the queue when it was asked for comes first; whether he did says
+ * his fence, when it is known. In a queue that is in order the first of it stands behind w. */
 static void note_passed(struct check_key *k, const struct check_wish *w, uint64_t now)
 {
     for (struct check_wish *q = k->first; q && q->queued_at < w->asked; q = q->next)
@@ -128,7 +128,8 @@ static void judge_order(struct check *c, const struct check_key *k, const struct
 
     if (w->passed_fence > 0 && w->passed_fence < w->fence)
         violated(c, k, now,
-                 "not in order: worker %" PRIu32 " was in the queue (token %s) before worker %" PRIu32
+                 "not in order: worker %" PRIu32
+                 " was in the queue (token %s) before worker %" PRIu32
                  " asked, who was granted the lock first (token %s, received at %s)",
                  w->worker, w->token, w->passed_worker, w->passed_token,
                  time_of_day(c, w->passed_ns, when));

@@ -1,6 +1,6 @@
 /*
- * bench/check.h - whether what was seen can come from a server that keeps its promises: one holder at
- * a time, first come first served, fences that grow.
+ * bench/check.h - whether what was seen can come from a server that keeps its promises: one holder
+ * at a time, first come first served, fences that grow.
  *
  * Each rule uses only facts that are certain for who sees requests go and replies come, so that no
  * delay of a network, of the server or of this program makes one up:
@@ -22,9 +22,9 @@
  * An eviction by an operator looks like a violation; for the holder it is one.
  *
  * Whoever uses this says what happened in the order in which it happened: check_asked() before the
- * request is sent, the others after the reply was read, check_releasing() before the release is sent;
- * `now` is a reading of CLOCK_BOOTTIME between the event and the call. One check is used by one
- * thread, or by several if it was made for that; it is the only thing here that takes a lock.
+ * request is sent, the others after the reply was read, check_releasing() before the release is
+ * sent; `now` is a reading of CLOCK_BOOTTIME between the event and the call. One check is used by
+ * one thread, or by several if it was made for that; it is the only thing here that takes a lock.
  */
 #ifndef BENCH_CHECK_H
 #define BENCH_CHECK_H
@@ -34,7 +34,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CHECK_SHOWN 10 /* violations kept in words; the others are counted */
+#define CHECK_SHOWN 10  /* violations kept in words; the others are counted */
 #define CHECK_TEXT 1024 /* a key has at most 256 bytes */
 
 /* What is wanted of a key, from the request to the release. One per slot, used again and again. */
@@ -66,12 +66,12 @@ struct check_key {
 };
 
 struct check {
-    bool several;  /* threads */
+    bool several; /* threads */
     pthread_mutex_t lock;
     int64_t epoch; /* of the clock `now`, in ns of the time of day */
     uint64_t events;
-    uint64_t grants;  /* that were looked at */
-    uint64_t places;  /* in a queue that were compared with later requests */
+    uint64_t grants; /* that were looked at */
+    uint64_t places; /* in a queue that were compared with later requests */
     uint64_t violations;
     char text[CHECK_SHOWN][CHECK_TEXT];
 };

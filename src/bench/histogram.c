@@ -76,8 +76,8 @@ double histogram_mean(const struct histogram *h)
 }
 
 /*
- * With q and r, quotient and rest of sum / n, the sum of (x - q)^2 is squares - q sum - q r, all of it
- * whole numbers, so nothing cancels. That of (x - mean)^2 is r^2 / n less.
+ * With q and r, quotient and rest of sum / n, the sum of (x - q)^2 is squares - q sum - q r, all of
+ * it whole numbers, so nothing cancels. That of (x - mean)^2 is r^2 / n less.
  */
 double histogram_stdev(const struct histogram *h)
 {

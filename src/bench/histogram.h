@@ -27,13 +27,14 @@ void histogram_add(struct histogram *h, uint64_t value);
 /* As if all values of `more` had been added to h. */
 void histogram_merge(struct histogram *h, const struct histogram *more);
 
-/* The least value that num/den of all values do not exceed, at most 0.1 % too great, never above the
- * greatest that there was. 0 if there are none. 0 < num <= den. */
+/* The least value that num/den of all values do not exceed, at most 0.1 % too great, never above
+ * the greatest that there was. 0 if there are none. 0 < num <= den. */
 uint64_t histogram_quantile(const struct histogram *h, uint32_t num, uint32_t den);
 
 double histogram_mean(const struct histogram *h);
 
-/* Of a sample: the squares are divided by n - 1. Exact but for the last rounding. 0 below 2 values. */
+/* Of a sample: the squares are divided by n - 1. Exact but for the last rounding. 0 below 2 values.
+ */
 double histogram_stdev(const struct histogram *h);
 
 #endif

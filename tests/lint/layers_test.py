@@ -37,12 +37,12 @@ OWNERS = [
      {"shm/lock.c", "shm/lock.h", "shm/region.c", "shm/region.h", "client/conn.c",
       "bench/check.h"}, "*"),
     ("EOWNERDEAD", r"\bEOWNERDEAD\b", {"shm/lock.c"}, "*"),
-    ("threads", r"\bpthread_create\b", {"shm/bell.c"}, "*"),
+    ("threads", r"\bpthread_create\b", {"shm/bell.c", "bench/run.c"}, "*"),
     # lock.c: the deadline that pthread_mutex_clocklock() wants.
     ("reading a clock", r"\bclock_gettime\b|\bgettimeofday\b|\btime\(NULL\)",
      {"base/clock.c", "shm/lock.c"}, "*"),
     ("kernel randomness", r"\bgetrandom\b|\bgetentropy\b|/dev/u?random", {"base/random.c"}, "*"),
-    ("jansson", r"\bjansson\.h\b|\bjson_[a-z]+\w*\s*\(", {"worker/report.c"}, "*"),
+    ("jansson", r"\bjansson\.h\b|\bjson_[a-z]+\w*\s*\(", {"worker/report.c", "bench/report.c"}, "*"),
     # dump.c: only the version that --version prints.
     ("inih", r"#include <ini\.h>", {"config/file.c"}, "*"),
     ("libcrypto", r"#include <openssl/", {"config/secret.c", "config/dump.c", "net/tls.c",

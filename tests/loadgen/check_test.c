@@ -1,6 +1,6 @@
 /*
- * tests/loadgen/check_test.c - histories made up by hand: each fault is objected to, in words that say
- * where and when; what only looks like one is not.
+ * tests/loadgen/check_test.c - histories made up by hand: each fault is objected to, in words that
+ * say where and when; what only looks like one is not.
  */
 #include "bench/check.h"
 

@@ -1,6 +1,6 @@
 /*
- * tests/loadgen/histogram_test.c - quantiles against a sorted list, the standard deviation against its
- * definition, the ends of the range.
+ * tests/loadgen/histogram_test.c - quantiles against a sorted list, the standard deviation against
+ * its definition, the ends of the range.
  */
 #include "bench/histogram.h"
 
@@ -61,11 +61,14 @@ static void against_a_list(unsigned bits)
     fill(values, N);
     qsort(values, N, sizeof(values[0]), by_value);
     for (size_t i = 0; i < sizeof(quantiles) / sizeof(quantiles[0]); i++) {
-        uint64_t exact = values[(N * quantiles[i].num + quantiles[i].den - 1) / quantiles[i].den - 1];
+        uint64_t exact =
+            values[(N * quantiles[i].num + quantiles[i].den - 1) / quantiles[i].den - 1];
         uint64_t got = histogram_quantile(&h, quantiles[i].num, quantiles[i].den);
 
-        ok(got >= exact && got - exact <= exact / 1000, "%u bits: %u/%u of the values are at most "
-           "%" PRIu64 ", said is %" PRIu64, bits, quantiles[i].num, quantiles[i].den, exact, got);
+        ok(got >= exact && got - exact <= exact / 1000,
+           "%u bits: %u/%u of the values are at most "
+           "%" PRIu64 ", said is %" PRIu64,
+           bits, quantiles[i].num, quantiles[i].den, exact, got);
     }
     is_u64(h.min, values[0], "%u bits: the least", bits);
     is_u64(h.max, values[N - 1], "%u bits: the greatest", bits);
@@ -112,7 +115,8 @@ static void merged(void)
     is_u64(h.max, 9000000000, "the greatest of both");
     is_u64(histogram_quantile(&h, 1, 2), 12, "the median of both");
     ok(fabs(histogram_stdev(&h) / plain_stdev((const uint64_t[]){5, 700000, 12, 3, 9000000000}, 5) -
-            1) < 1e-12, "the deviation of both");
+            1) < 1e-12,
+       "the deviation of both");
     memset(&other, 0, sizeof(other));
     histogram_merge(&other, &h);
     is_u64(other.min, 3, "into an empty one");

@@ -1,8 +1,8 @@
 /*
- * tests/loadgen/simulation_test.c - the check against a server that is simulated, with a network that
- * delays requests and replies for longer than a lease now and then, holders that come too late, and a
- * clock that goes faster than the clients': it objects to nothing. Then the server is given one fault
- * at a time: it objects to each.
+ * tests/loadgen/simulation_test.c - the check against a server that is simulated, with a network
+ * that delays requests and replies for longer than a lease now and then, holders that come too
+ * late, and a clock that goes faster than the clients': it objects to nothing. Then the server is
+ * given one fault at a time: it objects to each.
  *
  * DFLOCKD_TEST_SEED repeats a run.
  */
@@ -260,8 +260,8 @@ int main(void)
 
     diag("DFLOCKD_TEST_SEED=%" PRIu64, seed);
     for (uint64_t i = 0; i < 10; i++)
-        is_u64(simulate(NONE, seed + i * 2 + 1), 0, "a server that keeps its promises, run %" PRIu64,
-               i + 1);
+        is_u64(simulate(NONE, seed + i * 2 + 1), 0,
+               "a server that keeps its promises, run %" PRIu64, i + 1);
     ok(simulate(TWICE, seed | 1) > 0, "a lock is granted twice");
     ok(simulate(LAST_FIRST, seed | 1) > 0, "the last in the queue comes first");
     ok(simulate(OLD_FENCE, seed | 1) > 0, "a fence comes again");
