@@ -1,6 +1,7 @@
 # docs - man pages (dist_man_MANS += docs/man/name.N) and the other documents (EXTRA_DIST).
 
 dist_man_MANS += \
+	docs/man/dflock-bench.1 \
 	docs/man/dflockd-protocol.7 \
 	docs/man/dflockd.conf.5 \
 	docs/man/dflockd.8

@@ -62,7 +62,9 @@ endif
 # tests/e2e
 e2e_modules = \
 	tests/e2e/activate.py \
+	tests/e2e/benchrun.py \
 	tests/e2e/certs.py \
+	tests/e2e/fakeserver.py \
 	tests/e2e/harness.py \
 	tests/e2e/load.py \
 	tests/e2e/points.py
@@ -77,6 +79,8 @@ e2e_tests = \
 	tests/e2e/crash_reload_test.py \
 	tests/e2e/crash_unix_test.py \
 	tests/e2e/crash_workers_test.py \
+	tests/e2e/dflock_bench_check_test.py \
+	tests/e2e/dflock_bench_test.py \
 	tests/e2e/fences_test.py \
 	tests/e2e/log_test.py \
 	tests/e2e/manager_test.py \

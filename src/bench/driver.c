@@ -72,6 +72,13 @@ int driver_ask(struct driver *d, struct slot *slot, const char *command, const c
     return ask(d, slot->link, slot, command, slot->key->name, arg);
 }
 
+int driver_release(struct driver *d, struct slot *slot)
+{
+    slot->next = d->releasing;
+    d->releasing = slot;
+    return driver_ask(d, slot, "r", slot->wish.token);
+}
+
 /* The reply to a ping: the connection is up. */
 static int alive(struct driver *d, struct link *l, bool was_up, const struct dflock_reply *reply)
 {
@@ -105,8 +112,13 @@ static int serve(struct driver *d, struct link *l)
     return 0;
 }
 
+/* A lock is held until its release is sent, which is when all that has come was read: so of two
+ * grants that came together both are held. */
 static int send_all(struct driver *d)
 {
+    for (; d->releasing; d->releasing = d->releasing->next)
+        if (d->check)
+            check_releasing(d->check, d->releasing->key, &d->releasing->wish);
     while (d->unsent) {
         struct link *l = d->unsent;
         int err;

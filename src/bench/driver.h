@@ -52,7 +52,7 @@ struct slot {
     uint64_t asked; /* when its last request was handed to the link */
     uint64_t nth;
     struct check_wish wish;
-    struct slot *next; /* of those that are idle, in an open loop */
+    struct slot *next; /* of those that are idle, in an open loop; of those that release */
 };
 
 struct driver {
@@ -71,6 +71,7 @@ struct driver {
     int epfd, timerfd;
     uint64_t now, next_tick, timer_at;
     struct link *unsent;
+    struct slot *releasing;     /* their releases are among what is unsent */
     uint32_t dialled, dialling; /* links: begun at all, not answered yet */
     uint32_t busy;              /* slots */
 
@@ -101,6 +102,7 @@ int driver_measure(struct driver *d);
 int driver_fail(struct driver *d, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 int driver_ask(struct driver *d, struct slot *slot, const char *command, const char *arg);
+int driver_release(struct driver *d, struct slot *slot);
 void driver_done(struct driver *d, struct slot *slot);
 
 #endif

@@ -93,9 +93,7 @@ static void granted(struct driver *d, struct slot *slot, const struct dflock_rep
 static int release(struct driver *d, struct slot *slot)
 {
     slot->state = SLOT_RELEASING;
-    if (d->check)
-        check_releasing(d->check, slot->key, &slot->wish);
-    return driver_ask(d, slot, "r", slot->wish.token);
+    return driver_release(d, slot);
 }
 
 /* The reply to a wait: the grant, or the same one again after "acquired". */
