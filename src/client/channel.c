@@ -26,6 +26,7 @@ enum {
     READ_AT_ONCE = 1024 * 1024,     /* in one channel_process() */
 };
 
+static const uint64_t idle_ns = 1000 * 1000 * 1000;      /* the server closes idle connections later */
 static const uint64_t local_retry_ns = 10 * 1000 * 1000; /* a Unix socket whose queue is full */
 
 enum state { CLOSED, CONNECTING, HANDSHAKING, AUTHENTICATING, READY, FAILED };
@@ -39,6 +40,8 @@ struct channel {
     size_t at;                /* which of `to` is tried */
     uint64_t until;           /* of connecting */
     uint64_t attempt_until;   /* of this address, if there are more */
+    uint64_t processed;       /* when, the last time */
+    bool fresh;               /* nothing of what is expected has been asked yet */
     struct failure failure;
     struct failure attempt;   /* why the last address did not do */
 
@@ -63,7 +66,7 @@ static ssize_t plain_read(struct transport *t, void *buf, size_t n, struct failu
         return got;
     if (errno == EAGAIN) {
         t->wants = POLLIN;
-        return -EAGAIN;
+        return TRANSPORT_AGAIN;
     }
     return failure_set(f, DFLOCK_ERR_CONNECT, "%s", error_errno(errno));
 }
@@ -79,7 +82,7 @@ static ssize_t plain_write(struct transport *t, const void *buf, size_t n, struc
         return sent;
     if (errno == EAGAIN) {
         t->wants = POLLOUT;
-        return -EAGAIN;
+        return TRANSPORT_AGAIN;
     }
     return failure_set(f, DFLOCK_ERR_CONNECT, "%s", error_errno(errno));
 }
@@ -123,10 +126,21 @@ struct channel *channel_new(const struct dflock_options *o)
     return c;
 }
 
+/* A FIN soon after a request may come from a client that has nothing more to say and still waits; the
+   server would wait with it. A reset cannot be misunderstood. */
+static void reset_on_close(const struct channel *c)
+{
+    const struct linger none = {.l_onoff = 1, .l_linger = 0};
+
+    (void)setsockopt(c->t.fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+}
+
 static void close_socket(struct channel *c)
 {
     if (c->t.fd < 0)
         return;
+    if (c->expect_n)
+        reset_on_close(c);
     c->t.ops->close(&c->t);
     c->t.ops = &transport_plain;
     (void)close(c->t.fd);
@@ -206,7 +220,8 @@ static bool will_expect(struct channel *c, enum wire_expect what)
         c->expect_at = 0;
     }
     c->expect[(c->expect_at + c->expect_n) & (c->expect_cap - 1)] = (uint8_t)what;
-    c->expect_n++;
+    if (c->expect_n++ == 0)
+        c->fresh = true;
     return true;
 }
 
@@ -275,7 +290,7 @@ static void tune(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
 }
 
-/* Sockets for the addresses in turn until one connects. 0 connected, -EAGAIN under way, or failed. */
+/* Sockets for the addresses in turn until one connects. 0 connected, TRANSPORT_AGAIN under way, or failed. */
 static int connect_step(struct channel *c, uint64_t now)
 {
     while (c->at < c->to->n) {
@@ -298,7 +313,7 @@ static int connect_step(struct channel *c, uint64_t now)
         if (errno == EINPROGRESS || errno == EALREADY || errno == EINTR || errno == EAGAIN) {
             c->t.wants = errno == EAGAIN ? 0 : POLLOUT;
             if (now < c->attempt_until || (c->at + 1 == c->to->n && now < c->until))
-                return -EAGAIN;
+                return TRANSPORT_AGAIN;
             errno = ETIMEDOUT;
         }
         failure_clear(&c->attempt);
@@ -322,7 +337,7 @@ static int begin_tls(struct channel *c)
     return tls_start(&c->t, c->o->tls, name, &c->failure);
 }
 
-/* 0: connected and shaken hands; -EAGAIN; or failed. */
+/* 0: connected and shaken hands; TRANSPORT_AGAIN; or failed. */
 static int connecting(struct channel *c, uint64_t now)
 {
     int err = 0;
@@ -346,7 +361,7 @@ static int connecting(struct channel *c, uint64_t now)
 
 /* ---- bytes ----------------------------------------------------------------------------------- */
 
-/* How much was written; negative: -EAGAIN or failed. */
+/* How much was written; negative: TRANSPORT_AGAIN or failed. */
 static ssize_t flush(struct channel *c)
 {
     ssize_t total = 0;
@@ -409,7 +424,7 @@ static int check_lines(struct channel *c)
     if (n > max)
         return failure_set(&c->failure, DFLOCK_ERR_PROTOCOL,
                            "a reply longer than any dflockd's");
-    if (c->expect_n == 0 && whole) {
+    if ((c->expect_n == 0 || c->fresh) && whole) {
         if (n == 5 && memcmp(c->in + c->in_at, "error", 5) == 0)
             return failure_set(&c->failure, DFLOCK_ERR_CONNECT,
                                "the server closed the connection, which was idle");
@@ -469,19 +484,36 @@ static int authenticated(struct channel *c)
                        reply.text);
 }
 
-/* Writes, then reads; but what was just asked is not answered yet: poll() says when. */
-static int exchange(struct channel *c)
+/* Before the first request after a while: what came meanwhile (the server says "error" to who was idle,
+   and closes) must not pass for its reply. The common case, without a while, costs nothing. */
+static int look_before_asking(struct channel *c, uint64_t now)
 {
-    ssize_t sent = flush(c);
+    if (now - c->processed >= idle_ns)
+        (void)receive(c);
+    if (c->in_at < c->in_len && check_lines(c) == 0)
+        failure_set(&c->failure, DFLOCK_ERR_PROTOCOL, "a reply to no request");
+    if (c->failure.code)
+        c->in_at = c->in_seen = c->in_len;
+    return c->failure.code;
+}
+
+/* Writes, then reads; but what was just asked is not answered yet: poll() says when. */
+static int exchange(struct channel *c, uint64_t now)
+{
+    ssize_t sent;
     int err;
 
-    if (sent < 0 && sent != -EAGAIN) {
+    if (c->fresh && c->state == READY && look_before_asking(c, now))
+        return c->failure.code;
+    sent = flush(c);
+    c->fresh = c->fresh && sent <= 0;
+    if (sent < 0 && sent != TRANSPORT_AGAIN) {
         /* Why it closed may have been said before. */
         struct failure unheard = c->failure;
 
         failure_clear(&c->failure);
         err = receive(c);
-        if (err == 0 || err == -EAGAIN) {
+        if (err == 0 || err == TRANSPORT_AGAIN) {
             c->failure = unheard;
             return unheard.code;
         }
@@ -490,7 +522,7 @@ static int exchange(struct channel *c)
     if (sent > 0 && !c->t.ops->pending(&c->t))
         return 0;
     err = receive(c);
-    return err == -EAGAIN ? 0 : err;
+    return err == TRANSPORT_AGAIN ? 0 : err;
 }
 
 int channel_process(struct channel *c, uint64_t now)
@@ -502,7 +534,7 @@ int channel_process(struct channel *c, uint64_t now)
         return c->failure.code ? c->failure.code : DFLOCK_ERR_CLOSED;
     err = connecting(c, now);
     if (err == 0) {
-        err = exchange(c);
+        err = exchange(c, now);
         /* A refusal is worth more than that the connection then ended. */
         if (c->state == AUTHENTICATING && line_end(c)) {
             struct failure ended = c->failure;
@@ -513,8 +545,9 @@ int channel_process(struct channel *c, uint64_t now)
             err = c->failure.code;
         }
     }
-    if (err == -EAGAIN)
+    if (err == TRANSPORT_AGAIN)
         err = 0;
+    c->processed = now;
     if (err == 0 && early && c->state != READY && now >= c->until)
         err = failure_set(&c->failure, DFLOCK_ERR_CONNECT, "no connection within %g s",
                           c->o->connect_timeout);
