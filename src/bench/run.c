@@ -44,13 +44,9 @@ static int raise_limit(const struct settings *s)
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need)
         return 0;
-    if (limit.rlim_max >= need || limit.rlim_max == RLIM_INFINITY) {
-        limit.rlim_cur = need;
-        if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
-            return 0;
-    }
-    limit.rlim_max = need;
     limit.rlim_cur = need;
+    if (limit.rlim_max < need)
+        limit.rlim_max = need; /* for root */
     if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
         return 0;
     getrlimit(RLIMIT_NOFILE, &limit);
