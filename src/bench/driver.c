@@ -74,7 +74,7 @@ int driver_ask(struct driver *d, struct slot *slot, const char *command, const c
 
 int driver_release(struct driver *d, struct slot *slot)
 {
-    slot->next = d->releasing;
+    slot->next_releasing = d->releasing;
     d->releasing = slot;
     return driver_ask(d, slot, "r", slot->wish.token);
 }
@@ -116,7 +116,7 @@ static int serve(struct driver *d, struct link *l)
  * grants that came together both are held. */
 static int send_all(struct driver *d)
 {
-    for (; d->releasing; d->releasing = d->releasing->next)
+    for (; d->releasing; d->releasing = d->releasing->next_releasing)
         if (d->check)
             check_releasing(d->check, d->releasing->key, &d->releasing->wish);
     while (d->unsent) {
@@ -210,7 +210,7 @@ static int begin_due(struct driver *d)
             set_timer(d, due(d));
             return 0;
         }
-        d->idle = slot->next;
+        d->idle = slot->next_idle;
         if (!d->idle)
             d->idle_end = &d->idle;
         err = begin(d, slot, due(d));
@@ -224,9 +224,11 @@ static int begin_due(struct driver *d)
 static void rest(struct driver *d, struct slot *slot)
 {
     slot->state = SLOT_IDLE;
-    slot->next = NULL;
+    if (!d->open)
+        return;
+    slot->next_idle = NULL;
     *d->idle_end = slot;
-    d->idle_end = &slot->next;
+    d->idle_end = &slot->next_idle;
 }
 
 void driver_done(struct driver *d, struct slot *slot)
@@ -244,6 +246,28 @@ void driver_done(struct driver *d, struct slot *slot)
 }
 
 /* ---- the loop -------------------------------------------------------------------------------- */
+
+/* A reply that is too long under way. Seldom: there may be very many slots. */
+static int look_for_silence(struct driver *d)
+{
+    d->next_look = d->now + NS_PER_SEC;
+    for (uint32_t i = 0; d->busy && i < d->slots_n; i++) {
+        const struct slot *s = &d->slots[i];
+        uint64_t most = ANSWER_NS;
+
+        if (s->state == SLOT_IDLE)
+            continue;
+        if (s->state != SLOT_RELEASING)
+            most += d->s->timeout * NS_PER_SEC;
+        if (d->now - s->asked > most)
+            return driver_fail(d, EXIT_BROKEN,
+                               "worker %" PRIu32 ": key %s at %s: no answer for "
+                               "%.0f s",
+                               s->worker->id, s->key->name, s->link->address,
+                               (double)(d->now - s->asked) * 1e-9);
+    }
+    return 0;
+}
 
 /* What has to be looked at now and then. */
 static int tick(struct driver *d)
@@ -265,22 +289,7 @@ static int tick(struct driver *d)
         if (err)
             return err;
     }
-    for (uint32_t i = 0; d->busy && i < d->slots_n; i++) {
-        const struct slot *s = &d->slots[i];
-        uint64_t most = ANSWER_NS;
-
-        if (s->state == SLOT_IDLE)
-            continue;
-        if (s->state != SLOT_RELEASING)
-            most += d->s->timeout * NS_PER_SEC;
-        if (d->now - s->asked > most)
-            return driver_fail(d, EXIT_BROKEN,
-                               "worker %" PRIu32 ": key %s at %s: no answer for "
-                               "%.0f s",
-                               s->worker->id, s->key->name, s->link->address,
-                               (double)(d->now - s->asked) * 1e-9);
-    }
-    return 0;
+    return d->now < d->next_look ? 0 : look_for_silence(d);
 }
 
 static int wait_and_serve(struct driver *d)

@@ -52,7 +52,8 @@ struct slot {
     uint64_t asked; /* when its last request was handed to the link */
     uint64_t nth;
     struct check_wish wish;
-    struct slot *next; /* of those that are idle, in an open loop; of those that release */
+    struct slot *next_idle; /* in an open loop */
+    struct slot *next_releasing;
 };
 
 struct driver {
@@ -69,7 +70,7 @@ struct driver {
     uint64_t *highest; /* fence received, of each server */
 
     int epfd, timerfd;
-    uint64_t now, next_tick, timer_at;
+    uint64_t now, next_tick, next_look, timer_at;
     struct link *unsent;
     struct slot *releasing;     /* their releases are among what is unsent */
     uint32_t dialled, dialling; /* links: begun at all, not answered yet */

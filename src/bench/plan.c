@@ -97,7 +97,6 @@ int plan_make(struct driver *d, const struct settings *s, atomic_int *stop, uint
                          .links_n = n * s->connections,
                          .epfd = -1,
                          .timerfd = -1};
-    d->idle_end = &d->idle;
     if (s->check && !check)
         check_init(&d->own_check, false, (int64_t)(clock_realtime_ns() - clock_boottime_ns()));
     d->check = !s->check ? NULL : check ? check : &d->own_check;

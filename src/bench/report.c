@@ -92,20 +92,28 @@ static json_t *latency_object(const struct result *r)
                      ms(histogram_stdev(h)));
 }
 
-/* A key that is not UTF-8 has no place in JSON: null. */
+/* A key that is not UTF-8 has no place in JSON. */
+static json_t *key_string(const struct settings *s)
+{
+    json_t *key = json_string(s->key);
+
+    return key ? key : json_null();
+}
+
 static int print_json(const struct settings *s, const struct result *r)
 {
     json_t *o = json_pack(
-        "{s:I, s:o, s:f, s:s*, s:b, s:I, s:I, s:I, s:o, s:I, s:f, s:f, s:I, s:f, s:o, s:o, s:o}",
+        "{s:I, s:o, s:o, s:o, s:b, s:I, s:I, s:I, s:o, s:I, s:f, s:f, s:I, s:f, s:o, s:o, s:o}",
         "workers", (json_int_t)s->workers, "rounds",
         s->duration ? json_null() : json_integer((json_int_t)s->rounds), "duration_s",
-        (double)s->duration * 1e-9, "key", s->key, "shared_key", s->shared_key, "connections",
-        (json_int_t)s->connections, "pipeline", (json_int_t)s->pipeline, "threads",
-        (json_int_t)s->threads, "rate", s->rate > 0 ? json_real(s->rate) : json_null(), "ops",
-        (json_int_t)r->latency.n, "wall_s", (double)r->wall_ns * 1e-9, "ops_per_s",
-        per_second(r, r->latency.n), "requests", (json_int_t)r->requests, "requests_per_s",
-        per_second(r, r->requests), "latency_ms", latency_object(r), "check", check_object(s, r),
-        "interrupted_by", r->interrupted ? json_integer(r->interrupted) : json_null());
+        s->duration ? json_real((double)s->duration * 1e-9) : json_null(), "key", key_string(s),
+        "shared_key", s->shared_key, "connections", (json_int_t)s->connections, "pipeline",
+        (json_int_t)s->pipeline, "threads", (json_int_t)s->threads, "rate",
+        s->rate > 0 ? json_real(s->rate) : json_null(), "ops", (json_int_t)r->latency.n, "wall_s",
+        (double)r->wall_ns * 1e-9, "ops_per_s", per_second(r, r->latency.n), "requests",
+        (json_int_t)r->requests, "requests_per_s", per_second(r, r->requests), "latency_ms",
+        latency_object(r), "check", check_object(s, r), "interrupted_by",
+        r->interrupted ? json_integer(r->interrupted) : json_null());
     int err = !o || json_dumpf(o, stdout, JSON_REAL_PRECISION(9)) != 0 || putchar('\n') == EOF;
 
     json_decref(o);

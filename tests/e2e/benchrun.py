@@ -27,11 +27,13 @@ def address(at):
 
 class Run:
     def __init__(self, args, at, env, program, popen):
-        argv = [program] + (["--servers", address(at)] if at is not None else [])
+        argv = program if isinstance(program, list) else [program]
+        argv = argv + (["--servers", address(at)] if at is not None else [])
+        argv += [a if isinstance(a, bytes) else str(a) for a in args]
         clean = {k: v for k, v in os.environ.items() if not k.startswith("DFLOCK_")}
         popen = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **popen}
-        self.proc = subprocess.Popen(argv + [str(a) for a in args], stdin=subprocess.DEVNULL,
-                                     env={**clean, **(env or {})}, **popen)
+        self.proc = subprocess.Popen(argv, stdin=subprocess.DEVNULL, env={**clean, **(env or {})},
+                                     **popen)
 
     def __enter__(self):
         return self

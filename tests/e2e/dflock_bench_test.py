@@ -6,9 +6,8 @@ import collections
 import os
 import pty
 import re
-import resource
-import shutil
 import signal
+import subprocess
 import threading
 import time
 import zlib
@@ -75,8 +74,11 @@ def defaults():
 def as_json():
     with Server() as server:
         got = bench("--workers", 3, "--rounds", 7, "--json", at=server).ended(0).json
+        other = bench("--json", "--rounds", 1, "--key", b"\xff", at=server).ended(0).json
+    check_eq(other["key"], None, "a key that is not UTF-8")
     times = got["latency_ms"]
     check_eq((got["workers"], got["rounds"], got["ops"], got["requests"]), (3, 7, 21, 42), "counts")
+    check_eq((got["duration_s"], got["rate"], got["interrupted_by"]), (None, None, None), "the rest")
     check_eq(got["check"], {"grants": 51, "queue_places": 0, "violations": 0}, "the check")
     check(0 < times["min"] <= times["p50"] <= times["p90"] <= times["p99"] <= times["p99.9"]
           <= times["max"], f"in order: {times}")
@@ -336,15 +338,17 @@ def refusals():
 @test("the limit of descriptors is raised as far as allowed, then the message says how many it takes",
       rules=["B15"])
 def descriptors():
-    def limits(soft, hard):
-        return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    def limited(soft, hard, program=PROGRAM):
+        return ["prlimit", f"--nofile={soft}:{hard}", program]
 
     with Server() as server:
-        bench("--workers", 100, "--rounds", 2, at=server, preexec_fn=limits(30, 1000)).ended(0)
-    mine = os.path.join(temp_dir(), "dflock-bench")  # nobody must be able to run it
-    shutil.copy(PROGRAM, mine)
+        bench("--workers", 100, "--rounds", 2, at=server, program=limited(30, 1000)).ended(0)
+    # Root may raise any limit, and nobody else may be able to reach the build. The copy is another
+    # process's work: a fork meanwhile could keep it open for writing.
+    mine = os.path.join(temp_dir(), "dflock-bench")
+    check_eq(subprocess.run(["cp", PROGRAM, mine]).returncode, 0, "cp")
     nobody = {"user": 65534, "group": 65534, "extra_groups": []} if os.getuid() == 0 else {}
-    bench("--workers", 100, program=mine, preexec_fn=limits(30, 30), **nobody).ended(
+    bench("--workers", 100, program=limited(30, 30, mine), **nobody).ended(
         64, "need 118 descriptors, this process may have 30")
 
 
