@@ -163,11 +163,22 @@ static void judge_exclusive(struct check *c, const struct check_key *k, const st
                  h->worker, h->token, time_of_day(c, h->granted_ns, when), w->worker, w->token);
 }
 
+/* It was granted after it was asked for, and after the time of those who had it before. */
+static uint64_t earliest_end(const struct check_key *k, const struct check_wish *w, uint64_t lease)
+{
+    uint64_t from = w->asked_ns, ns, end;
+
+    if (w->fence > k->held_fence && k->held_ns > from)
+        from = k->held_ns;
+    if (__builtin_mul_overflow(lease, NS_PER_SEC - NS_PER_MS, &ns) ||
+        __builtin_add_overflow(from, ns, &end))
+        return UINT64_MAX;
+    return end;
+}
+
 void check_granted(struct check *c, struct check_key *k, struct check_wish *w, const char *token,
                    uint64_t fence, uint64_t lease, uint64_t now)
 {
-    uint64_t ns;
-
     enter(c);
     c->events++;
     c->grants++;
@@ -180,9 +191,7 @@ void check_granted(struct check *c, struct check_key *k, struct check_wish *w, c
         k->seen = now;
     now = k->seen;
     w->granted_ns = now;
-    if (__builtin_mul_overflow(lease, NS_PER_SEC - NS_PER_MS, &ns) ||
-        __builtin_add_overflow(w->asked_ns, ns, &w->held_until))
-        w->held_until = UINT64_MAX;
+    w->held_until = earliest_end(k, w, lease);
     judge_exclusive(c, k, w, now);
     judge_fence(c, k, w, now);
     judge_order(c, k, w, now);
@@ -193,12 +202,16 @@ void check_granted(struct check *c, struct check_key *k, struct check_wish *w, c
     leave(c);
 }
 
-void check_releasing(struct check *c, struct check_key *k, struct check_wish *w)
+void check_releasing(struct check *c, struct check_key *k, struct check_wish *w, uint64_t now)
 {
     enter(c);
     c->events++;
     if (k->holder == w)
         k->holder = NULL;
+    if (now < w->held_until && now > k->held_ns) {
+        k->held_ns = now;
+        k->held_fence = w->fence;
+    }
     leave(c);
 }
 

@@ -6,8 +6,9 @@
  * delay of a network, of the server or of this program makes one up:
  *   - a request is executed after it was sent and before its reply came;
  *   - a lock is surely held from the receipt of the grant until its release is sent, but not beyond
- *     the earliest end of its lease: the lease counted from when the request was sent, less a
- *     thousandth for clocks that do not run alike;
+ *     the earliest end of its lease: the lease counted from when the request was sent, or from when
+ *     somebody who had the lock before, by his fence, still held it, less a thousandth for clocks
+ * that do not run alike;
  *   - a place in the queue is surely taken when `queued` has been received;
  *   - fences are given in the order of the grants, whenever these are received.
  *
@@ -62,6 +63,7 @@ struct check_key {
     struct check_wish *holder;       /* the last one granted, until its release is sent */
     struct check_wish *first, *last; /* those in the queue, in the order of queued_at */
     uint64_t highest;                /* fence */
+    uint64_t held_ns, held_fence;    /* when somebody surely held it, and by which fence */
     uint64_t seen;                   /* the last `now` of a grant */
 };
 
@@ -87,7 +89,7 @@ void check_queued(struct check *c, struct check_key *k, struct check_wish *w);
 /* lease in seconds. */
 void check_granted(struct check *c, struct check_key *k, struct check_wish *w, const char *token,
                    uint64_t fence, uint64_t lease, uint64_t now);
-void check_releasing(struct check *c, struct check_key *k, struct check_wish *w);
+void check_releasing(struct check *c, struct check_key *k, struct check_wish *w, uint64_t now);
 /* The release was refused. Returns whether that is a violation: the lease can not have ended. */
 bool check_refused(struct check *c, const struct check_key *k, const struct check_wish *w,
                    uint64_t now);

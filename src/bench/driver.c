@@ -118,7 +118,7 @@ static int send_all(struct driver *d)
 {
     for (; d->releasing; d->releasing = d->releasing->next_releasing)
         if (d->check)
-            check_releasing(d->check, d->releasing->key, &d->releasing->wish);
+            check_releasing(d->check, d->releasing->key, &d->releasing->wish, d->now);
     while (d->unsent) {
         struct link *l = d->unsent;
         int err;
@@ -279,7 +279,10 @@ static int tick(struct driver *d)
         struct link *l = &d->links[i];
         int err = 0;
 
-        if (!l->up)
+        if (!l->up && d->now - l->used > ANSWER_NS && dflock_conn_timeout_ms(l->conn) < 0)
+            return driver_fail(d, EXIT_UNREACHABLE, "%s: connected, but no answer for %.0f s",
+                               l->address, (double)(d->now - l->used) * 1e-9);
+        else if (!l->up)
             err = serve(d, l);
         else if (l->n == 0 && d->now - l->used > IDLE_NS)
             err = ask(d, l, NULL, "ping", "", "");

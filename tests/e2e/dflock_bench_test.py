@@ -75,6 +75,9 @@ def as_json():
     with Server() as server:
         got = bench("--workers", 3, "--rounds", 7, "--json", at=server).ended(0).json
         other = bench("--json", "--rounds", 1, "--key", b"\xff", at=server).ended(0).json
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            bench("--json", "--rounds", 1, at=server, stdout=full).ended(
+                1, "the results could not be written: ")
     check_eq(other["key"], None, "a key that is not UTF-8")
     times = got["latency_ms"]
     check_eq((got["workers"], got["rounds"], got["ops"], got["requests"]), (3, 7, 21, 42), "counts")
@@ -259,6 +262,7 @@ def manual():
 @test("when connections can not be made the run does not begin", rules=["B12"])
 def unreachable():
     bench(at="127.0.0.1:1").ended(69, r"127\.0\.0\.1:1.*Connection refused.*0 of 10 connections")
+    bench("--threads", 3, at="127.0.0.1:1").ended(69, r"Connection refused.*0 of 3 connections")
     with Server(["--max-connections", 5]) as server:
         other = server.client()
         bench("--workers", 20, at=server).ended(69, r"of 20 connections had been made")
@@ -317,8 +321,13 @@ def server_hangs():
             answer = super().asked(conn, command, key, arg)
             return answer if len(self.acquires) < 100 else None
 
-    with Silent() as fake:
-        bench("--rounds", 5000, "--timeout", 1, at=fake).ended(1, r"no answer for \d+ s")
+    class Deaf(FakeServer):
+        pings = False
+
+    with Silent() as fake, Deaf() as deaf:
+        with started("--threads", 2, at=deaf) as run:
+            bench("--rounds", 5000, "--timeout", 1, at=fake).ended(1, r"no answer for \d+ s")
+            run.wait().ended(69, r"connected, but no answer for \d+ s")
 
 
 @test("what the server refuses is said, with what to change", rules=["B14"])

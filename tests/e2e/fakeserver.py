@@ -8,8 +8,8 @@ would.
     with Greedy() as fake: fake.address       "127.0.0.1:port"
 
 asked() is called in one thread, request by request, in the order in which they come; it may raise Gone
-to close that connection. `ping` is answered without it. .conns: how many there were; conn.number is
-1, 2, …
+to close that connection. `ping` is answered without it, unless pings is False. .conns: how many there
+were; conn.number is 1, 2, …
 """
 
 import selectors
@@ -35,6 +35,8 @@ class Conn:
 
 
 class FakeServer:
+    pings = True
+
     def __init__(self):
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
@@ -95,6 +97,9 @@ class FakeServer:
             self._drop(conn)
 
     def _serve(self, conn, command, key, arg):
-        answer = "ok" if command == "ping" else self.asked(conn, command, key, arg)
+        if command == "ping":
+            answer = "ok" if self.pings else None
+        else:
+            answer = self.asked(conn, command, key, arg)
         if answer is not None:
             conn.say(answer)

@@ -43,6 +43,11 @@ static void granted(struct check_wish *w, uint64_t fence, double at)
     check_granted(&c, &key, w, token(fence), fence, LEASE, (uint64_t)(at * 1e9));
 }
 
+static void releasing(struct check_wish *w, double at)
+{
+    check_releasing(&c, &key, w, (uint64_t)(at * 1e9));
+}
+
 static bool says(const char *part)
 {
     return c.violations > 0 && strstr(c.text[0], part) != NULL;
@@ -54,10 +59,10 @@ static void in_turn(void)
     asked(&a, 1, 0, 1);
     asked(&b, 2, 0, 1.1);
     granted(&a, 7, 1.2);
-    check_releasing(&c, &key, &a);
+    releasing(&a, 1.2);
     granted(&b, 8, 1.3);
     asked(&a, 1, 8, 1.4);
-    check_releasing(&c, &key, &b);
+    releasing(&b, 1.4);
     granted(&a, 9, 1.5);
     is_u64(c.violations, 0, "one after the other");
     is_u64(c.grants, 3, "all of them looked at");
@@ -100,6 +105,44 @@ static void after_the_lease(void)
     check_destroy(&c);
 }
 
+/* Who has waited for longer than a lease has it from when the one before gave it back. */
+static void after_a_long_wait(void)
+{
+    fresh();
+    asked(&b, 2, 0, 1.1);
+    asked(&a, 1, 0, 10);
+    granted(&a, 8, 10.1);
+    releasing(&a, 19);
+    granted(&b, 9, 19.1);
+    asked(&a, 1, 8, 20);
+    granted(&a, 10, 28);
+    ok(c.violations == 1 && says("two holders"), "both hold it: %s", c.text[0]);
+    check_destroy(&c);
+
+    fresh();
+    asked(&b, 2, 0, 1);
+    asked(&a, 1, 0, 10);
+    granted(&a, 8, 10.1);
+    releasing(&a, 19);
+    granted(&b, 7, 19.1);
+    asked(&a, 1, 8, 20);
+    granted(&a, 10, 20.1);
+    is_u64(c.violations, 0, "b had it before a, who held it at 19 s: its lease has ended");
+    check_destroy(&c);
+
+    fresh();
+    asked(&b, 2, 0, 1);
+    asked(&a, 1, 0, 2);
+    granted(&a, 8, 2.1);
+    releasing(&a, 15);
+    granted(&b, 9, 15.1);
+    asked(&a, 1, 8, 20);
+    granted(&a, 10, 20.1);
+    is_u64(c.violations, 0,
+           "at 15 s the lease of a can have ended, and that of b have begun before");
+    check_destroy(&c);
+}
+
 /* A grant that comes late is not held any more. */
 static void late_grant(void)
 {
@@ -125,7 +168,7 @@ static void fences(void)
     asked(&a, 1, 0, 1);
     asked(&b, 2, 0, 1);
     granted(&a, 7, 2);
-    check_releasing(&c, &key, &a);
+    releasing(&a, 2);
     granted(&b, 6, 3);
     ok(c.violations == 1 && says("does not grow"), "a smaller one, asked for at the same time: %s",
        c.text[0]);
@@ -135,7 +178,7 @@ static void fences(void)
     asked(&a, 1, 0, 1);
     asked(&b, 2, 0, 1);
     granted(&a, 7, 10.5);
-    check_releasing(&c, &key, &a);
+    releasing(&a, 10.5);
     granted(&b, 6, 11.5);
     is_u64(c.violations, 0, "it may have been granted first, its lease can have ended");
     check_destroy(&c);
@@ -149,7 +192,7 @@ static void order(void)
     asked(&b, 2, 0, 2);
     granted(&b, 7, 3);
     is_u64(c.violations, 0, "who came later has a grant: not known yet whether it was first");
-    check_releasing(&c, &key, &b);
+    releasing(&b, 3);
     granted(&a, 8, 4);
     ok(c.violations == 1 && says("not in order"), "it was: %s", c.text[0]);
     ok(says("00000000000000070123456789abcdef") && says("00000000000000080123456789abcdef"),
@@ -162,7 +205,7 @@ static void order(void)
     asked(&b, 2, 0, 2);
     check_queued(&c, &key, &a);
     granted(&b, 7, 3);
-    check_releasing(&c, &key, &b);
+    releasing(&b, 3);
     granted(&a, 8, 4);
     is_u64(c.violations, 0, "b had asked before a was known to be in the queue");
     check_destroy(&c);
@@ -172,7 +215,7 @@ static void order(void)
     check_queued(&c, &key, &a);
     asked(&b, 2, 0, 2);
     granted(&b, 9, 11.5);
-    check_releasing(&c, &key, &b);
+    releasing(&b, 11.5);
     granted(&a, 8, 11.6);
     is_u64(c.violations, 0, "the grant of a came late, but it was the first one");
     check_destroy(&c);
@@ -189,11 +232,11 @@ static void long_queue(void)
     check_queued(&c, &key, &b);
     check_queued(&c, &key, &w3);
     granted(&b, 1, 2);
-    check_releasing(&c, &key, &b);
+    releasing(&b, 2);
     granted(&w3, 2, 2);
-    check_releasing(&c, &key, &w3);
+    releasing(&w3, 2);
     granted(&a, 3, 2);
-    check_releasing(&c, &key, &a);
+    releasing(&a, 2);
     is_u64(c.violations, 0, "none is known to have come before another");
     ok(!key.first && !key.last, "the queue is empty");
     check_queued(&c, &key, &a);
@@ -201,9 +244,9 @@ static void long_queue(void)
     check_queued(&c, &key, &b);
     asked(&w3, 3, 3, 3);
     granted(&w3, 4, 4);
-    check_releasing(&c, &key, &w3);
+    releasing(&w3, 4);
     granted(&a, 5, 5);
-    check_releasing(&c, &key, &a);
+    releasing(&a, 5);
     granted(&b, 6, 5);
     is_u64(c.violations, 2, "the third passed both who were there");
     check_destroy(&c);
@@ -214,7 +257,7 @@ static void refused(void)
     fresh();
     asked(&a, 1, 0, 1);
     granted(&a, 7, 2);
-    check_releasing(&c, &key, &a);
+    releasing(&a, 2);
     ok(check_refused(&c, &key, &a, (uint64_t)(5 * S)) && says("not kept"),
        "a release refused early: %s", c.text[0]);
     ok(!check_refused(&c, &key, &a, 11 * S), "and when the lease can have ended");
@@ -242,6 +285,7 @@ int main(void)
     in_turn();
     two_holders();
     after_the_lease();
+    after_a_long_wait();
     late_grant();
     fences();
     order();

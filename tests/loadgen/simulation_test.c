@@ -184,7 +184,7 @@ static void hear_grant(const struct event *e)
 
 static void give_back(const struct event *e)
 {
-    check_releasing(&check, &key, &clients[e->client].wish);
+    check_releasing(&check, &key, &clients[e->client].wish, now);
     at(now + some_time(), BACK_AT_SERVER, e->client)->fence = e->fence;
 }
 
