@@ -62,8 +62,10 @@ endif
 # tests/e2e
 e2e_modules = \
 	tests/e2e/activate.py \
+	tests/e2e/benchrun.py \
 	tests/e2e/certs.py \
 	tests/e2e/ctl.py \
+	tests/e2e/fakeserver.py \
 	tests/e2e/harness.py \
 	tests/e2e/load.py \
 	tests/e2e/points.py \
@@ -84,6 +86,8 @@ e2e_tests = \
 	tests/e2e/dflockctl_evict_test.py \
 	tests/e2e/dflockctl_look_test.py \
 	tests/e2e/dflockctl_top_test.py \
+	tests/e2e/dflock_bench_check_test.py \
+	tests/e2e/dflock_bench_test.py \
 	tests/e2e/fences_test.py \
 	tests/e2e/lib_lock_test.py \
 	tests/e2e/lib_renew_test.py \
