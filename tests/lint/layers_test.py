@@ -18,6 +18,11 @@ MAY_INCLUDE = {
     "net": {"base"},
     "worker": {"base", "core", "proto", "config", "shm", "net"},
     "supervisor": {"base", "config", "shm", "net"},
+    "client": {"base"},
+    "where": {"client"},
+    "cli": {"base", "client", "where"},
+    "ctl": {"base", "client", "where"},
+    "bench": {"base", "client", "where"},
     "dflockd": {"base", "core", "config", "shm", "net", "worker", "supervisor"},
 }
 
@@ -26,9 +31,9 @@ ALLOC = r"\b(?:malloc|calloc|realloc|reallocarray|strdup|strndup|asprintf|free)\
 # (what, pattern, files that may have it, files that are looked at)
 OWNERS = [
     ("the futex system call", r"\bSYS_futex\b|\b__NR_futex", {"shm/futex.c"}, "*"),
-    ("locking a mutex", r"\bpthread_(?:mutex|mutexattr)_(?!t\b)\w+", {"shm/lock.c"}, "*"),
+    ("locking a mutex", r"\bpthread_(?:mutex|mutexattr)_(?!t\b)\w+", {"shm/lock.c", "client/conn.c"}, "*"),
     ("the mutex type", r"\bpthread_mutex(?:attr)?_t\b",
-     {"shm/lock.c", "shm/lock.h", "shm/region.c", "shm/region.h"}, "*"),
+     {"shm/lock.c", "shm/lock.h", "shm/region.c", "shm/region.h", "client/conn.c"}, "*"),
     ("EOWNERDEAD", r"\bEOWNERDEAD\b", {"shm/lock.c"}, "*"),
     ("threads", r"\bpthread_create\b", {"shm/bell.c"}, "*"),
     # lock.c: the deadline that pthread_mutex_clocklock() wants.
@@ -39,15 +44,15 @@ OWNERS = [
     # dump.c: only the version that --version prints.
     ("inih", r"#include <ini\.h>", {"config/file.c"}, "*"),
     ("libcrypto", r"#include <openssl/", {"config/secret.c", "config/dump.c", "net/tls.c",
-                                             "shm/dumpfile.c"}, "*"),
+                                             "shm/dumpfile.c", "client/tls.c"}, "*"),
     ("cryptography", r"\b(?:EVP|CRYPTO)_\w+", {"config/secret.c", "net/tls.c", "shm/dumpfile.c"}, "*"),
-    ("TLS", r"\b(?:SSL|BIO|X509|PEM)_\w+", {"net/tls.c"}, "*"),
+    ("TLS", r"\b(?:SSL|BIO|X509|PEM)_\w+", {"net/tls.c", "client/tls.c"}, "*"),
     ("filters of system calls, Landlock", r"<seccomp\.h>|\bseccomp_\w+\(|\bSYS_landlock",
      {"base/confine.c"}, "*"),
     ("changing user, group, capabilities",
      r"\bset(?:res|re|e)?[ug]id\b|\b(?:setgroups|initgroups|SYS_capset)\b", {"dflockd/user.c"}, "*"),
     ("passing descriptors", r"\bSCM_RIGHTS\b", {"net/pass.c"}, "*"),
-    ("reading and writing connections", r"(?<![\w>.])(?:recv|send)\s*\(", {"net/stream.c"}, "*"),
+    ("reading and writing connections", r"(?<![\w>.])(?:recv|send)\s*\(", {"net/stream.c", "client/channel.c"}, "*"),
     ("libsystemd", r"#include <systemd/|\bsd_[a-z_]+\s*\(", {"supervisor/notify.c"}, "*"),
     ("fork", r"(?<!\w)(?:fork|vfork|clone3?)\s*\(",
      {"supervisor/child.c", "supervisor/fence.c", "supervisor/reload.c", "supervisor/upgrade.c",

@@ -1,0 +1,1 @@
+# src/cli - dflock: runs a command while it holds a lock.

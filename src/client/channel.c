@@ -1,0 +1,593 @@
+/*
+ * client/channel.c - see channel.h
+ *
+ * Requests wait in `out`, what was received in `in`; `expect` is a ring that says for each request
+ * without a reply what its reply may be. A failure ends the connection but closes nothing: replies that
+ * came before it can be taken, and the descriptor stays the owner's until channel_close().
+ */
+#include "client/channel.h"
+#include "base/clock.h"
+#include "base/num.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum {
+    IN_MIN = 256,
+    IN_GROWS_TO = 64 * 1024,        /* as long as the lines are short */
+    LINE_MAX_SHORT = 4096,          /* a reply that is no document */
+    LINE_MAX_TEXT = 64 * 1024 * 1024,
+    READ_AT_ONCE = 1024 * 1024,     /* in one channel_process() */
+};
+
+static const uint64_t local_retry_ns = 10 * 1000 * 1000; /* a Unix socket whose queue is full */
+
+enum state { CLOSED, CONNECTING, HANDSHAKING, AUTHENTICATING, READY, FAILED };
+
+struct channel {
+    const struct dflock_options *o;
+    struct transport t;
+    enum state state;
+    const struct addr *name;
+    const struct addr_list *to;
+    size_t at;                /* which of `to` is tried */
+    uint64_t until;           /* of connecting */
+    uint64_t attempt_until;   /* of this address, if there are more */
+    struct failure failure;
+    struct failure attempt;   /* why the last address did not do */
+
+    char *out;
+    size_t out_at, out_len, out_cap;
+    char *in;
+    size_t in_at, in_seen, in_len, in_cap; /* in_seen: up to there is no line end */
+    uint8_t *expect;
+    size_t expect_at, expect_n, expect_cap; /* a power of two */
+};
+
+/* ---- the plain transport -------------------------------------------------------------------- */
+
+static ssize_t plain_read(struct transport *t, void *buf, size_t n, struct failure *f)
+{
+    ssize_t got;
+
+    do
+        got = recv(t->fd, buf, n, MSG_DONTWAIT);
+    while (got < 0 && errno == EINTR);
+    if (got >= 0)
+        return got;
+    if (errno == EAGAIN) {
+        t->wants = POLLIN;
+        return -EAGAIN;
+    }
+    return failure_set(f, DFLOCK_ERR_CONNECT, "%s", error_errno(errno));
+}
+
+static ssize_t plain_write(struct transport *t, const void *buf, size_t n, struct failure *f)
+{
+    ssize_t sent;
+
+    do
+        sent = send(t->fd, buf, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    if (sent >= 0)
+        return sent;
+    if (errno == EAGAIN) {
+        t->wants = POLLOUT;
+        return -EAGAIN;
+    }
+    return failure_set(f, DFLOCK_ERR_CONNECT, "%s", error_errno(errno));
+}
+
+static int plain_handshake(struct transport *t, struct failure *f)
+{
+    (void)t, (void)f;
+    return 0;
+}
+
+static bool plain_pending(const struct transport *t)
+{
+    (void)t;
+    return false;
+}
+
+static void plain_close(struct transport *t)
+{
+    (void)t;
+}
+
+const struct transport_ops transport_plain = {
+    .read = plain_read,
+    .write = plain_write,
+    .handshake = plain_handshake,
+    .pending = plain_pending,
+    .close = plain_close,
+};
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+struct channel *channel_new(const struct dflock_options *o)
+{
+    struct channel *c = calloc(1, sizeof(*c));
+
+    if (c) {
+        c->o = o;
+        c->t.fd = -1;
+        c->t.ops = &transport_plain;
+    }
+    return c;
+}
+
+static void close_socket(struct channel *c)
+{
+    if (c->t.fd < 0)
+        return;
+    c->t.ops->close(&c->t);
+    c->t.ops = &transport_plain;
+    (void)close(c->t.fd);
+    c->t.fd = -1;
+}
+
+void channel_close(struct channel *c)
+{
+    close_socket(c);
+    c->state = CLOSED;
+    if (c->out)
+        explicit_bzero(c->out, c->out_cap); /* a secret may be in it */
+    c->out_at = c->out_len = 0;
+    c->in_at = c->in_seen = c->in_len = 0;
+    c->expect_at = c->expect_n = 0;
+    failure_clear(&c->failure);
+}
+
+void channel_free(struct channel *c)
+{
+    if (!c)
+        return;
+    channel_close(c);
+    free(c->out);
+    free(c->in);
+    free(c->expect);
+    free(c);
+}
+
+/* What failed is said below without the server's name. */
+static int fail(struct channel *c)
+{
+    struct failure why = c->failure;
+
+    c->state = FAILED;
+    failure_clear(&c->failure);
+    return failure_set(&c->failure, why.code, "%s: %s", c->name->text, why.text);
+}
+
+/* ---- requests -------------------------------------------------------------------------------- */
+
+static bool room_out(struct channel *c, size_t n)
+{
+    size_t cap = c->out_cap ? c->out_cap : 256;
+    char *bigger;
+
+    if (c->out_at && c->out_at >= c->out_len / 2) {
+        memmove(c->out, c->out + c->out_at, c->out_len - c->out_at);
+        c->out_len -= c->out_at;
+        c->out_at = 0;
+    }
+    while (cap - c->out_len < n)
+        cap *= 2;
+    if (cap == c->out_cap)
+        return true;
+    bigger = realloc(c->out, cap);
+    if (!bigger)
+        return false;
+    c->out = bigger;
+    c->out_cap = cap;
+    return true;
+}
+
+static bool will_expect(struct channel *c, enum wire_expect what)
+{
+    if (c->expect_n == c->expect_cap) {
+        size_t cap = c->expect_cap ? 2 * c->expect_cap : 8;
+        uint8_t *bigger = malloc(cap);
+
+        if (!bigger)
+            return false;
+        for (size_t i = 0; i < c->expect_n; i++)
+            bigger[i] = c->expect[(c->expect_at + i) & (c->expect_cap - 1)];
+        free(c->expect);
+        c->expect = bigger;
+        c->expect_cap = cap;
+        c->expect_at = 0;
+    }
+    c->expect[(c->expect_at + c->expect_n) & (c->expect_cap - 1)] = (uint8_t)what;
+    c->expect_n++;
+    return true;
+}
+
+/* The secret may be longer than a request's lines are. */
+static bool queue_auth(struct channel *c, const char *secret)
+{
+    static const char head[] = "auth\n_\n";
+    size_t nhead = sizeof(head) - 1, n = strlen(secret);
+
+    if (!room_out(c, nhead + n + 1) || !will_expect(c, EXPECT_DONE))
+        return false;
+    memcpy(c->out + c->out_len, head, nhead);
+    memcpy(c->out + c->out_len + nhead, secret, n);
+    c->out[c->out_len + nhead + n] = '\n';
+    c->out_len += nhead + n + 1;
+    return true;
+}
+
+int channel_request(struct channel *c, const char *command, const char *key, const char *arg)
+{
+    size_t n;
+
+    if (!room_out(c, WIRE_REQUEST_MAX))
+        return DFLOCK_ERR_SYSTEM;
+    n = wire_request(c->out + c->out_len, command, key, arg);
+    if (n == 0)
+        return DFLOCK_ERR_INVALID;
+    if (!will_expect(c, wire_expect(command)))
+        return DFLOCK_ERR_SYSTEM;
+    c->out_len += n;
+    return 0;
+}
+
+int channel_authenticate(struct channel *c, const char *secret)
+{
+    return queue_auth(c, secret) ? 0 : DFLOCK_ERR_SYSTEM;
+}
+
+/* ---- connecting ------------------------------------------------------------------------------ */
+
+void channel_dial(struct channel *c, const struct addr *name, const struct addr_list *to,
+                  uint64_t now)
+{
+    channel_close(c);
+    c->name = name;
+    c->to = to;
+    c->at = 0;
+    c->until = now + (uint64_t)(c->o->connect_timeout * 1e9);
+    c->state = CONNECTING;
+    failure_clear(&c->attempt);
+    if (c->o->auth_token && !queue_auth(c, c->o->auth_token)) {
+        failure_set(&c->failure, DFLOCK_ERR_SYSTEM, "no memory");
+        fail(c);
+    }
+}
+
+static void tune(int fd)
+{
+    int on = 1, idle = 15, interval = 5, count = 3;
+
+    /* Unix sockets refuse some: then they do not need them. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
+}
+
+/* Sockets for the addresses in turn until one connects. 0 connected, -EAGAIN under way, or failed. */
+static int connect_step(struct channel *c, uint64_t now)
+{
+    while (c->at < c->to->n) {
+        const struct sockaddr *sa = (const struct sockaddr *)&c->to->at[c->at].addr;
+
+        if (c->t.fd < 0) {
+            uint64_t left = now < c->until ? c->until - now : 0;
+
+            c->t.fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+            if (c->t.fd < 0)
+                return failure_set(&c->failure, DFLOCK_ERR_SYSTEM, "no socket: %s",
+                                   error_errno(errno));
+            c->attempt_until = now + left / (c->to->n - c->at);
+        }
+        /* Asked again, connect() says how the first call ended. */
+        if (connect(c->t.fd, sa, c->to->at[c->at].len) == 0 || errno == EISCONN) {
+            tune(c->t.fd);
+            return 0;
+        }
+        if (errno == EINPROGRESS || errno == EALREADY || errno == EINTR || errno == EAGAIN) {
+            c->t.wants = errno == EAGAIN ? 0 : POLLOUT;
+            if (now < c->attempt_until || (c->at + 1 == c->to->n && now < c->until))
+                return -EAGAIN;
+            errno = ETIMEDOUT;
+        }
+        failure_clear(&c->attempt);
+        failure_set(&c->attempt, DFLOCK_ERR_CONNECT, "%s", error_errno(errno));
+        close_socket(c);
+        c->at++;
+    }
+    if (c->to->n == 0)
+        failure_set(&c->attempt, DFLOCK_ERR_CONNECT, "it has no address");
+    return failure_set(&c->failure, c->attempt.code, "%s", c->attempt.text);
+}
+
+static int begin_tls(struct channel *c)
+{
+    const char *name = c->o->tls_server_name;
+
+    if (!c->o->tls)
+        return 0;
+    if (!name)
+        name = c->name->local ? "localhost" : c->name->host;
+    return tls_start(&c->t, c->o->tls, name, &c->failure);
+}
+
+/* 0: connected and shaken hands; -EAGAIN; or failed. */
+static int connecting(struct channel *c, uint64_t now)
+{
+    int err = 0;
+
+    if (c->state == CONNECTING) {
+        err = connect_step(c, now);
+        if (err == 0)
+            err = begin_tls(c);
+        if (err)
+            return err;
+        c->state = HANDSHAKING;
+    }
+    if (c->state == HANDSHAKING) {
+        err = c->t.ops->handshake(&c->t, &c->failure);
+        if (err)
+            return err;
+        c->state = c->o->auth_token ? AUTHENTICATING : READY;
+    }
+    return 0;
+}
+
+/* ---- bytes ----------------------------------------------------------------------------------- */
+
+/* How much was written; negative: -EAGAIN or failed. */
+static ssize_t flush(struct channel *c)
+{
+    ssize_t total = 0;
+
+    while (c->out_at < c->out_len) {
+        ssize_t n = c->t.ops->write(&c->t, c->out + c->out_at, c->out_len - c->out_at, &c->failure);
+
+        if (n < 0)
+            return n;
+        c->out_at += (size_t)n;
+        total += n;
+    }
+    c->out_at = c->out_len = 0;
+    return total;
+}
+
+static bool room_in(struct channel *c)
+{
+    size_t cap = c->in_cap;
+    char *bigger;
+
+    if (c->in_at == c->in_len)
+        c->in_at = c->in_seen = c->in_len = 0;
+    if (c->in_at) {
+        memmove(c->in, c->in + c->in_at, c->in_len - c->in_at);
+        c->in_len -= c->in_at;
+        c->in_seen -= c->in_at;
+        c->in_at = 0;
+    }
+    if (c->in_len < cap)
+        return true;
+    cap = cap ? 2 * cap : IN_MIN;
+    bigger = realloc(c->in, cap);
+    if (!bigger)
+        return false;
+    c->in = bigger;
+    c->in_cap = cap;
+    return true;
+}
+
+/* The LF that ends the next line, or NULL. */
+static char *line_end(struct channel *c)
+{
+    char *end = c->in_len > c->in_seen ? memchr(c->in + c->in_seen, '\n', c->in_len - c->in_seen)
+                                       : NULL;
+
+    c->in_seen = end ? (size_t)(end - c->in) : c->in_len;
+    return end;
+}
+
+/* What cannot be: a line without a request, or one without an end. */
+static int check_lines(struct channel *c)
+{
+    bool whole = line_end(c) != NULL;
+    size_t n = (whole ? c->in_seen : c->in_len) - c->in_at;
+    size_t max = LINE_MAX_SHORT;
+
+    if (c->expect_n && c->expect[c->expect_at] == EXPECT_TEXT)
+        max = LINE_MAX_TEXT;
+    if (n > max)
+        return failure_set(&c->failure, DFLOCK_ERR_PROTOCOL,
+                           "a reply longer than any dflockd's");
+    if (c->expect_n == 0 && whole) {
+        if (n == 5 && memcmp(c->in + c->in_at, "error", 5) == 0)
+            return failure_set(&c->failure, DFLOCK_ERR_CONNECT,
+                               "the server closed the connection, which was idle");
+        return failure_set(&c->failure, DFLOCK_ERR_PROTOCOL, "a reply to no request");
+    }
+    return 0;
+}
+
+static int receive(struct channel *c)
+{
+    size_t total = 0;
+
+    while (total < READ_AT_ONCE) {
+        size_t room;
+        ssize_t n;
+
+        if (!room_in(c))
+            return failure_set(&c->failure, DFLOCK_ERR_SYSTEM, "no memory for a reply");
+        room = c->in_cap - c->in_len;
+        n = c->t.ops->read(&c->t, c->in + c->in_len, room, &c->failure);
+        if (n == 0)
+            return failure_set(&c->failure, DFLOCK_ERR_CONNECT,
+                               "the server closed the connection%s",
+                               c->in_len > c->in_at && !line_end(c) ? " in the middle of a reply" : "");
+        if (n < 0)
+            return (int)n;
+        c->in_len += (size_t)n;
+        total += (size_t)n;
+        if (check_lines(c))
+            return c->failure.code;
+        /* Less than there was room for: that was all. */
+        if ((size_t)n < room && !c->t.ops->pending(&c->t))
+            return 0;
+        /* Many short replies: they are taken before the buffer grows further. */
+        if (c->in_cap >= IN_GROWS_TO && line_end(c))
+            return 0;
+    }
+    return 0;
+}
+
+/* The first reply, to the secret in the options, is the channel's own. */
+static int authenticated(struct channel *c)
+{
+    struct dflock_reply reply;
+
+    if (c->state != AUTHENTICATING || !line_end(c))
+        return 0;
+    c->state = READY;
+    if (!channel_reply(c, &reply) || reply.status == 0)
+        return 0;
+    if (reply.status == DFLOCK_ERR_AUTH)
+        return failure_set(&c->failure, DFLOCK_ERR_AUTH, "the server has another secret");
+    if (reply.status == DFLOCK_ERR_SERVER)
+        return failure_set(&c->failure, DFLOCK_ERR_AUTH,
+                           "the server refused the secret; it may have none set");
+    return failure_set(&c->failure, DFLOCK_ERR_PROTOCOL, "\"%.60s\" is no answer to a secret",
+                       reply.text);
+}
+
+/* Writes, then reads; but what was just asked is not answered yet: poll() says when. */
+static int exchange(struct channel *c)
+{
+    ssize_t sent = flush(c);
+    int err;
+
+    if (sent < 0 && sent != -EAGAIN) {
+        /* Why it closed may have been said before. */
+        struct failure unheard = c->failure;
+
+        failure_clear(&c->failure);
+        err = receive(c);
+        if (err == 0 || err == -EAGAIN) {
+            c->failure = unheard;
+            return unheard.code;
+        }
+        return err;
+    }
+    if (sent > 0 && !c->t.ops->pending(&c->t))
+        return 0;
+    err = receive(c);
+    return err == -EAGAIN ? 0 : err;
+}
+
+int channel_process(struct channel *c, uint64_t now)
+{
+    bool early = c->state == CONNECTING || c->state == HANDSHAKING || c->state == AUTHENTICATING;
+    int err;
+
+    if (c->state == CLOSED || c->state == FAILED)
+        return c->failure.code ? c->failure.code : DFLOCK_ERR_CLOSED;
+    err = connecting(c, now);
+    if (err == 0) {
+        err = exchange(c);
+        /* A refusal is worth more than that the connection then ended. */
+        if (c->state == AUTHENTICATING && line_end(c)) {
+            struct failure ended = c->failure;
+
+            failure_clear(&c->failure);
+            if (authenticated(c) == 0)
+                c->failure = ended;
+            err = c->failure.code;
+        }
+    }
+    if (err == -EAGAIN)
+        err = 0;
+    if (err == 0 && early && c->state != READY && now >= c->until)
+        err = failure_set(&c->failure, DFLOCK_ERR_CONNECT, "no connection within %g s",
+                          c->o->connect_timeout);
+    if (err)
+        return fail(c);
+    return 0;
+}
+
+bool channel_reply(struct channel *c, struct dflock_reply *reply)
+{
+    char *end;
+
+    if (c->expect_n == 0 || c->state == AUTHENTICATING)
+        return false;
+    end = line_end(c);
+    if (!end)
+        return false;
+    *end = '\0';
+    wire_reply(c->expect[c->expect_at], c->in + c->in_at, (size_t)(end - c->in) - c->in_at, reply);
+    c->expect_at = (c->expect_at + 1) & (c->expect_cap - 1);
+    c->expect_n--;
+    c->in_at = c->in_seen = (size_t)(end - c->in) + 1;
+    return true;
+}
+
+size_t channel_outstanding(const struct channel *c)
+{
+    bool own = c->o->auth_token && (c->state == CONNECTING || c->state == HANDSHAKING ||
+                                    c->state == AUTHENTICATING);
+
+    return c->expect_n - (own && c->expect_n > 0);
+}
+
+bool channel_is_ready(const struct channel *c)
+{
+    return c->state == READY;
+}
+
+const struct failure *channel_failure(const struct channel *c)
+{
+    return &c->failure;
+}
+
+int channel_fd(const struct channel *c)
+{
+    return c->t.fd;
+}
+
+short channel_events(const struct channel *c)
+{
+    switch (c->state) {
+    case CONNECTING:
+    case HANDSHAKING:
+        return c->t.wants;
+    case AUTHENTICATING:
+    case READY:
+        return c->out_at < c->out_len ? POLLIN | POLLOUT : POLLIN;
+    default:
+        return 0;
+    }
+}
+
+uint64_t channel_deadline(const struct channel *c)
+{
+    switch (c->state) {
+    case CONNECTING:
+        if (c->t.fd < 0 || c->t.wants == 0)
+            return clock_boottime_ns() + (c->t.fd < 0 ? 0 : local_retry_ns);
+        return c->attempt_until;
+    case HANDSHAKING:
+    case AUTHENTICATING:
+        return c->until;
+    default:
+        return UINT64_MAX;
+    }
+}

@@ -1,0 +1,1 @@
+# src/ctl - dflockctl: looks at a server, and takes locks away.
