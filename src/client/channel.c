@@ -63,7 +63,7 @@ static ssize_t plain_read(struct transport *t, void *buf, size_t n, struct failu
         return got;
     if (errno == EAGAIN) {
         t->wants = POLLIN;
-        return -EAGAIN;
+        return TRANSPORT_AGAIN;
     }
     return failure_set(f, DFLOCK_ERR_CONNECT, "%s", error_errno(errno));
 }
@@ -79,7 +79,7 @@ static ssize_t plain_write(struct transport *t, const void *buf, size_t n, struc
         return sent;
     if (errno == EAGAIN) {
         t->wants = POLLOUT;
-        return -EAGAIN;
+        return TRANSPORT_AGAIN;
     }
     return failure_set(f, DFLOCK_ERR_CONNECT, "%s", error_errno(errno));
 }
@@ -275,7 +275,7 @@ static void tune(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
 }
 
-/* Sockets for the addresses in turn until one connects. 0 connected, -EAGAIN under way, or failed. */
+/* Sockets for the addresses in turn until one connects. 0 connected, TRANSPORT_AGAIN under way, or failed. */
 static int connect_step(struct channel *c, uint64_t now)
 {
     while (c->at < c->to->n) {
@@ -298,7 +298,7 @@ static int connect_step(struct channel *c, uint64_t now)
         if (errno == EINPROGRESS || errno == EALREADY || errno == EINTR || errno == EAGAIN) {
             c->t.wants = errno == EAGAIN ? 0 : POLLOUT;
             if (now < c->attempt_until || (c->at + 1 == c->to->n && now < c->until))
-                return -EAGAIN;
+                return TRANSPORT_AGAIN;
             errno = ETIMEDOUT;
         }
         failure_clear(&c->attempt);
@@ -322,7 +322,7 @@ static int begin_tls(struct channel *c)
     return tls_start(&c->t, c->o->tls, name, &c->failure);
 }
 
-/* 0: connected and shaken hands; -EAGAIN; or failed. */
+/* 0: connected and shaken hands; TRANSPORT_AGAIN; or failed. */
 static int connecting(struct channel *c, uint64_t now)
 {
     int err = 0;
@@ -346,7 +346,7 @@ static int connecting(struct channel *c, uint64_t now)
 
 /* ---- bytes ----------------------------------------------------------------------------------- */
 
-/* How much was written; negative: -EAGAIN or failed. */
+/* How much was written; negative: TRANSPORT_AGAIN or failed. */
 static ssize_t flush(struct channel *c)
 {
     ssize_t total = 0;
@@ -475,13 +475,13 @@ static int exchange(struct channel *c)
     ssize_t sent = flush(c);
     int err;
 
-    if (sent < 0 && sent != -EAGAIN) {
+    if (sent < 0 && sent != TRANSPORT_AGAIN) {
         /* Why it closed may have been said before. */
         struct failure unheard = c->failure;
 
         failure_clear(&c->failure);
         err = receive(c);
-        if (err == 0 || err == -EAGAIN) {
+        if (err == 0 || err == TRANSPORT_AGAIN) {
             c->failure = unheard;
             return unheard.code;
         }
@@ -490,7 +490,7 @@ static int exchange(struct channel *c)
     if (sent > 0 && !c->t.ops->pending(&c->t))
         return 0;
     err = receive(c);
-    return err == -EAGAIN ? 0 : err;
+    return err == TRANSPORT_AGAIN ? 0 : err;
 }
 
 int channel_process(struct channel *c, uint64_t now)
@@ -513,7 +513,7 @@ int channel_process(struct channel *c, uint64_t now)
             err = c->failure.code;
         }
     }
-    if (err == -EAGAIN)
+    if (err == TRANSPORT_AGAIN)
         err = 0;
     if (err == 0 && early && c->state != READY && now >= c->until)
         err = failure_set(&c->failure, DFLOCK_ERR_CONNECT, "no connection within %g s",

@@ -9,7 +9,6 @@
 #include "base/clock.h"
 #include "client/channel.h"
 
-#include <errno.h>
 #include <math.h>
 #include <poll.h>
 #include <pthread.h>

@@ -8,7 +8,6 @@
 #include "client/transport.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
@@ -27,11 +26,11 @@ static SSL_CTX *ctx_of(struct tls_context *c)
 static BIO_METHOD *wire;
 static pthread_once_t wire_once = PTHREAD_ONCE_INIT;
 
-/* --- the BIO. What the plain transport says of a failure waits in the transport's `bio_failure`. */
+/* --- the BIO */
 
 struct wire_state {
     struct transport *t;
-    struct failure *f; /* the call's that runs */
+    struct failure *f; /* of the call that runs */
     bool ended;
 };
 
@@ -41,7 +40,7 @@ static int wire_read(BIO *bio, char *buf, int n)
     ssize_t got = transport_plain.read(s->t, buf, (size_t)n, s->f);
 
     BIO_clear_retry_flags(bio);
-    if (got == -EAGAIN)
+    if (got == TRANSPORT_AGAIN)
         BIO_set_retry_read(bio);
     s->ended = got == 0;
     return got > 0 ? (int)got : got == 0 ? 0 : -1;
@@ -53,7 +52,7 @@ static int wire_write(BIO *bio, const char *buf, int n)
     ssize_t sent = transport_plain.write(s->t, buf, (size_t)n, s->f);
 
     BIO_clear_retry_flags(bio);
-    if (sent == -EAGAIN)
+    if (sent == TRANSPORT_AGAIN)
         BIO_set_retry_write(bio);
     return sent > 0 ? (int)sent : -1;
 }
@@ -94,7 +93,9 @@ static void make_wire(void)
 
 static int refuse(struct failure *f, const char *what, const char *file)
 {
-    const char *reason = ERR_reason_error_string(ERR_peek_error());
+    unsigned long error = ERR_peek_error();
+    const char *reason =
+        ERR_SYSTEM_ERROR(error) ? error_errno(ERR_GET_REASON(error)) : ERR_reason_error_string(error);
 
     failure_set(f, DFLOCK_ERR_TLS, "%s%s%s: %s", what, file ? " " : "", file ? file : "",
                 reason ? reason : "it cannot be used");
@@ -192,10 +193,10 @@ static int outcome(struct transport *t, int result, struct failure *f)
     switch (error) {
     case SSL_ERROR_WANT_READ:
         t->wants = POLLIN;
-        return -EAGAIN;
+        return TRANSPORT_AGAIN;
     case SSL_ERROR_WANT_WRITE:
         t->wants = POLLOUT;
-        return -EAGAIN;
+        return TRANSPORT_AGAIN;
     case SSL_ERROR_ZERO_RETURN:
         return 0;
     default:

@@ -23,12 +23,15 @@ struct transport {
     struct ssl_st *ssl;
 };
 
-/* Bytes, 0 for the end (read) or none, -EAGAIN (see `wants`), or a negative dflock error with its
+/* It would block. No error of dflock.h, some of which have the numbers of an errno. */
+enum { TRANSPORT_AGAIN = -1000 };
+
+/* Bytes, 0 for the end (read) or none, TRANSPORT_AGAIN (see `wants`), or a negative dflock error with its
    reason in *f. */
 struct transport_ops {
     ssize_t (*read)(struct transport *t, void *buf, size_t n, struct failure *f);
     ssize_t (*write)(struct transport *t, const void *buf, size_t n, struct failure *f);
-    /* 0, -EAGAIN or an error. */
+    /* 0, TRANSPORT_AGAIN or an error. */
     int (*handshake)(struct transport *t, struct failure *f);
     /* Bytes that were received and that poll() does not know of. */
     bool (*pending)(const struct transport *t);

@@ -1,2 +1,8 @@
 # tests/client: tests_client_NAME_test_LDADD = $(TAP) $(LINK_CLIENT). What is to use the library as it
 # is installed links src/client/libdflock.la instead, and includes <dflock.h> only.
+
+check_PROGRAMS += \
+	tests/client/channel_test \
+	tests/client/wire_test
+tests_client_channel_test_LDADD = $(TAP) $(LINK_CLIENT)
+tests_client_wire_test_LDADD = $(TAP) $(LINK_CLIENT)
