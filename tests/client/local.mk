@@ -6,3 +6,13 @@ check_PROGRAMS += \
 	tests/client/wire_test
 tests_client_channel_test_LDADD = $(TAP) $(LINK_CLIENT)
 tests_client_wire_test_LDADD = $(TAP) $(LINK_CLIENT)
+
+# The library as it is installed: only dflock.h, only what it exports.
+CLIENT_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/src/client
+
+EXTRA_PROGRAMS += \
+	tests/client/puppet
+check_DATA += \
+	tests/client/puppet
+tests_client_puppet_CPPFLAGS = $(CLIENT_CPPFLAGS)
+tests_client_puppet_LDADD = src/client/libdflock.la
