@@ -44,7 +44,7 @@ static int parse_inet(struct addr *a, const char *host, size_t nhost, const char
         return bad(a, f, "it has no host");
     if (nhost >= sizeof(a->host))
         return bad(a, f, "its host is too long");
-    if (port && (num_parse_i64(port, strlen(port), &n) != 0 || n < 1 || n > 65535))
+    if (port && (!isdigit((unsigned char)*port) || num_parse_i64(port, strlen(port), &n) != 0 || n < 1 || n > 65535))
         return bad(a, f, "its port is not a number from 1 to 65535");
     memcpy(a->host, host, nhost);
     a->host[nhost] = '\0';
@@ -56,6 +56,8 @@ static int parse(struct addr *a, struct failure *f)
 {
     const char *text = a->text, *colon;
 
+    if (strchr(text, ','))
+        return bad(a, f, "it is a list; one address is wanted here");
     for (const char *p = text; *p; p++)
         if (isspace((unsigned char)*p) || iscntrl((unsigned char)*p))
             return bad(a, f, "it has a blank in it");

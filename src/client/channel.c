@@ -26,6 +26,7 @@ enum {
     READ_AT_ONCE = 1024 * 1024,     /* in one channel_process() */
 };
 
+static const uint64_t idle_ns = 1000 * 1000 * 1000;      /* the server closes idle connections later */
 static const uint64_t local_retry_ns = 10 * 1000 * 1000; /* a Unix socket whose queue is full */
 
 enum state { CLOSED, CONNECTING, HANDSHAKING, AUTHENTICATING, READY, FAILED };
@@ -39,6 +40,8 @@ struct channel {
     size_t at;                /* which of `to` is tried */
     uint64_t until;           /* of connecting */
     uint64_t attempt_until;   /* of this address, if there are more */
+    uint64_t processed;       /* when, the last time */
+    bool fresh;               /* nothing of what is expected has been asked yet */
     struct failure failure;
     struct failure attempt;   /* why the last address did not do */
 
@@ -123,10 +126,21 @@ struct channel *channel_new(const struct dflock_options *o)
     return c;
 }
 
+/* A FIN soon after a request may come from a client that has nothing more to say and still waits; the
+   server would wait with it. A reset cannot be misunderstood. */
+static void reset_on_close(const struct channel *c)
+{
+    const struct linger none = {.l_onoff = 1, .l_linger = 0};
+
+    (void)setsockopt(c->t.fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+}
+
 static void close_socket(struct channel *c)
 {
     if (c->t.fd < 0)
         return;
+    if (c->expect_n)
+        reset_on_close(c);
     c->t.ops->close(&c->t);
     c->t.ops = &transport_plain;
     (void)close(c->t.fd);
@@ -206,7 +220,8 @@ static bool will_expect(struct channel *c, enum wire_expect what)
         c->expect_at = 0;
     }
     c->expect[(c->expect_at + c->expect_n) & (c->expect_cap - 1)] = (uint8_t)what;
-    c->expect_n++;
+    if (c->expect_n++ == 0)
+        c->fresh = true;
     return true;
 }
 
@@ -409,7 +424,7 @@ static int check_lines(struct channel *c)
     if (n > max)
         return failure_set(&c->failure, DFLOCK_ERR_PROTOCOL,
                            "a reply longer than any dflockd's");
-    if (c->expect_n == 0 && whole) {
+    if ((c->expect_n == 0 || c->fresh) && whole) {
         if (n == 5 && memcmp(c->in + c->in_at, "error", 5) == 0)
             return failure_set(&c->failure, DFLOCK_ERR_CONNECT,
                                "the server closed the connection, which was idle");
@@ -469,12 +484,29 @@ static int authenticated(struct channel *c)
                        reply.text);
 }
 
-/* Writes, then reads; but what was just asked is not answered yet: poll() says when. */
-static int exchange(struct channel *c)
+/* Before the first request after a while: what came meanwhile (the server says "error" to who was idle,
+   and closes) must not pass for its reply. The common case, without a while, costs nothing. */
+static int look_before_asking(struct channel *c, uint64_t now)
 {
-    ssize_t sent = flush(c);
+    if (now - c->processed >= idle_ns)
+        (void)receive(c);
+    if (c->in_at < c->in_len && check_lines(c) == 0)
+        failure_set(&c->failure, DFLOCK_ERR_PROTOCOL, "a reply to no request");
+    if (c->failure.code)
+        c->in_at = c->in_seen = c->in_len;
+    return c->failure.code;
+}
+
+/* Writes, then reads; but what was just asked is not answered yet: poll() says when. */
+static int exchange(struct channel *c, uint64_t now)
+{
+    ssize_t sent;
     int err;
 
+    if (c->fresh && c->state == READY && look_before_asking(c, now))
+        return c->failure.code;
+    sent = flush(c);
+    c->fresh = c->fresh && sent <= 0;
     if (sent < 0 && sent != TRANSPORT_AGAIN) {
         /* Why it closed may have been said before. */
         struct failure unheard = c->failure;
@@ -502,7 +534,7 @@ int channel_process(struct channel *c, uint64_t now)
         return c->failure.code ? c->failure.code : DFLOCK_ERR_CLOSED;
     err = connecting(c, now);
     if (err == 0) {
-        err = exchange(c);
+        err = exchange(c, now);
         /* A refusal is worth more than that the connection then ended. */
         if (c->state == AUTHENTICATING && line_end(c)) {
             struct failure ended = c->failure;
@@ -515,6 +547,7 @@ int channel_process(struct channel *c, uint64_t now)
     }
     if (err == TRANSPORT_AGAIN)
         err = 0;
+    c->processed = now;
     if (err == 0 && early && c->state != READY && now >= c->until)
         err = failure_set(&c->failure, DFLOCK_ERR_CONNECT, "no connection within %g s",
                           c->o->connect_timeout);

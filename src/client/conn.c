@@ -34,7 +34,9 @@ struct dflock_conn {
 
 static uint64_t later(uint64_t now, double seconds)
 {
-    return now + (uint64_t)(seconds * 1e9);
+    uint64_t ns = (uint64_t)(seconds * 1e9);
+
+    return ns < UINT64_MAX - now ? now + ns : UINT64_MAX;
 }
 
 /* Milliseconds for poll(), rounded up. */
@@ -237,6 +239,11 @@ struct ask {
     const char *secret; /* instead of arg */
 };
 
+static bool is_document(const struct dflock_reply *reply)
+{
+    return reply->len >= 5 && reply->text[3] == '{';
+}
+
 static int converse(struct dflock_conn *c, const struct ask *ask, struct dflock_reply *reply)
 {
     uint64_t now = clock_boottime_ns(), deadline = later(now, c->o->connect_timeout);
@@ -258,6 +265,8 @@ static int converse(struct dflock_conn *c, const struct ask *ask, struct dflock_
     mark_blocked(c, false);
     if (atomic_load(&c->closed) && err == DFLOCK_ERR_CANCELLED)
         err = closed(ask->call);
+    if (err == 0 && !is_document(reply) && wire_expect(ask->command) == EXPECT_TEXT)
+        err = reply->status = DFLOCK_ERR_PROTOCOL;
     if (err < 0 && (channel_outstanding(c->channel) || channel_failure(c->channel)->code ||
                     err == DFLOCK_ERR_PROTOCOL))
         drop_socket(c);
@@ -468,9 +477,6 @@ static int document(dflock_conn *c, const struct ask *ask, const char **json, si
 
     if (err)
         return err;
-    if (reply.len < 5 || reply.text[3] != '{')
-        return error_raise(DFLOCK_ERR_PROTOCOL, ask->call, "%s: \"%.60s\" is no document",
-                           c->name.text, reply.text);
     *json = reply.text + 3;
     if (len)
         *len = reply.len - 3;

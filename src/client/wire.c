@@ -121,12 +121,12 @@ size_t wire_request(char out[WIRE_REQUEST_MAX], const char *command, const char 
     return at;
 }
 
-/* Digits only, as a server writes them. */
+/* Digits only, as a server writes them, and never 0. */
 static bool parse_seconds(const char *s, size_t n, uint64_t *out)
 {
     int64_t value;
 
-    if (n == 0 || s[0] < '0' || s[0] > '9' || num_parse_i64(s, n, &value) != 0)
+    if (n == 0 || s[0] < '1' || s[0] > '9' || num_parse_i64(s, n, &value) != 0)
         return false;
     *out = (uint64_t)value;
     return true;

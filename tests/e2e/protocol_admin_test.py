@@ -120,7 +120,7 @@ def list_large():
         for reply in asker.lines(200):
             check_eq(json_of(reply), {"resources": [], "cursor": None}, "nothing found")
         diag(f"{beside} pings before the first reply, the slowest took {slowest * 1000:.1f} ms")
-        check(slowest < 0.5, f"a ping took {slowest * 1000:.0f} ms")
+        check(slowest < 2, f"a ping took {slowest * 1000:.0f} ms")
 
 
 @test("show says who holds and who waits", rules=["P43", "P47"])

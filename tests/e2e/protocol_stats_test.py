@@ -211,8 +211,8 @@ def large():
              f"reader {slowest * 1000:.1f} ms, beside 8 askers {worst * 1000:.1f} ms")
         # Made in one go, it would let one or two pass.
         check(beside >= 5, f"only {beside} pings were answered while the reply was made")
-        check(slowest < 0.5, f"a ping beside a slow reader took {slowest * 1000:.0f} ms")
-        check(worst < 0.5, f"a ping beside 8 askers took {worst * 1000:.0f} ms")
+        check(slowest < 2, f"a ping beside a slow reader took {slowest * 1000:.0f} ms")
+        check(worst < 2, f"a ping beside 8 askers took {worst * 1000:.0f} ms")
 
 
 @test("each of many askers sees what it did before it asked", rules=["P85"])

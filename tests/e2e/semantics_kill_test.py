@@ -322,7 +322,7 @@ def hang():
         check_eq(d.req("ping"), "ok", "the other worker serves")
         a.ask("n", "k", token + " 60")
         replaced(server, victim)
-        check(took() < 3, f"it was replaced after {took():.2f} s")
+        check(took() < 5, f"it was replaced after {took():.2f} s")
         diag(f"replaced after {took():.2f} s")
         eventually(lambda: server.logged("worker hangs"), text="the log says so")
         a.expect("ok 60", "the renew that lay unread")
@@ -383,9 +383,9 @@ def gap():
         took = now() - since
         gap_seen = back - died
         check(took > 1 + gap_seen - 0.1, f"gap {gap_seen:.2f} s, ended after {took:.2f} s")
-        check(took < 1 + gap_seen + 1, f"gap {gap_seen:.2f} s, ended after {took:.2f} s")
+        check(took < 1 + gap_seen + 3, f"gap {gap_seen:.2f} s, ended after {took:.2f} s")
         token_of(b.line())
-        check(now() - died >= 2 and now() - back < 3, "the renewed lease ends in its time")
+        check(now() - died >= 2 and now() - back < 5, "the renewed lease ends in its time")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from harness import (Server, check, check_eq, diag, elapsed, eventually, in_thre
                      test, token_of)
 
 GRANT_WITHIN = 0.020  # of the end of a lease, for a waiter
-SLACK = 1.0  # for what only the machine can delay
+SLACK = 3.0  # for what only the machine can delay
 
 
 def now():
@@ -276,7 +276,7 @@ def timeouts():
         took = elapsed()
         for _ in range(20):
             check_eq(b.req("l", "k", "0"), "timeout", "a try")
-        check(took() < 1, "tries do not wait")
+        check(took() < SLACK, "tries do not wait")
         check_eq(waiters(a, "k"), 1, "the enqueued one waits")
         took = elapsed()
         b.ask("l", "k", "1")

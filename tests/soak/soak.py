@@ -27,7 +27,7 @@ import tempfile
 import threading
 import time
 
-from harness import Failure, Program, Server, check, check_eq, diag, eventually
+from harness import Failure, Program, Server, check, check_eq, diag, eventually, fail
 
 DEATHS = ["worker died", "worker hangs", "poison"]
 POISON_MOST = 3  # connections that the server may give up in a run, each with a line in the log
@@ -224,8 +224,9 @@ class Load:
     def __init__(self, server, directory, connections, rate, seed):
         argv = [program("soak"), server.port, connections, rate,
                 os.path.join(directory, "history"), seed]
+        self.errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen([str(x) for x in argv], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True)
+                                        stdout=subprocess.PIPE, stderr=self.errors, text=True)
         self.writing, self.changed = threading.Lock(), threading.Condition()
         self.rounds, self.ended = [], False
         self.requests = self.replies = self.grants = self.connections = 0
@@ -247,8 +248,16 @@ class Load:
 
     def tell(self, text):
         with self.writing:
-            self.process.stdin.write(text)
-            self.process.stdin.flush()
+            try:
+                self.process.stdin.write(text)
+                self.process.stdin.flush()
+            except BrokenPipeError:
+                fail(f"the load has ended: {self.last_words()}")
+
+    def last_words(self):
+        self.process.wait()
+        self.errors.seek(0)
+        return f"status {self.process.returncode}: {self.errors.read()}"
 
     def end_round(self, last):
         """The history of the round that this ends."""
@@ -344,7 +353,8 @@ class Soak:
                 while not over:
                     round_begun = shown = time.monotonic()
                     while not over and time.monotonic() - round_begun < self.round_seconds:
-                        check(self.lives(killer) and not load.ended, "the load or killer ended")
+                        check(not load.ended, f"the load ended: {load.ended and load.last_words()}")
+                        check(self.lives(killer), "the killer ended")
                         time.sleep(0.1)
                         if time.monotonic() - shown > 5:
                             shown = time.monotonic()
