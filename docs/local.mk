@@ -1,6 +1,7 @@
 # docs - man pages (dist_man_MANS += docs/man/name.N) and the other documents (EXTRA_DIST).
 
 dist_man_MANS += \
+	docs/man/dflock.1 \
 	docs/man/dflockd-protocol.7 \
 	docs/man/dflockd.conf.5 \
 	docs/man/dflockd.8
@@ -9,6 +10,7 @@ EXTRA_DIST += \
 	docs/HACKING.md \
 	docs/internals/deaths.md \
 	docs/internals/design.md \
+	docs/internals/dflock.md \
 	docs/internals/dump.md \
 	docs/internals/fences.md \
 	docs/internals/journal.md \

@@ -63,6 +63,7 @@ endif
 e2e_modules = \
 	tests/e2e/activate.py \
 	tests/e2e/certs.py \
+	tests/e2e/dflock.py \
 	tests/e2e/harness.py \
 	tests/e2e/load.py \
 	tests/e2e/points.py
@@ -77,6 +78,10 @@ e2e_tests = \
 	tests/e2e/crash_reload_test.py \
 	tests/e2e/crash_unix_test.py \
 	tests/e2e/crash_workers_test.py \
+	tests/e2e/dflock_options_test.py \
+	tests/e2e/dflock_promise_test.py \
+	tests/e2e/dflock_signals_test.py \
+	tests/e2e/dflock_terminal_test.py \
 	tests/e2e/fences_test.py \
 	tests/e2e/log_test.py \
 	tests/e2e/manager_test.py \
