@@ -191,8 +191,8 @@ int front_run(pid_t guardian, const struct signals *s, const struct terminal *t,
         };
 
         poll(fds, sizeof(fds) / sizeof(fds[0]), -1);
-        hear_signals(&f);
         hear_guardian(&f);
+        hear_signals(&f);
         look_at_guardian(&f);
     }
     /* What it has said in the end. */

@@ -190,7 +190,8 @@ static void not_granted(struct guardian *g, int result)
         return;
     }
     finish(g, code_of(result));
-    say_error(g->code, "%s", where_reason());
+    say_error(g->code, "%s%s", where_reason(),
+              g->code == EXITCODE_AUTH ? " (--auth-token-file)" : "");
 }
 
 static void end_tree(struct guardian *g, uint64_t now)

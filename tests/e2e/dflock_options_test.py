@@ -135,8 +135,8 @@ def mismatch():
 @test("a server that wants another secret: 77; with the right one it works", rules=["R5"])
 def auth():
     with Server(["--auth-token-file", temp_file(b"secret\n")]) as server:
-        refused(["k", "true"], 77, "secret", server=server)
-        refused(["--auth-token-file", temp_file(b"other\n"), "k", "true"], 77, "secret",
+        refused(["k", "true"], 77, "--auth-token-file", server=server)
+        refused(["--auth-token-file", temp_file(b"other\n"), "k", "true"], 77, "--auth-token-file",
                 server=server)
         right = temp_file(b"secret\n")
         check_eq(run_dflock(server, ["--auth-token-file", right, "k", "true"])[0], 0, "the right one")
