@@ -1,6 +1,6 @@
 /*
- * cli/command.h - starting the command: in a process group of its own, with signals, descriptors and
- * directory as dflock was given them, and what it may know of the lock in its environment.
+ * cli/command.h - starting the command: in a process group of its own, with signals, descriptors
+ * and directory as dflock was given them, and what it may know of the lock in its environment.
  */
 #ifndef CLI_COMMAND_H
 #define CLI_COMMAND_H

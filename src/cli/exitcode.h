@@ -16,4 +16,7 @@ enum exitcode {
     EXITCODE_SIGNAL = 128 /* and the signal's number */
 };
 
+/* For what the library says when it did not get the lock: an enum dflock_error. */
+enum exitcode exitcode_of(int error);
+
 #endif

@@ -15,8 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* SOCKETS: connections on which the lock has been held. A lock moves to another only when the server
-   has lost the one before, so few are alive; the oldest make room. */
+/* SOCKETS: connections on which the lock has been held. A lock moves to another only when the
+   server has lost the one before, so few are alive; the oldest make room. */
 enum { SOCKETS = 8, KILL_AGAIN_MS = 20, KILL_RARELY_MS = 640 };
 
 struct front {
@@ -25,9 +25,9 @@ struct front {
     const struct tree_spared *spared;
     pid_t guardian;
     int link;
-    bool ready;    /* the guardian hears signals */
-    bool detached; /* it stays */
-    int code;     /* -1: not known yet */
+    bool ready;          /* the guardian hears signals */
+    bool detached;       /* it stays */
+    int code;            /* -1: not known yet */
     int terminal_signal; /* SIGINT or SIGQUIT, the last that was typed; 0: none */
     int socket[SOCKETS];
     unsigned sockets; /* taken so far */
@@ -100,8 +100,8 @@ static bool reap(void *unused)
     return pid < 0 && errno == ECHILD;
 }
 
-/* The guardian was killed. Its children are ours now; the lock is kept by the copy of the connection
-   until they are dead, if its lease does not end before. */
+/* The guardian was killed. Its children are ours now; the lock is kept by the copy of the
+   connection until they are dead, if its lease does not end before. */
 static int guardian_died(const struct front *f)
 {
     sigset_t chld;
@@ -115,7 +115,8 @@ static int guardian_died(const struct front *f)
             break;
         sigtimedwait(&chld, NULL, &again);
     }
-    say_error(EXITCODE_INTERNAL, "the guardian was killed: so is the command, and the lock given up");
+    say_error(EXITCODE_INTERNAL,
+              "the guardian was killed: so is the command, and the lock given up");
     return EXITCODE_INTERNAL;
 }
 

@@ -1,16 +1,15 @@
 /*
- * cli/guardian.c - see guardian.h. One loop, no thread: whatever happens is noted, then judge() says
- * whether that, or the time, leads to the next phase.
+ * cli/guardian.c - see guardian.h. One loop, no thread: whatever happens is noted, then judge()
+ * says whether that, or the time, leads to the next phase.
  *
  *     WAITING → RUNNING → (ENDING → KILLING) → RESTING → RELEASING → DONE
  *
- * In each phase but the first and the last two there may be processes to guard; whether there are is
- * what waitpid() says: this process is a subreaper, so ECHILD means that no descendant is left.
+ * In each phase but the first and the last two there may be processes to guard; whether there are
+ * is what waitpid() says: this process is a subreaper, so ECHILD means that no descendant is left.
  */
 #include "cli/guardian.h"
 
 #include "base/clock.h"
-#include "base/num.h"
 #include "cli/command.h"
 #include "cli/exitcode.h"
 #include "cli/lease.h"
@@ -27,8 +26,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* How soon it is tried again to kill what has just been killed and is not dead yet; twice as long each
-   time, but not more than that. */
+/* How soon it is tried again to kill what has just been killed and is not dead yet; twice as long
+   each time, but not more than that. */
 enum { KILL_AGAIN_MS = 20, KILL_RARELY_MS = 1000 };
 
 enum phase {
@@ -48,41 +47,23 @@ struct guardian {
     int link; /* -1: the front is gone, or has been told to leave */
     dflock *lock;
     enum phase phase;
-    int code;            /* what to exit with */
+    int code; /* what to exit with */
     struct command command;
-    bool started, ended; /* the command */
-    bool empty;          /* there is no descendant */
-    bool asked;          /* the command wants the terminal */
-    bool front_stops;    /* it was told to, and has not said that it goes on */
-    int forwarded;       /* the last signal that the front passed on */
-    ino_t socket;        /* the one that the front has a copy of */
+    bool started, ended;       /* the command */
+    bool empty;                /* there is no descendant */
+    bool asked;                /* the command wants the terminal */
+    bool front_stops;          /* it was told to, and has not said that it goes on */
+    int forwarded;             /* the last signal that the front passed on */
+    ino_t socket;              /* the one that the front has a copy of */
     uint64_t lease, sure;      /* seconds: as granted, and lease_sure() */
     double margin, kill_after; /* seconds */
     /* clock_boottime_ns() */
-    uint64_t granted;    /* when the lock was got */
-    uint64_t lease_end;  /* when what is sure ends, as far as is known */
+    uint64_t granted;   /* when the lock was got */
+    uint64_t lease_end; /* when what is sure ends, as far as is known */
     uint64_t term_sent;
     uint64_t kill_again;
-    unsigned pause_ms;   /* before that */
+    unsigned pause_ms; /* before that */
 };
-
-static uint64_t ns_of(double seconds)
-{
-    return seconds >= (double)SECONDS_MAX ? seconds_to_ns(SECONDS_MAX)
-                                          : (uint64_t)(seconds * (double)NS_PER_SEC);
-}
-
-static uint64_t plus(uint64_t ns, double seconds)
-{
-    uint64_t sum;
-
-    return __builtin_add_overflow(ns, ns_of(seconds), &sum) ? UINT64_MAX : sum;
-}
-
-static uint64_t minus(uint64_t ns, double seconds)
-{
-    return ns > ns_of(seconds) ? ns - ns_of(seconds) : 0;
-}
 
 static void tell_front(struct guardian *g, enum link_kind kind, int value, int passed)
 {
@@ -92,26 +73,6 @@ static void tell_front(struct guardian *g, enum link_kind kind, int value, int p
 
 /* ---- The lock -------------------------------------------------------------------------------- */
 
-/* The exit code for what the library says. */
-static int code_of(int error)
-{
-    switch (error) {
-    case DFLOCK_ERR_AUTH:
-        return EXITCODE_AUTH;
-    case DFLOCK_ERR_INVALID:
-    case DFLOCK_ERR_LIMIT_MISMATCH:
-        return EXITCODE_USAGE;
-    case DFLOCK_ERR_CONNECT:
-    case DFLOCK_ERR_TLS:
-    case DFLOCK_ERR_DRAINING:
-    case DFLOCK_ERR_MAX_LOCKS:
-    case DFLOCK_ERR_MAX_WAITERS:
-        return EXITCODE_UNAVAILABLE;
-    default:
-        return EXITCODE_INTERNAL;
-    }
-}
-
 static void finish(struct guardian *g, int code)
 {
     g->code = code;
@@ -119,8 +80,9 @@ static void finish(struct guardian *g, int code)
 }
 
 /*
- * The front holds a copy of the connection: the server releases the lock when the last one is closed,
- * so it is not given away by the death of this process, before the front has seen to the command.
+ * The front holds a copy of the connection: the server releases the lock when the last one is
+ * closed, so it is not given away by the death of this process, before the front has seen to the
+ * command.
  */
 static void share_connection(struct guardian *g)
 {
@@ -189,7 +151,7 @@ static void not_granted(struct guardian *g, int result)
         finish(g, g->o->not_got);
         return;
     }
-    finish(g, code_of(result));
+    finish(g, exitcode_of(result));
     say_error(g->code, "%s%s", where_reason(),
               g->code == EXITCODE_AUTH ? " (--auth-token-file)" : "");
 }
@@ -241,11 +203,12 @@ static void drive_lock(struct guardian *g, uint64_t now)
     }
     if (g->phase != DONE && dflock_is_held(g->lock)) {
         double left = dflock_lease_left(g->lock);
-        uint64_t end = minus(plus(clock_boottime_ns(), left), (double)(g->lease - g->sure));
+        uint64_t end =
+            lease_minus(lease_plus(clock_boottime_ns(), left), (double)(g->lease - g->sure));
 
         /* It was renewed, perhaps on another connection. A change that is smaller is the fraction
            that got lost. */
-        if (end > plus(g->lease_end, 0.001) && g->phase != RELEASING)
+        if (end > lease_plus(g->lease_end, 0.001) && g->phase != RELEASING)
             share_connection(g);
         g->lease_end = end;
     }
@@ -379,7 +342,6 @@ static void front_died(struct guardian *g, uint64_t now)
     } else if (g->phase == RUNNING) {
         g->code = EXITCODE_INTERNAL;
         say_error(g->code, "dflock was killed: ending the command");
-        terminal_take(g->terminal, g->command.pid);
         end_tree(g, now);
     }
 }
@@ -410,7 +372,7 @@ static void hear_signals(struct guardian *g)
 
 static void rest(struct guardian *g, uint64_t now)
 {
-    uint64_t until = plus(g->granted, g->o->min_hold);
+    uint64_t until = lease_plus(g->granted, g->o->min_hold);
 
     if (g->phase != RESTING && now < until)
         say_event("resting", SAY_NONE, SAY_NONE, "keeping the lock for another %.1f s",
@@ -436,12 +398,12 @@ static void judge(struct guardian *g, uint64_t now)
 
     if (g->phase == RUNNING && g->empty)
         rest(g, now);
-    if (g->phase == RUNNING && now >= minus(g->lease_end, g->margin + g->kill_after))
+    if (g->phase == RUNNING && now >= lease_minus(g->lease_end, g->margin + g->kill_after))
         lost(g, now, "its lease could not be renewed and is about to end");
     if (g->phase == ENDING) {
-        kill_at = plus(g->term_sent, g->kill_after);
-        if (kill_at > minus(g->lease_end, g->margin))
-            kill_at = minus(g->lease_end, g->margin);
+        kill_at = lease_plus(g->term_sent, g->kill_after);
+        if (kill_at > lease_minus(g->lease_end, g->margin))
+            kill_at = lease_minus(g->lease_end, g->margin);
         if (!g->empty && now >= kill_at) {
             say_event("killing", SAY_NONE, SAY_NONE, "KILL to what is left");
             g->phase = KILLING;
@@ -466,13 +428,13 @@ static int timeout_ms(const struct guardian *g)
     int lock = dflock_timeout_ms(g->lock);
 
     if (g->phase == RUNNING)
-        at = minus(g->lease_end, g->margin + g->kill_after);
+        at = lease_minus(g->lease_end, g->margin + g->kill_after);
     else if (g->phase == ENDING)
-        at = earlier(plus(g->term_sent, g->kill_after), minus(g->lease_end, g->margin));
+        at = earlier(lease_plus(g->term_sent, g->kill_after), lease_minus(g->lease_end, g->margin));
     else if (g->phase == KILLING)
         at = g->kill_again;
     else if (g->phase == RESTING)
-        at = plus(g->granted, g->o->min_hold);
+        at = lease_plus(g->granted, g->o->min_hold);
     ms = at <= now ? 0 : (at - now - 1) / NS_PER_MS + 1;
     if (lock >= 0)
         ms = earlier(ms, (uint64_t)lock);

@@ -9,7 +9,8 @@
 #include "cli/signals.h"
 #include "cli/terminal.h"
 
-/* The life of this process, which has just been forked; returns its exit code. link: to the front. */
+/* The life of this process, which has just been forked; returns its exit code. link: to the
+ * front. */
 int guardian_run(const struct options *o, const struct signals *s, const struct terminal *t,
                  int link);
 

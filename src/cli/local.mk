@@ -5,6 +5,7 @@ src_cli_dflock_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
 src_cli_dflock_SOURCES = \
 	src/cli/command.c \
 	src/cli/command.h \
+	src/cli/exitcode.c \
 	src/cli/exitcode.h \
 	src/cli/front.c \
 	src/cli/front.h \

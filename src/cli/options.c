@@ -14,7 +14,8 @@
 
 enum { KILL_AFTER = 256, MIN_HOLD, TTL, JSON };
 
-/* "+": what follows the key is the command's. ":" tells a missing argument from an unknown option. */
+/* "+": what follows the key is the command's. ":" tells a missing argument from an unknown
+ * option. */
 static const char short_options[] = "+:nw:E:N:c:vhV" WHERE_SHORT;
 
 static const struct option long_options[] = {
@@ -30,8 +31,7 @@ static const struct option long_options[] = {
     {"json", no_argument, NULL, JSON},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, 'V'},
-    WHERE_LONG
-    {NULL, 0, NULL, 0},
+    WHERE_LONG{NULL, 0, NULL, 0},
 };
 
 static const char help_text[] =
@@ -58,7 +58,8 @@ static const char help_text[] =
     "  -c, --command STRING\n"
     "      run STRING by /bin/sh\n"
     "  --kill-after SECONDS\n"
-    "      between TERM and KILL, when it has to end; at most a third of the lease and 10, by default\n"
+    "      between TERM and KILL, when it has to end; at most a third of the lease and 10, by "
+    "default\n"
     "      a third of it up to 5\n"
     "\n"
     "Messages:\n"
@@ -71,12 +72,14 @@ static const char help_text[] =
     "  -V, --version\n"
     "      print the version\n";
 
-static const char exit_text[] =
-    "\n"
-    "The command gets DFLOCK_KEY, DFLOCK_TOKEN, DFLOCK_FENCE and DFLOCK_LEASE. dflock exits with the\n"
-    "command's exit code, 128 + N if signal N ended it, -E's if the lock was not got, 64 for wrong\n"
-    "usage, 69 without a server, 77 if it wants another secret, 125 if the lock was lost or dflock\n"
-    "failed, 126 or 127 if the command cannot be run.\n";
+static const char exit_text[] = "\n"
+                                "The command gets DFLOCK_KEY, DFLOCK_TOKEN, DFLOCK_FENCE and "
+                                "DFLOCK_LEASE. dflock exits with the\n"
+                                "command's exit code, 128 + N if signal N ended it, -E's if the "
+                                "lock was not got, 64 for wrong\n"
+                                "usage, 69 without a server, 77 if it wants another secret, 125 if "
+                                "the lock was lost or dflock\n"
+                                "failed, 126 or 127 if the command cannot be run.\n";
 
 __attribute__((format(printf, 1, 2))) static int refuse(const char *format, ...)
 {

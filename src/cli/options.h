@@ -19,13 +19,13 @@ struct options {
     double min_hold;      /* seconds */
     double kill_after;    /* seconds; < 0: lease_kill_after() */
     bool verbose, json;
-    dflock_options *how;  /* where the servers are, lease and wait */
-    char *shell[4];       /* the command of -c */
+    dflock_options *how; /* where the servers are, lease and wait */
+    char *shell[4];      /* the command of -c */
     struct where where;
 };
 
-/* -1: *o is to be acted upon, and freed by options_free(). Otherwise the program ends with this exit
- * code: help or version have been printed, or what is wrong. */
+/* -1: *o is to be acted upon, and freed by options_free(). Otherwise the program ends with this
+ * exit code: help or version have been printed, or what is wrong. */
 int options_read(struct options *o, int argc, char **argv);
 
 void options_free(struct options *o);

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const int forwarded[] = {SIGTERM, SIGINT,  SIGHUP,  SIGQUIT, SIGUSR1,
+static const int forwarded[] = {SIGTERM, SIGINT,   SIGHUP,  SIGQUIT, SIGUSR1,
                                 SIGUSR2, SIGWINCH, SIGTSTP, SIGCONT};
 
 enum { FORWARDED = sizeof(forwarded) / sizeof(forwarded[0]) };

@@ -13,11 +13,11 @@
 #include <sys/signalfd.h>
 
 struct signals {
-    sigset_t mask;           /* inherited */
-    struct sigaction chld;   /* inherited */
-    struct sigaction pipe;   /* inherited */
-    int fd;                  /* signalfd of whatever process reads it, after a fork too;
-                                close-on-exec, never blocks */
+    sigset_t mask;         /* inherited */
+    struct sigaction chld; /* inherited */
+    struct sigaction pipe; /* inherited */
+    int fd;                /* signalfd of whatever process reads it, after a fork too;
+                              close-on-exec, never blocks */
 };
 
 /* In the front, before anything is started. 0 or -errno. */

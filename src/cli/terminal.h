@@ -11,8 +11,8 @@
 #include <sys/types.h>
 
 struct terminal {
-    int fd;      /* -1: there is none */
-    pid_t job;   /* the process group of the front */
+    int fd;       /* -1: there is none */
+    pid_t job;    /* the process group of the front */
     bool at_once; /* the command gets it before it asks: stdin and stdout are terminals, so nobody
                      else of a pipeline needs it */
 };

@@ -55,7 +55,8 @@ static int read_process(const char *pid, struct process *p)
     /* The name is in parentheses and may have some itself. */
     rest = strrchr(text, ')');
     if (rest == NULL ||
-        sscanf(rest + 1, " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+        sscanf(rest + 1,
+               " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
                &p->state, &parent, &p->start) != 3)
         return -EPROTO;
     p->pid = (pid_t)atoi(pid);
@@ -214,8 +215,8 @@ int tree_signal(const struct tree_spared *spared, int signum)
     return rc;
 }
 
-/* Nobody but this process can reap them, so their numbers are theirs. -errno: the kernel does not list
- * them (CONFIG_PROC_CHILDREN), or there is no memory. */
+/* Nobody but this process can reap them, so their numbers are theirs. -errno: the kernel does not
+ * list them (CONFIG_PROC_CHILDREN), or there is no memory. */
 static int kill_children(const struct tree_spared *spared)
 {
     char path[64], *text = malloc(CHILDREN_SIZE), *at, *end;

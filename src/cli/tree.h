@@ -25,7 +25,8 @@ int tree_adopt(void);
 /* The children that there are now, to be spared. 0 or -errno. */
 int tree_spare(struct tree_spared *out);
 
-/* Sends the signal to each descendant; returns how many there are that have not ended, or -errno. */
+/* Sends the signal to each descendant; returns how many there are that have not ended, or
+ * -errno. */
 int tree_signal(const struct tree_spared *spared, int signum);
 
 /* Reaps every child that has ended; true: this process has no child any more. */
@@ -33,9 +34,10 @@ typedef bool tree_reap_fn(void *arg);
 
 /*
  * One attempt to kill all. From the top: children are killed, and what they leave behind become
- * children, which is faster than any of them can fork. Then those that it cannot reach, below one that
- * does not die: they are stopped, looking again until none is found that has not been, so that nothing
- * new is born meanwhile, and killed. Returns how many were left by then, 0: none, or -errno.
+ * children, which is faster than any of them can fork. Then those that it cannot reach, below one
+ * that does not die: they are stopped, looking again until none is found that has not been, so that
+ * nothing new is born meanwhile, and killed. Returns how many were left by then, 0: none, or
+ * -errno.
  */
 int tree_kill(const struct tree_spared *spared, tree_reap_fn *reap, void *arg);
 

@@ -27,7 +27,7 @@ class Network:
         self.server = server
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        self.pairs, self.is_cut, self.ended = [], False, False
+        self.pairs, self.is_cut, self.closes, self.ended = [], False, False, False
         self.wake_r, self.wake_w = os.pipe()
         threading.Thread(target=self._run, daemon=True).start()
 
@@ -44,9 +44,8 @@ class Network:
 
     def close_all(self):
         """Both ends of each connection see its end."""
-        for pair in self.pairs:
-            for s in pair:
-                s.shutdown(socket.SHUT_RDWR)
+        self.closes = True
+        os.write(self.wake_w, b"x")
 
     def _run(self):
         while not self.ended:
@@ -55,6 +54,10 @@ class Network:
             ready, _, _ = select.select([self.wake_r] + ends, [], [])
             if self.wake_r in ready:
                 os.read(self.wake_r, 1)
+                for s in [s for p in self.pairs for s in p] if self.closes else []:
+                    s.close()
+                self.pairs = [] if self.closes else self.pairs
+                self.closes = False
                 continue
             for s in ready:
                 if s is self.listener:
@@ -291,7 +294,7 @@ def unkillable():
         os.chmod(paths["become"], 0o4755)
         nobody = f"{paths['become']} --reuid={user.pw_uid} --clear-groups"
         with open(os.path.join(place, "inner"), "w", encoding="ascii") as f:
-            f.write(f"echo $$ >{paths['pid']}\n{nobody} sh -c '{beat(paths['beats'])}'\nexec sleep 1000\n")
+            f.write(f"echo $$ >{paths['pid']}\n{nobody} sh -c 'trap \"\" TERM; {beat(paths['beats'])}'\nexec sleep 1000\n")
         argv = ["setpriv", f"--reuid={user.pw_uid}", "--clear-groups", paths["dflock"], "-s",
                 f"127.0.0.1:{network.port}", "--ttl", "10", "--json", "k", paths["become"], "--reuid=0",
                 "sh", os.path.join(place, "inner")]
@@ -315,14 +318,15 @@ def unkillable():
 @test("processes that fork as fast as they can do not escape", rules=["R26"], deadline=120)
 def forks():
     with Server() as server, Network(server) as network:
-        mark = os.path.join(temp_dir(), "mark-of-%d" % time.monotonic_ns())
-        # Lines of succession, in which each lives only until the next is born.
-        script = mark + ".sh"
-        with open(script, "w", encoding="utf-8") as f:
-            f.write("trap '' TERM HUP INT\n[ -e $0.end ] && exit\n"
-                    "read -r up rest </proc/uptime; echo $up >>$0.log\nsh $0 &\n")
-        with Dflock(None, ["--ttl", "10", "k"], port=network.port,
-                    command=f"sh {script}; setsid sh {script}; echo ready >{mark}; sleep 1000") as run:
+        place = temp_dir()
+        mark, log, end = (os.path.join(place, x) for x in ["mark", "log", "end"])
+        # From TERM on a line of succession: each lives only until the next is born.
+        chain = ("$SIG{TERM} = sub { $go = 1 }; open F, '>', $ARGV[0]; print F qq(ready\n); close F;"
+                 "sleep 1 until $go; $SIG{TERM} = 'IGNORE';"
+                 "until (-e $ARGV[2]) { exit if fork; open F, '<', '/proc/uptime';"
+                 "($up) = split ' ', <F>; open F, '>>', $ARGV[1]; print F qq($up\n); close F }")
+        with Dflock(None, ["--ttl", "10", "k", "perl", "-e", chain, mark, log, end],
+                    port=network.port) as run:
             try:
                 wait_for_line(mark)
                 result = []
@@ -330,10 +334,10 @@ def forks():
                 network.cut()
                 thread.join(120)
                 check(result and result[0][0].startswith("ok "), f"the next holder: {result}")
-                check(last_beat(script + ".log") < result[0][1] + TICK, "a process lived")
+                check(last_beat(log) < result[0][1] + TICK, "a process lived")
                 run.ends(125, 60)
             finally:
-                with open(script + ".end", "w", encoding="ascii"):
+                with open(end, "w", encoding="ascii"):
                     pass
 
 
