@@ -3,6 +3,7 @@
 dist_man_MANS += \
 	docs/man/dflockctl.1 \
 	docs/man/dflock-bench.1 \
+	docs/man/dflock.1 \
 	docs/man/dflockd-protocol.7 \
 	docs/man/dflockd.conf.5 \
 	docs/man/dflockd.8
@@ -11,6 +12,7 @@ EXTRA_DIST += \
 	docs/HACKING.md \
 	docs/internals/deaths.md \
 	docs/internals/design.md \
+	docs/internals/dflock.md \
 	docs/internals/dump.md \
 	docs/internals/fences.md \
 	docs/internals/journal.md \

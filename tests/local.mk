@@ -66,6 +66,7 @@ e2e_modules = \
 	tests/e2e/certs.py \
 	tests/e2e/ctl.py \
 	tests/e2e/fakeserver.py \
+	tests/e2e/dflock.py \
 	tests/e2e/harness.py \
 	tests/e2e/load.py \
 	tests/e2e/points.py \
@@ -88,6 +89,10 @@ e2e_tests = \
 	tests/e2e/dflockctl_top_test.py \
 	tests/e2e/dflock_bench_check_test.py \
 	tests/e2e/dflock_bench_test.py \
+	tests/e2e/dflock_options_test.py \
+	tests/e2e/dflock_promise_test.py \
+	tests/e2e/dflock_signals_test.py \
+	tests/e2e/dflock_terminal_test.py \
 	tests/e2e/fences_test.py \
 	tests/e2e/lib_lock_test.py \
 	tests/e2e/lib_renew_test.py \
