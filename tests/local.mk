@@ -65,6 +65,7 @@ e2e_modules = \
 	tests/e2e/certs.py \
 	tests/e2e/harness.py \
 	tests/e2e/load.py \
+	tests/e2e/lowlevel.py \
 	tests/e2e/points.py
 e2e_tests = \
 	tests/e2e/check_region_test.py \
@@ -78,6 +79,8 @@ e2e_tests = \
 	tests/e2e/crash_unix_test.py \
 	tests/e2e/crash_workers_test.py \
 	tests/e2e/fences_test.py \
+	tests/e2e/libdflock_errors_test.py \
+	tests/e2e/libdflock_misuse_test.py \
 	tests/e2e/log_test.py \
 	tests/e2e/manager_test.py \
 	tests/e2e/master_death_test.py \
