@@ -139,6 +139,8 @@ static int call(char **a, FILE *stored)
         r = dflock_conn_cancel(conn);
     else if (IS("submit"))
         r = dflock_conn_submit(conn, a[1], a[2], a[3]);
+    else if (IS("process"))
+        r = dflock_conn_process(conn);
     else if (IS("next")) {
         r = next(&reply);
         if (r == 1)
