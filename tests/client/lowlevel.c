@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ARGS_MAX = 8 };
+enum { ARGS_MAX = 8, THREADS_MAX = 64 };
 
 static dflock_options *options;
 static dflock_conn *conn;
@@ -223,16 +223,16 @@ static struct job *read_job(void)
 
 int main(void)
 {
+    pthread_t threads[THREADS_MAX];
     struct job *job;
+    int n = 0;
 
     options = dflock_options_new();
     while ((job = read_job())) {
         if (strcmp(job->args[0], "bg") == 0) {
-            pthread_t thread;
-
             memmove(job->args, job->args + 1, (ARGS_MAX - 1) * sizeof(job->args[0]));
-            pthread_create(&thread, NULL, background, job);
-            pthread_detach(thread);
+            if (n == THREADS_MAX || pthread_create(&threads[n++], NULL, background, job) != 0)
+                exit(2);
             puts("started");
             fflush(stdout);
             continue;
@@ -241,6 +241,8 @@ int main(void)
         free(job->line);
         free(job);
     }
+    while (n > 0)
+        pthread_join(threads[--n], NULL);
     dflock_conn_free(conn);
     dflock_options_free(options);
     return 0;
