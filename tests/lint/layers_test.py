@@ -31,11 +31,13 @@ ALLOC = r"\b(?:malloc|calloc|realloc|reallocarray|strdup|strndup|asprintf|free)\
 # (what, pattern, files that may have it, files that are looked at)
 OWNERS = [
     ("the futex system call", r"\bSYS_futex\b|\b__NR_futex", {"shm/futex.c"}, "*"),
-    ("locking a mutex", r"\bpthread_(?:mutex|mutexattr)_(?!t\b)\w+", {"shm/lock.c", "client/conn.c"}, "*"),
+    ("locking a mutex", r"\bpthread_(?:mutex|mutexattr)_(?!t\b)\w+", {"shm/lock.c", "client/background.c", "client/blocking.c", "client/conn.c", "client/driven.c",
+      "client/engine.c", "client/lock.c", "client/loss.c"}, "*"),
     ("the mutex type", r"\bpthread_mutex(?:attr)?_t\b",
-     {"shm/lock.c", "shm/lock.h", "shm/region.c", "shm/region.h", "client/conn.c"}, "*"),
+     {"shm/lock.c", "shm/lock.h", "shm/region.c", "shm/region.h", "client/conn.c",
+      "client/engine.c", "client/lock.h"}, "*"),
     ("EOWNERDEAD", r"\bEOWNERDEAD\b", {"shm/lock.c"}, "*"),
-    ("threads", r"\bpthread_create\b", {"shm/bell.c"}, "*"),
+    ("threads", r"\bpthread_create\b", {"shm/bell.c", "client/thread.c"}, "*"),
     # lock.c: the deadline that pthread_mutex_clocklock() wants.
     ("reading a clock", r"\bclock_gettime\b|\bgettimeofday\b|\btime\(NULL\)",
      {"base/clock.c", "shm/lock.c"}, "*"),
