@@ -24,6 +24,7 @@ EXTRA_DIST += \
 	docs/examples/README.md \
 	docs/examples/auth.c \
 	docs/examples/basic_lock.c \
+	docs/examples/crontab \
 	docs/examples/error_handling.c \
 	docs/examples/fence_file.c \
 	docs/examples/fence_sql.c \

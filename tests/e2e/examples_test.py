@@ -10,7 +10,7 @@ import sqlite3
 
 from certs import authority, text_of
 from harness import (Server, check, check_eq, eventually, json_of, main, temp_dir, test, token_of)
-from programs import compare, compiled, ran, started, top
+from programs import compare, compiled, programs_path, ran, started, top
 
 WHERE = os.path.join(top, "docs/examples")
 LOCAL = "127.0.0.1:6388"
@@ -104,9 +104,10 @@ def two_phase_notify():
     with Server() as server:
         c = server.client()
         token = token_of(c.req("l", "two-phase-key", "0 60"))
-        went = os.path.join(temp_dir(), "went")
-        with started(program("two_phase_notify"), {LOCAL: server}, f"touch {went}.") as p:
-            eventually(lambda: os.path.exists(went + "."), 20, "nobody was notified")
+        where = temp_dir()
+        with started(program("two_phase_notify"), {LOCAL: server}, "touch", cwd=where) as p:
+            eventually(lambda: os.path.exists(os.path.join(where, "queued")), 20,
+                       "nobody was notified")
             check_eq(c.req("r", "two-phase-key", token), "ok", "the release")
             compare(p.ended(), ["enqueue status: queued", "critical section"])
 
@@ -256,6 +257,41 @@ def fence_sql():
         finally:
             db.close()
     late_writer("fence_sql", target, text)
+
+
+@test("docs/examples/crontab: of two hosts one runs the job, also if it is quick; the next time again",
+      rules=["X6"], deadline=120)
+def crontab():
+    text = read("crontab")
+    line = re.search(r"^0 3 \* \* \*  (dflock .*)$", text, re.M)[1]
+    check("--min-hold 60" in line and "/usr/local/bin/nightly-report" in line, line)
+    job, ran_at = os.path.join(temp_dir(), "job"), os.path.join(temp_dir(), "ran")
+    with open(job, "w", encoding="utf-8") as f:
+        f.write(f"#!/bin/sh\necho $HOST $DFLOCK_FENCE >>{ran_at}\n")
+    os.chmod(job, 0o755)
+    line = line.replace("/usr/local/bin/nightly-report", job)
+
+    def runs():
+        if not os.path.exists(ran_at):
+            return []
+        with open(ran_at, encoding="utf-8") as f:
+            return [x.split() for x in f]
+
+    with Server() as server:
+        def cron(host, hold):
+            env = {"HOST": host, "PATH": programs_path(), "DFLOCK_SERVERS": f"127.0.0.1:{server.port}"}
+            return started("/bin/sh", {}, "-c", line.replace("--min-hold 60", f"--min-hold {hold}"),
+                           env=env)
+        with cron("first", 15) as first:
+            eventually(runs, 20, "the job has not run")
+            with cron("second", 15) as second:
+                compare(second.ended(1), [])
+                check_eq(second.err, b"", "cron has nothing to mail")
+            compare(first.ended(0, timeout=60), [])
+        with cron("second", 0) as second:
+            compare(second.ended(0), [])
+        check_eq([x[0] for x in runs()], ["first", "second"], "who has run it")
+        check(int(runs()[0][1]) < int(runs()[1][1]), f"the fences: {runs()}")
 
 
 @test("docs/examples/README.md names each program, and each is run here", rules=["X6", "X7"])

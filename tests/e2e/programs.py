@@ -35,6 +35,13 @@ def tool(argv, what):
     return r.stdout
 
 
+def programs_path():
+    """PATH with the programs of the build before all others."""
+    build = os.environ["top_builddir"]
+    return ":".join([f"{build}/src/{x}" for x in ("cli", "ctl", "bench", "dflockd")] +
+                    [os.environ["PATH"]])
+
+
 def redirect():
     """The object file, made once."""
     if "redirect" not in made:
