@@ -79,8 +79,9 @@ def all_blocks():
 @test("README.md: the program in C compiles as it stands, and prints what it says", rules=["X6"])
 def program():
     for text in programs:
+        path = compiled(text, "readme")
         with Server() as server:
-            compare(ran(compiled(text, "readme"), {"127.0.0.1:6388": server}),
+            compare(ran(path, {"127.0.0.1:6388": server}),
                     [x[4:] for x in text.splitlines() if x.startswith("//> ")])
         check(len(re.findall(r"^[^/\n]", text.split("\n\n", 1)[1], re.M)) <= 10, "ten lines")
 
