@@ -164,7 +164,7 @@ def cancelling():
 @test("thousands of cancels that race with grants leave nothing held", rules=["L7"], deadline=120)
 def cancel_storm():
     with Server() as server:
-        done = subprocess.run([os.path.join(BUILD, "tests/client/storm"), str(server.port), "20000"],
+        done = subprocess.run([os.path.join(BUILD, "tests/client/storm"), str(server.port), "6000"],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               timeout=110)
         check_eq(done.returncode, 0, done.stdout[-500:])

@@ -223,12 +223,13 @@ def expiring(how, make, call):
 @both_ways
 def too_late(how, make, call):
     def renewal(_):
+        # Longer than what is left of the lease, shorter than a new one.
         os.kill(p.pid, signal.SIGSTOP)
-        threading.Timer(5, os.kill, (p.pid, signal.SIGCONT)).start()
+        threading.Timer(3, os.kill, (p.pid, signal.SIGCONT)).start()
         return None
 
-    script = Recorder(3, {"n": renewal})
-    with FakeServer(script) as fake, Puppet(fake, lease=3, on_loss="tell") as p:
+    script = Recorder(4, {"n": renewal})
+    with FakeServer(script) as fake, Puppet(fake, lease=4, on_loss="tell") as p:
         a = make(p, "k")
         call(a, "acquire")
         a.wait_loss(timeout=LONG)
