@@ -1,5 +1,6 @@
 /*
- * base/num.h - strict integers: what the protocol and the settings call a number, and back.
+ * base/num.h - strict numbers: what the protocol and the settings call an integer, and back; seconds
+ * with a fraction.
  *
  * Pure; any process, any thread. Nothing here needs or writes a final NUL.
  */
@@ -21,6 +22,13 @@
  * written only on success.
  */
 int num_parse_i64(const char *s, size_t n, int64_t *out);
+
+/*
+ * What people write for seconds: digits, and perhaps a point and digits behind it: "10", "0.25".
+ * No sign, no exponent, whatever the locale. Returns 0; -EINVAL: not such a number; -ERANGE: larger
+ * than SECONDS_MAX. *out is written only on success.
+ */
+int num_parse_decimal(const char *s, size_t n, double *out);
 
 /* Writes at most NUM_U64_DIGITS bytes, returns how many. */
 size_t num_format_u64(char *out, uint64_t value);

@@ -36,6 +36,7 @@ enum { PART_LOCKS, PART_SEMS, PART_IDLE_LOCKS, PART_IDLE_SEMS, PARTS };
 /* A resource as copied under the lock. */
 struct row {
     uint64_t owner_conn_id, end, last_active;
+    uint64_t waits_since; /* the head of the queue; UINT64_MAX: nobody waits */
     uint32_t limit, nholders, nwaiters;
     uint16_t key_len;
     uint8_t kind;
@@ -146,14 +147,15 @@ static void stats_row(struct worker *w, struct report *j, const struct row *r)
                              (json_int_t)r->nwaiters));
 }
 
-static void list_row(struct report *j, const struct row *r)
+static void list_row(struct worker *w, struct report *j, const struct row *r)
 {
     j->listed++;
-    add_object(&j->part[0], json_pack("{s:s,s:o,s:I,s:I,s:I}", "kind",
+    add_object(&j->part[0], json_pack("{s:s,s:o,s:I,s:I,s:I,s:o}", "kind",
                                       r->kind == KIND_SEM ? "sem" : "lock", "key",
                                       json_key(r->key, r->key_len), "limit",
                                       (json_int_t)r->limit, "holders", (json_int_t)r->nholders,
-                                      "waiters", (json_int_t)r->nwaiters));
+                                      "waiters", (json_int_t)r->nwaiters, "oldest_wait_s",
+                                      json_seconds(r->waits_since, w->now)));
 }
 
 static bool wanted(const struct worker *w, const struct report *j, uint32_t shard, uint32_t i)
@@ -175,6 +177,7 @@ static void copy_row(const struct worker *w, uint32_t shard, uint32_t i, struct 
         out->owner_conn_id = table_node(&w->sh.table, r->holders)->conn_id;
         out->end = table_node(&w->sh.table, r->holders)->end;
     }
+    out->waits_since = r->q_head ? table_node(&w->sh.table, r->q_head)->since : UINT64_MAX;
     out->last_active = r->last_active;
     out->limit = r->limit;
     out->nholders = r->nholders;
@@ -219,7 +222,7 @@ static void walk_step(struct worker *w, struct report *j)
         if (j->verb == VERB_STATS)
             stats_row(w, j, &rows[i]);
         else
-            list_row(j, &rows[i]);
+            list_row(w, j, &rows[i]);
     }
 }
 

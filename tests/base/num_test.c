@@ -76,6 +76,57 @@ static void test_parse(void)
     is_int(value, 12, "and not the NUL");
 }
 
+static const struct {
+    const char *text;
+    int rc;
+    double value;
+} decimals[] = {
+    {"0", 0, 0},
+    {"10", 0, 10},
+    {"0.25", 0, 0.25},
+    {"0.1", 0, 0.1},
+    {"007.50", 0, 7.5},
+    {"1.000000000000000000000000000000000001", 0, 1},
+    {"9223372036", 0, 9223372036.0},
+    {"9223372036.5", -ERANGE, 0},
+    {"9223372037", -ERANGE, 0},
+    {"", -EINVAL, 0},
+    {".", -EINVAL, 0},
+    {".5", -EINVAL, 0},
+    {"5.", -EINVAL, 0},
+    {"1.2.3", -EINVAL, 0},
+    {"1,5", -EINVAL, 0},
+    {"+1", -EINVAL, 0},
+    {"-1", -EINVAL, 0},
+    {"1e3", -EINVAL, 0},
+    {"0x1", -EINVAL, 0},
+    {"inf", -EINVAL, 0},
+    {"nan", -EINVAL, 0},
+    {" 1", -EINVAL, 0},
+    {"1 ", -EINVAL, 0},
+    {"1s", -EINVAL, 0},
+};
+
+static void test_decimals(void)
+{
+    char *digits = malloc(1000);
+    double value = -1;
+
+    for (size_t i = 0; i < sizeof(decimals) / sizeof(decimals[0]); i++) {
+        value = -1;
+        is_int(num_parse_decimal(decimals[i].text, strlen(decimals[i].text), &value),
+               decimals[i].rc, "parse the decimal '%s'", decimals[i].text);
+        ok(value == (decimals[i].rc == 0 ? decimals[i].value : -1), "value of '%s'",
+           decimals[i].text);
+    }
+    memset(digits, '9', 1000);
+    is_int(num_parse_decimal(digits, 1000, &value), -ERANGE, "1000 digits are too many seconds");
+    digits[1] = '.';
+    is_int(num_parse_decimal(digits, 1000, &value), 0, "998 digits behind the point are read");
+    ok(value > 9.99 && value <= 10, "as far as they count");
+    free(digits);
+}
+
 static void check_u64(uint64_t value)
 {
     char want[32], got[32];
@@ -124,6 +175,7 @@ int main(void)
                                       100, 4096, UINT32_MAX, INT64_MAX, UINT64_MAX};
 
     test_parse();
+    test_decimals();
     for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
         check_u64(values[i]);
     test_hex();

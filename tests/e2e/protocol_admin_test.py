@@ -51,10 +51,31 @@ def list_members():
         eventually(lambda: '"waiters":1' in c.req("list", "lock"))
         found = pages(c, "*")
         for x in found:
-            check_eq(list(x), ["kind", "key", "limit", "holders", "waiters"], "members")
-        check_eq(sorted(tuple(x.values()) for x in found),
+            check_eq(list(x), ["kind", "key", "limit", "holders", "waiters", "oldest_wait_s"],
+                     "members")
+        check_eq(sorted(tuple(x.values())[:5] for x in found),
                  [("lock", "idle", 1, 0, 0), ("lock", "lock", 1, 1, 1), ("sem", "sem", 7, 2, 0)],
                  "summaries")
+
+
+@test("list says how long the first of each queue has waited", rules=["P48"])
+def list_oldest_wait():
+    with Server() as server:
+        c = server.client()
+        waited = lambda: {x["key"]: x["oldest_wait_s"] for x in pages(c, "*")}
+        token = token_of(c.req("l", "key", "0"))
+        token_of(c.req("l", "other", "0"))
+        check_eq(waited(), {"key": 0.0, "other": 0.0}, "nobody waits")
+        first, second = server.client(), server.client()
+        first.ask("l", "key", "100")
+        eventually(lambda: waited()["key"] >= 1.5, timeout=10)
+        took = elapsed()
+        check_eq(second.req("e", "key"), "queued", "e")
+        check(waited()["key"] >= 1.5, "a second one behind it")
+        check_eq(c.req("r", "key", token), "ok", "r")
+        token_of(first.line())
+        check(waited()["key"] <= took() + 0.01, "the first was granted, the second counts")
+        check_eq(waited()["other"], 0.0, "the other key")
 
 
 @test("a page of what changes meanwhile still has what did not change", rules=["P48"])
