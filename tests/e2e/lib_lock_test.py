@@ -290,8 +290,8 @@ def silence():
             check_eq(reply[0], "connect", f"{call} ({' '.join(reply)})")
             check(took() > least - 0.05, f"{call} with {timeout}: {took():.3f} s")
         for how, make, call in makers():
-            check_eq(call(make(p, "k", acquire_timeout=0.3), "acquire"), ["timed_out"],
-                     f"{how}: the client's own timer")
+            own = make(p, "k", acquire_timeout=0.3, connect_timeout=60)
+            check_eq(call(own, "acquire"), ["timed_out"], f"{how}: the client's own timer")
 
 
 @test("a connection that the server closed while it was idle is not an error", rules=["L12"])

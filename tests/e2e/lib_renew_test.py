@@ -7,7 +7,9 @@ import signal
 import threading
 import time
 
-from harness import Server, check, check_eq, elapsed, eventually, json_of, main, test, token_of
+from certs import authority, server_certificate
+from harness import (Server, check, check_eq, elapsed, eventually, json_of, main, temp_dir, test,
+                     token_of)
 from puppet import FakeServer, Proxy, Puppet
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -179,7 +181,8 @@ def server_dies(how, make, call):
       rules=["L5", "L6"], deadline=60)
 @both_ways
 def refused(how, make, call):
-    with Server() as server, Puppet(server, lease=4, on_loss="tell") as p:
+    # Long before the lease ends.
+    with Server() as server, Puppet(server, lease=100, ratio=0.02, on_loss="tell") as p:
         a = make(p, "k")
         token = call(a, "acquire")[1]
         check_eq(server.client().req("r", "k", token), "ok", "somebody releases it")
@@ -281,14 +284,15 @@ def callbacks():
         check_eq([len(x.losses) for x in handles.values()], [1] * 4, "losses")
 
 
-@test("free waits for a callback; after release and close none is called", rules=["L6"], deadline=60)
+@test("release, close and free wait for a callback that runs; none is called after them", rules=["L6"], deadline=60)
 def no_callback_after():
     with Server() as server, Puppet(server, lease=2) as p:
-        a = p.lock("a", on_loss="linger")
-        check_eq(server.client().req("r", "a", a.acquire()), "ok", "the release by another")
-        a.wait_loss(timeout=LONG)
-        a.call("free")
-        check_eq(a.is_waiting("lingered"), False, "the callback was still running")
+        for call in ("release", "close", "free"):
+            a = p.lock(call, on_loss="linger")
+            check_eq(server.client().req("r", call, a.acquire()), "ok", "the release by another")
+            a.wait_loss(timeout=LONG)
+            a.call(call)
+            check_eq(a.is_waiting("lingered"), False, f"{call} while the callback was running")
         script = Recorder(1, {"n": "error\n"})
         with FakeServer(script) as fake:
             # At any moment around the loss.
@@ -384,6 +388,39 @@ def server_stopped(how, make, call):
         check_eq(a.held()[0], True, how)
         check_eq(a.losses, [], "losses")
         check_eq(call(a, "release"), ["released"], how)
+
+
+@test("silent for 15 s at most, however long the lease", rules=["L2"], deadline=60)
+def at_most():
+    script = Recorder(3000)
+    with FakeServer(script) as fake, Puppet(fake, lease=3000) as p:
+        p.lock("k").acquire()
+        after = script.wait("n", timeout=50)[0][4] - script.all("l")[0][4]
+        check(after > 13, f"renewed after {after:.1f} s")
+
+
+@test("over TLS and Unix sockets: renewed, also over other connections", rules=["L2", "L3"],
+      deadline=150)
+@both_ways
+def transports(how, make, call):
+    path = os.path.join(temp_dir(), "socket")
+    with Server([*server_certificate().args, "--unix-socket", path], expect_log=["."]) as server:
+        for options in ({"servers": f"localhost:{server.port}", "tls_ca_file": authority().cert},
+                        {"servers": f"unix:{path}"}):
+            name = options["servers"].split(":")[0]
+            with Puppet(None, lease=4, on_loss="tell", **options) as p:
+                a = make(p, name)
+                call(a, "acquire")
+                time.sleep(5)
+                check_eq(a.held()[0], True, f"{how}: {name} after its lease")
+                # Over TLS a worker's death is the end of its connections, and keeps their slots.
+                for pid in server.worker_pids():
+                    os.kill(pid, signal.SIGKILL)
+                eventually(lambda: len(server.worker_pids()) == 2, LONG, "no workers")
+                time.sleep(5)
+                check_eq(a.held()[0], True, f"{how}: {name} after the workers died")
+                check_eq(a.losses, [], "losses")
+                check_eq(call(a, "release"), ["released"], f"{how}: {name}")
 
 
 @test("a child after fork() has locks of its own, which are renewed", rules=["L17"], deadline=60)
