@@ -117,7 +117,8 @@ def reconnecting(how, make, call):
         a = make(p, "k")
         call(a, "acquire")
         fake.cut()
-        check_eq(script.wait("n")[0][0], 2, f"{how}: connections")
+        # Without the cut it would take more than 13 s.
+        check_eq(script.wait("n", timeout=10)[0][0], 2, f"{how}: connections")
         eventually(lambda: a.held()[1] > 2999, LONG, "the lease was not renewed")
         # It could have been lost without this side seeing it: renewed every second for a while.
         script.wait("n", 3)
@@ -193,9 +194,15 @@ def refused(how, make, call):
             check_eq(a.wait("acquire")[0], "server", "dflock_process()")
         check_eq(call(a, "release")[0], "server", "release")
         check_eq(call(a, "release")[0], "state", "release again")
+        # Once more, and no release between.
+        token = call(a, "acquire")[1]
+        check_eq(server.client().req("r", "k", token), "ok", "somebody releases it again")
+        a.wait_loss(2, timeout=LONG)
+        if how == "driven":
+            check_eq(a.wait("acquire")[0], "server", "dflock_process() again")
         check_eq(call(a, "acquire")[0], "held", "acquire again")
-        call(a, "release")
-        check_eq(len(a.losses), 1, "losses")
+        check_eq(call(a, "release"), ["released"], "release of what is held")
+        check_eq(len(a.losses), 2, "losses")
 
 
 @test("no renewal comes through: lost when the lease ends by this clock, not before; what comes late "
