@@ -125,8 +125,8 @@ def two_phases():
 
 @test("a grant that nobody fetched until its lease ended is an error", rules=["L11", "L16"])
 def not_fetched():
-    with Server() as server, Puppet(server, lease=1) as p:
-        a, b, c = p.lock("k"), p.lock("k"), p.lock("k")
+    with Server() as server, Puppet(server, lease=20) as p:
+        a, b, c = p.lock("k"), p.lock("k", lease=1), p.lock("k")
         a.acquire()
         check_eq(b.call("enqueue"), ["queued"], "a place")
         a.release()

@@ -15,6 +15,8 @@ from puppet import FakeServer, Proxy, Puppet
 TOKEN = "0123456789abcdef0123456789abcdef"
 # Longer than any pause of the machine that tests run on.
 LONG = 20
+# Renewed early: who does not run for a few seconds has not lost it.
+BRISK = {"lease": 6, "ratio": 0.2}
 
 
 def makers():
@@ -66,19 +68,19 @@ class Recorder:
       deadline=60)
 @both_ways
 def renewing(how, make, call):
-    with Server() as server, Puppet(server, lease=4) as p:
+    with Server() as server, Puppet(server, **BRISK) as p:
         a = make(p, "k")
         client = server.client()
         token = call(a, "acquire")[1]
         b = p.sem("s", 1)
         b.acquire()
         end = elapsed()
-        while end() < 6:
+        while end() < 8:
             check_eq(client.req("l", "k", "0"), "timeout", f"{how}: another at {end():.1f} s")
             check_eq(client.req("sl", "s", "0 1"), "timeout", f"slot: another at {end():.1f} s")
             time.sleep(0.2)
         held, left = a.held()
-        check(held and 0 < left <= 4, f"{how}: held {held}, {left} s left")
+        check(held and 0 < left <= 6, f"{how}: held {held}, {left} s left")
         check_eq(a.call("token")[0], token, "its token")
         check_eq(call(a, "release")[0], "released", how)
         b.release()
@@ -87,17 +89,18 @@ def renewing(how, make, call):
 @test("renewals: after ratio times lease, earlier by the jitter; for the lease that was set",
       rules=["L2"], deadline=60)
 def when_renewed():
-    for lease, ratio in ((2, 0.5), (4, 0.25)):
+    for lease, ratio in ((8, 0.25), (6, 0.2)):
         script = Recorder(lease)
         with FakeServer(script) as fake, Puppet(fake, lease=lease, ratio=ratio) as p:
             p.lock("k").acquire()
             times = [x[4] for x in script.all("l")] + [x[4] for x in script.wait("n", 4)[:4]]
             check_eq(script.all("n")[0][2:4], ("k", f"{TOKEN} {lease}"), "the renewal")
-            for a, b in zip(times, times[1:]):
-                check(b - a > lease * ratio * 0.9 - 0.2, f"renewed after {b - a:.3f} s")
+            # When they were read, which may be late: half of what it must be.
+            took = times[-1] - times[0]
+            check(took > lease * ratio * 0.9 * 4 / 2, f"renewed four times in {took:.3f} s")
     # The server's default lease is asked for by not naming one.
-    script = Recorder(1)
-    with FakeServer(script) as fake, Puppet(fake) as p:
+    script = Recorder(6)
+    with FakeServer(script) as fake, Puppet(fake, ratio=0.2) as p:
         p.lock("k").acquire()
         check_eq(script.wait("n", 2)[1][3], TOKEN, "a renewal without a lease")
 
@@ -112,7 +115,7 @@ def reconnecting(how, make, call):
         return None
 
     # A lease so long that only the end of the connection can be the reason to renew.
-    script = Recorder(3000, {"x": None})
+    script = Recorder(3000)
     with FakeServer(script) as fake, Puppet(fake, lease=3000) as p:
         a = make(p, "k")
         call(a, "acquire")
@@ -126,8 +129,8 @@ def reconnecting(how, make, call):
         check_eq(call(a, "release"), ["released"], how)
         check_eq(script.all("r")[0][:4], (2, "r", "k", TOKEN), "the release")
     # The same in the middle of a renewal.
-    script = Recorder(3, {"n": ends_once})
-    with FakeServer(script) as fake, Puppet(fake, lease=3) as p:
+    script = Recorder(6, {"n": ends_once})
+    with FakeServer(script) as fake, Puppet(fake, **BRISK) as p:
         a = make(p, "k")
         call(a, "acquire")
         script.wait("n", 3)
@@ -146,7 +149,7 @@ def no_server(how, make, call):
         proxy.refuse()
         eventually(lambda: proxy.accepted >= 4, LONG, "attempts")
         time.sleep(2)
-        check(proxy.accepted < 20, f"{how}: {proxy.accepted} attempts")
+        check(proxy.accepted < 40, f"{how}: {proxy.accepted} attempts")
         check_eq(a.held()[0], True, f"{how}: held meanwhile")
         proxy.go()
         eventually(lambda: a.held()[1] > 28, LONG, f"{how}: not renewed")
@@ -271,7 +274,7 @@ def idle_out():
 @test("the callback may release, acquire again, close; one that blocks holds up nobody",
       rules=["L6"], deadline=60)
 def callbacks():
-    with Server() as server, Puppet(server, lease=3) as p:
+    with Server() as server, Puppet(server, **BRISK) as p:
         handles = {x: p.lock(x, on_loss=x) for x in ("release", "acquire", "close", "block")}
         other = p.lock("other")
         tokens = {x: h.acquire() for x, h in handles.items()}
@@ -285,7 +288,7 @@ def callbacks():
         check_eq(handles["acquire"].wait("acquire", LONG)[0], "held", "acquire in the callback")
         handles["close"].wait_loss(timeout=LONG)
         eventually(lambda: handles["close"].call("release")[0] == "closed", LONG, "not closed")
-        time.sleep(4)
+        time.sleep(7)
         check_eq(other.held()[0], True, "another lock, while a callback blocks")
         check_eq(client.req("l", "other", "0"), "timeout", "the same at the server")
         check_eq([len(x.losses) for x in handles.values()], [1] * 4, "losses")
@@ -369,16 +372,16 @@ def stopped(how, make, call):
 
 @test("a wait of more than its lease is followed by a whole lease", rules=["L10"], deadline=60)
 def long_wait():
-    with Server() as server, Puppet(server, lease=3, acquire_timeout=60) as p:
+    with Server() as server, Puppet(server, acquire_timeout=60, **BRISK) as p:
         client = server.client()
         token = token_of(client.req("l", "k", "0 100"))
         a = p.lock("k")
         a.start("acquire")
-        time.sleep(4)
+        time.sleep(7)
         check_eq(client.req("r", "k", token), "ok", "the release")
         check_eq(a.wait("acquire", LONG)[0], "held", "the grant")
         check(a.held()[0], "is_held")
-        time.sleep(4)
+        time.sleep(7)
         check(a.held()[0], "is_held later")
 
 
@@ -403,42 +406,41 @@ def at_most():
     with FakeServer(script) as fake, Puppet(fake, lease=3000) as p:
         p.lock("k").acquire()
         after = script.wait("n", timeout=50)[0][4] - script.all("l")[0][4]
-        check(after > 13, f"renewed after {after:.1f} s")
+        check(after > 10, f"renewed after {after:.1f} s")
 
 
 @test("over TLS and Unix sockets: renewed, also over other connections", rules=["L2", "L3"],
-      deadline=150)
+      deadline=90)
 @both_ways
 def transports(how, make, call):
     path = os.path.join(temp_dir(), "socket")
-    with Server([*server_certificate().args, "--unix-socket", path], expect_log=["."]) as server:
-        for options in ({"servers": f"localhost:{server.port}", "tls_ca_file": authority().cert},
-                        {"servers": f"unix:{path}"}):
-            name = options["servers"].split(":")[0]
-            with Puppet(None, lease=4, on_loss="tell", **options) as p:
-                a = make(p, name)
-                call(a, "acquire")
-                time.sleep(5)
-                check_eq(a.held()[0], True, f"{how}: {name} after its lease")
-                # Over TLS a worker's death is the end of its connections, and keeps their slots.
-                for pid in server.worker_pids():
-                    os.kill(pid, signal.SIGKILL)
-                eventually(lambda: len(server.worker_pids()) == 2, LONG, "no workers")
-                time.sleep(5)
-                check_eq(a.held()[0], True, f"{how}: {name} after the workers died")
-                check_eq(a.losses, [], "losses")
-                check_eq(call(a, "release"), ["released"], f"{how}: {name}")
+    with Server([*server_certificate().args, "--unix-socket", path], expect_log=["."]) as server, \
+            Puppet(None, on_loss="tell", **BRISK) as p:
+        locks = [make(p, "tls", servers=f"localhost:{server.port}", tls_ca_file=authority().cert),
+                 make(p, "unix", servers=f"unix:{path}")]
+        for a in locks:
+            call(a, "acquire")
+        time.sleep(7)
+        check_eq([a.held()[0] for a in locks], [True] * 2, f"{how}: after their leases")
+        # Over TLS a worker's death is the end of its connections, and keeps their slots.
+        for pid in server.worker_pids():
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: len(server.worker_pids()) == 2, LONG, "no workers")
+        time.sleep(7)
+        check_eq([a.held()[0] for a in locks], [True] * 2, f"{how}: after the workers died")
+        check_eq([a.losses for a in locks], [[], []], "losses")
+        check_eq([call(a, "release") for a in locks], [["released"]] * 2, how)
 
 
 @test("a child after fork() has locks of its own, which are renewed", rules=["L17"], deadline=60)
 def after_fork():
-    with Server() as server, Puppet(server, lease=3) as p:
+    with Server() as server, Puppet(server, **BRISK) as p:
         a = p.lock("parent")
         a.acquire()
         p.write("fork", 0, "child")
         check_eq(a.wait("fork", LONG)[0], "held", "in the child")
         client = server.client()
-        time.sleep(5)
+        time.sleep(8)
         for key in ("parent", "child"):
             check_eq(client.req("l", key, "0"), "timeout", f"the lock of the {key}")
         check_eq(a.call("release"), ["released"], "the parent's")
