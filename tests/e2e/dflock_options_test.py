@@ -255,15 +255,17 @@ def min_hold():
 def min_hold_signals():
     with Server() as server:
         for signum, code in [(signal.SIGTERM, 6), (signal.SIGKILL, -9)]:
-            run = Dflock(server, ["--min-hold", "4", "k", "sh", "-c", "exit 6"])
+            run = Dflock(server, ["--min-hold", "10", "k", "sh", "-c", "exit 6"])
             run.event("resting")
             guardian = run.guardian()
             os.kill(run.pid, signum)
+            run.exit()
+            check(is_held(server, "k"), "dflock has ended with the hold, not before")
             run.ends(code)
             granted = run.event("acquired")["time"]
             with server.client() as c:
                 c.req("l", "k", "30")
-            check(boottime() - granted >= 4, f"kept for {boottime() - granted:.2f} s only")
+            check(boottime() - granted >= 10, f"kept for {boottime() - granted:.2f} s only")
             eventually(lambda: gone(guardian), LONG, "the guardian stays")
 
 
