@@ -162,6 +162,7 @@ static int start(struct claim *c, enum claim_ask what, double timeout, uint64_t 
     c->asking = what;
     c->timeout = timeout;
     c->may_redial = c->linked && what != ASK_WAIT;
+    c->owning = what == ASK_WAIT;
     c->silent = c->asked_at = now;
     asking_sent(c, now);
     if (claim_send(c, what, now) != 0) {

@@ -7,7 +7,6 @@
 #include "base/clock.h"
 #include "base/num.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -90,45 +89,40 @@ static const char *const verbs[][2] = {
     [ASK_RENEW] = {"n", "sn"},   [ASK_RELEASE] = {"r", "sr"},
 };
 
-/* The third line. The server knows whole seconds only: the next one, and our own timer ends it. */
-static void argument(const struct claim *c, enum claim_ask what, char *out, size_t size)
-{
-    char lease[NUM_U64_DIGITS + 2] = "", limit[12] = "";
-    uint64_t timeout = (uint64_t)ceil(c->timeout);
+enum { ARGUMENT_MAX = WIRE_TOKEN_LEN + 3 * (NUM_U64_DIGITS + 1) };
 
-    if (c->o->lease != 0)
-        snprintf(lease, sizeof lease, " %" PRIu64, c->o->lease);
-    if (c->limit != 0)
-        snprintf(limit, sizeof limit, " %" PRIu32, c->limit);
-    switch (what) {
-    case ASK_ACQUIRE:
-        snprintf(out, size, "%" PRIu64 "%s%s", timeout, limit, lease);
-        break;
-    case ASK_ENQUEUE:
-        snprintf(out, size, "%s%s", limit, lease);
-        break;
-    case ASK_WAIT:
-        snprintf(out, size, "%" PRIu64, timeout);
-        break;
-    case ASK_RENEW:
-        snprintf(out, size, "%s%s", c->token, lease);
-        break;
-    case ASK_RELEASE:
-        snprintf(out, size, "%s", c->token);
-        break;
-    }
+static char *field(char *out, char *at, uint64_t value)
+{
+    if (at > out)
+        *at++ = ' ';
+    return at + num_format_u64(at, value);
+}
+
+/* The third line. The server knows whole seconds only: the next one, and our own timer ends it. */
+static void argument(const struct claim *c, enum claim_ask what, char out[ARGUMENT_MAX + 1])
+{
+    char *at = out;
+
+    if (what == ASK_RENEW || what == ASK_RELEASE)
+        at = stpcpy(at, c->token);
+    if (what == ASK_ACQUIRE || what == ASK_WAIT)
+        at = field(out, at, (uint64_t)ceil(c->timeout));
+    if ((what == ASK_ACQUIRE || what == ASK_ENQUEUE) && c->limit != 0)
+        at = field(out, at, c->limit);
+    if (what != ASK_WAIT && what != ASK_RELEASE && c->o->lease != 0)
+        at = field(out, at, c->o->lease);
+    *at = '\0';
 }
 
 /* Over the connection that there is, or a new one. */
 int claim_send(struct claim *c, enum claim_ask what, uint64_t now)
 {
-    char arg[WIRE_LINE_MAX + 1];
+    char arg[ARGUMENT_MAX + 1];
     int error = c->linked ? 0 : dial(c, now);
 
-    argument(c, what, arg, sizeof arg);
+    argument(c, what, arg);
     if (error == 0)
-        error =
-            channel_request(c->channel, verbs[what][c->limit != 0], c->key, arg + strspn(arg, " "));
+        error = channel_request(c->channel, verbs[what][c->limit != 0], c->key, arg);
     if (error != 0)
         return error;
     c->requests[c->nrequests++] =

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "client/error.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -130,6 +131,14 @@ int lock_enter(struct dflock *l, enum lock_mode mode, const char *call)
     return error_raise(error, call, "%.80s: %s", l->key, why);
 }
 
+/* Most names have one address or two, and there is room for sixteen. */
+static struct addr_list *trimmed(struct addr_list *to)
+{
+    struct addr_list *less = realloc(to, offsetof(struct addr_list, at) + to->n * sizeof to->at[0]);
+
+    return less != NULL ? less : to;
+}
+
 int lock_resolve(struct dflock *l, const char *call)
 {
     struct failure f = {0};
@@ -153,7 +162,7 @@ int lock_resolve(struct dflock *l, const char *call)
         return failure_raise(&f, call);
     }
     free(l->to);
-    l->claim.to = l->to = to;
+    l->claim.to = l->to = trimmed(to);
     return 0;
 }
 

@@ -61,8 +61,10 @@ int wire_check_key(const char *key, struct failure *f)
 
 int wire_check_token(const char *token, struct failure *f)
 {
-    if (!token || strlen(token) != WIRE_TOKEN_LEN ||
-        strspn(token, "0123456789abcdef") != WIRE_TOKEN_LEN)
+    uint64_t half;
+
+    if (!token || strlen(token) != WIRE_TOKEN_LEN || num_parse_hex(token, &half) != 0 ||
+        num_parse_hex(token + NUM_HEX_DIGITS, &half) != 0)
         return failure_set(f, DFLOCK_ERR_INVALID,
                            "not a token: those are 32 lower-case hex digits");
     return 0;

@@ -1,7 +1,7 @@
 """tests/bench/compare.py - dflockd against a bare echo server of the same message sizes, or against
 itself built otherwise.
 
-    compare.py LOAD BASE DFLOCKD [ROUNDS [SECONDS [CONNECTIONS [DEPTH]]]]     BASE: …/echo, or a dflockd
+    compare.py DFLOCK-BENCH BASE DFLOCKD [ROUNDS [SECONDS [CONNECTIONS [DEPTH]]]]     BASE: …/echo, or a dflockd
 
 Both servers run all the time, with two workers each; the load goes to one and the other in turn, so
 that a machine whose speed drifts is fair to both. Printed are the medians of requests per second
@@ -9,12 +9,14 @@ and of the servers' CPU time per request (the kernel's accounting of all their p
 medians of the ratios, pair by pair.
 """
 
+import json
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
 
-TICK = os.sysconf("SC_CLK_TCK")
+run_dirs = tempfile.TemporaryDirectory(prefix="dflockd-bench-")
 
 
 def children(pid):
@@ -46,7 +48,9 @@ def start_echo(path):
 
 
 def start_dflockd(path):
-    p = subprocess.Popen([path, "--port", "0", "--workers", "2"], stderr=subprocess.PIPE, text=True)
+    run_dir = os.path.join(run_dirs.name, os.path.basename(path))
+    p = subprocess.Popen([path, "--port", "0", "--workers", "2", "--run-dir", run_dir,
+                          "--max-locks", "100000"], stderr=subprocess.PIPE, text=True)
     for line in p.stderr:
         if "msg=listening" in line or " listening " in line:
             return p, int(line.rsplit(":", 1)[1])
@@ -60,10 +64,12 @@ def start(path):
 def measure(load, server, seconds, connections, depth):
     process, port = server
     before = cpu_ns(process.pid)
-    out = subprocess.run([load, str(port), str(connections), str(seconds), str(depth)], check=True,
-                         capture_output=True, text=True).stdout.split()
-    requests, took = int(out[0]), float(out[1])
-    return requests / took, (cpu_ns(process.pid) - before) / requests / 1000
+    # Nothing that is not counted, and nothing that the echo server could not bear.
+    out = subprocess.run([load, "--servers", f"127.0.0.1:{port}", "--workers", str(connections),
+                          "--duration", str(seconds), "--pipeline", str(depth), "--warmup", "0",
+                          "--no-check", "--json"], check=True, stdout=subprocess.PIPE).stdout
+    got = json.loads(out)
+    return got["requests_per_s"], (cpu_ns(process.pid) - before) / got["requests"] / 1000
 
 
 def main():

@@ -3,15 +3,14 @@
 
 EXTRA_PROGRAMS += \
 	tests/bench/echo \
-	tests/bench/kill \
-	tests/bench/load
+	tests/bench/kill
 EXTRA_DIST += \
 	tests/bench/compare.py \
 	tests/bench/kill.py
 
 .PHONY: bench-echo
-bench-echo: src/dflockd/dflockd tests/bench/echo tests/bench/load
-	$(PYTHON) $(top_srcdir)/tests/bench/compare.py tests/bench/load tests/bench/echo \
+bench-echo: src/dflockd/dflockd tests/bench/echo src/bench/dflock-bench
+	$(PYTHON) $(top_srcdir)/tests/bench/compare.py src/bench/dflock-bench tests/bench/echo \
 		src/dflockd/dflockd
 
 # What it costs that nothing is lost when a worker dies: the same server without journal, robust
@@ -23,8 +22,8 @@ tests_bench_unguarded_SOURCES = $(tests_crash_dflockd_SOURCES)
 tests_bench_unguarded_LDADD = $(tests_crash_dflockd_LDADD)
 
 .PHONY: bench-guard
-bench-guard: src/dflockd/dflockd tests/bench/unguarded tests/bench/load
-	$(PYTHON) $(top_srcdir)/tests/bench/compare.py tests/bench/load tests/bench/unguarded \
+bench-guard: src/dflockd/dflockd tests/bench/unguarded src/bench/dflock-bench
+	$(PYTHON) $(top_srcdir)/tests/bench/compare.py src/bench/dflock-bench tests/bench/unguarded \
 		src/dflockd/dflockd 21 1
 
 .PHONY: bench-kill

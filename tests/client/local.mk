@@ -11,8 +11,12 @@ tests_client_wire_test_LDADD = $(TAP) $(LINK_CLIENT)
 CLIENT_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/src/client
 
 EXTRA_PROGRAMS += \
-	tests/client/puppet
+	tests/client/puppet \
+	tests/client/storm
 check_DATA += \
-	tests/client/puppet
+	tests/client/puppet \
+	tests/client/storm
 tests_client_puppet_CPPFLAGS = $(CLIENT_CPPFLAGS)
 tests_client_puppet_LDADD = src/client/libdflock.la
+tests_client_storm_CPPFLAGS = $(CLIENT_CPPFLAGS)
+tests_client_storm_LDADD = src/client/libdflock.la
