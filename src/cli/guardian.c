@@ -145,6 +145,8 @@ static void granted(struct guardian *g, uint64_t now)
 
 static void not_granted(struct guardian *g, int result)
 {
+    const char *hint = "";
+
     if (result == DFLOCK_TIMED_OUT) {
         say_event("not_acquired", SAY_NUMBER("exit", g->o->not_got), SAY_NONE, "not acquired%s",
                   g->o->wait > 0 ? " in time" : ", another has it");
@@ -152,8 +154,13 @@ static void not_granted(struct guardian *g, int result)
         return;
     }
     finish(g, exitcode_of(result));
-    say_error(g->code, "%s%s", where_reason(),
-              g->code == EXITCODE_AUTH ? " (--auth-token-file)" : "");
+    if (result == DFLOCK_ERR_AUTH)
+        hint = " (--auth-token-file)";
+    else if (result == DFLOCK_ERR_SERVER && g->o->lease > 0)
+        hint = ": it is about to stop, or --ttl is more than its --max-lease-ttl";
+    else if (result == DFLOCK_ERR_SERVER)
+        hint = ": it is about to stop";
+    say_error(g->code, "%s%s", where_reason(), hint);
 }
 
 static void end_tree(struct guardian *g, uint64_t now)

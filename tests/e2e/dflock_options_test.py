@@ -133,6 +133,27 @@ def mismatch():
         refused(["-N", "2", "s", "true"], 64, "limit", server=server)
 
 
+@test("a lease that the server does not give: 69, and what to look at", rules=["R4"])
+def long_lease():
+    with Server(["--max-lease-ttl", "100"]) as server:
+        refused(["--ttl", "101", "k", "true"], 69, "--max-lease-ttl", server=server)
+        check_eq(run_dflock(server, ["--ttl", "100", "k", "true"])[0], 0, "the longest")
+
+
+@test("a server that drains: 69", rules=["R4"], deadline=60)
+def draining():
+    with Server(["--shutdown-timeout", "20"]) as server:
+        holder = server.client()
+        token = token_of(holder.req("l", "k", "0"))
+        with Dflock(server, ["k", "true"]) as run:
+            eventually(lambda: '"waiters":1' in holder.req("stats"), LONG, "no waiter")
+            server.kill(signal.SIGTERM)
+            run.ends(69)
+            check("about to stop" in run.errors()[0], f"what it says: {run.text()}")
+        check_eq(holder.req("r", "k", token), "ok", "the release")
+        holder.close()
+
+
 @test("a server that wants another secret: 77; with the right one it works", rules=["R5"])
 def auth():
     with Server(["--auth-token-file", temp_file(b"secret\n")]) as server:
