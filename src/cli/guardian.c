@@ -167,6 +167,9 @@ static void end_tree(struct guardian *g, uint64_t now)
 {
     int n = tree_signal(NULL, SIGTERM);
 
+    /* Without memory, or descriptors, to look for the others. */
+    if (n < 0 && !g->ended)
+        kill(-g->command.pid, SIGTERM);
     /* What is stopped hears nothing before it goes on. */
     tree_signal(NULL, SIGCONT);
     g->term_sent = now;
@@ -331,7 +334,7 @@ static void front_says(struct guardian *g, const struct link_message *m)
         tell_front(g, LINK_DETACHED, g->code, -1);
         close(g->link);
         g->link = -1;
-        dup2(STDOUT_FILENO, STDERR_FILENO);
+        say_no_more();
     } else if (g->phase == RUNNING || g->phase == ENDING) {
         forward(g, m->value);
     }
@@ -391,6 +394,8 @@ static void rest(struct guardian *g, uint64_t now)
 
 static void kill_tree(struct guardian *g, uint64_t now)
 {
+    if (!g->ended)
+        kill(-g->command.pid, SIGKILL); /* needs neither memory nor descriptors */
     tree_kill(NULL, reap, g);
     g->pause_ms = g->pause_ms == 0 ? KILL_AGAIN_MS : 2 * g->pause_ms;
     if (g->pause_ms > KILL_RARELY_MS)

@@ -238,9 +238,9 @@ def lease():
         check_eq(run_dflock(server, ["k", "sh", "-c", "echo $DFLOCK_LEASE"])[1], "17\n", "the default")
         check_eq(run_dflock(server, ["--ttl", "40", "k", "sh", "-c", "echo $DFLOCK_LEASE"])[1], "40\n",
                  "another")
-        with Dflock(server, ["--ttl", "2", "k", "sleep", "1000"]) as run:
+        with Dflock(server, ["--ttl", "8", "--kill-after", "0", "k", "sleep", "1000"]) as run:
             run.command()
-            end = time.monotonic() + 6
+            end = time.monotonic() + 10
             while time.monotonic() < end:
                 check(is_held(server, "k"), "the lock was lost")
                 time.sleep(0.2)
@@ -249,13 +249,13 @@ def lease():
 @test("--kill-after that leaves no time for renewals is refused, whoever chose the lease", rules=["R3"])
 def kill_after():
     with Server(["--default-lease-ttl", "6"]) as server:
-        refused(["--kill-after", "2.1", "k", "true"], 64, "--kill-after: 2.1", "at most 2",
+        refused(["--kill-after", "1.6", "k", "true"], 64, "--kill-after: 1.6", "at most 1.5",
                 server=server)
-        refused(["--kill-after", "1.1", "--ttl", "3", "k", "true"], 64, "at most 1", server=server)
-        refused(["--kill-after", "10.5", "--ttl", "3600", "k", "true"], 64, "at most 10",
+        refused(["--kill-after", "1.1", "--ttl", "4", "k", "true"], 64, "at most 1 ", server=server)
+        refused(["--kill-after", "8", "--ttl", "3600", "k", "true"], 64, "at most 7.5",
                 server=server)
         check(not is_held(server, "k"), "the lock is held")
-        check_eq(run_dflock(server, ["--kill-after", "2", "k", "true"])[0], 0, "the most")
+        check_eq(run_dflock(server, ["--kill-after", "1.5", "k", "true"])[0], 0, "the most")
 
 
 @test("--min-hold keeps the lock so long, also after a command that was faster", rules=["R11"],
