@@ -2,6 +2,7 @@
 
 dist_man_MANS += \
 	docs/man/dflock-bench.1 \
+	docs/man/dflockctl.1 \
 	docs/man/dflockd-protocol.7 \
 	docs/man/dflockd.conf.5 \
 	docs/man/dflockd.8

@@ -64,12 +64,15 @@ e2e_modules = \
 	tests/e2e/activate.py \
 	tests/e2e/benchrun.py \
 	tests/e2e/certs.py \
+	tests/e2e/ctl.py \
 	tests/e2e/fakeserver.py \
 	tests/e2e/harness.py \
 	tests/e2e/load.py \
-	tests/e2e/points.py
+	tests/e2e/points.py \
+	tests/e2e/puppet.py
 e2e_tests = \
 	tests/e2e/check_region_test.py \
+	tests/e2e/completions_test.py \
 	tests/e2e/config_test.py \
 	tests/e2e/crash_damage_test.py \
 	tests/e2e/crash_failures_test.py \
@@ -81,7 +84,13 @@ e2e_tests = \
 	tests/e2e/crash_workers_test.py \
 	tests/e2e/dflock_bench_check_test.py \
 	tests/e2e/dflock_bench_test.py \
+	tests/e2e/dflockctl_check_test.py \
+	tests/e2e/dflockctl_evict_test.py \
+	tests/e2e/dflockctl_look_test.py \
+	tests/e2e/dflockctl_top_test.py \
 	tests/e2e/fences_test.py \
+	tests/e2e/lib_lock_test.py \
+	tests/e2e/lib_renew_test.py \
 	tests/e2e/log_test.py \
 	tests/e2e/manager_test.py \
 	tests/e2e/master_death_test.py \
@@ -109,7 +118,8 @@ e2e_tests = \
 	tests/e2e/tls_connection_test.py \
 	tests/e2e/tls_death_test.py \
 	tests/e2e/tls_reload_test.py \
-	tests/e2e/user_test.py
+	tests/e2e/user_test.py \
+	tests/e2e/where_test.py
 
 # tests/model: TAP through e2e/harness.py, without a server
 model_tests = \

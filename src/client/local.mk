@@ -19,15 +19,32 @@ src_client_libclient_la_SOURCES = \
 	src/base/random.h \
 	src/client/addr.c \
 	src/client/addr.h \
+	src/client/asking.c \
+	src/client/background.c \
+	src/client/blocking.c \
 	src/client/channel.c \
 	src/client/channel.h \
+	src/client/claim.c \
+	src/client/claim.h \
+	src/client/claimlink.c \
+	src/client/claimstate.h \
 	src/client/conn.c \
 	src/client/dflock.h \
+	src/client/driven.c \
+	src/client/engine.c \
+	src/client/engine.h \
 	src/client/error.c \
 	src/client/error.h \
+	src/client/holding.c \
+	src/client/lock.c \
+	src/client/lock.h \
+	src/client/loss.c \
 	src/client/options.c \
 	src/client/options.h \
+	src/client/releasing.c \
 	src/client/shard.c \
+	src/client/thread.c \
+	src/client/thread.h \
 	src/client/transport.h \
 	src/client/wire.c \
 	src/client/wire.h

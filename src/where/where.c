@@ -84,8 +84,8 @@ static struct setting look_up(const struct where *w, unsigned i)
 /* The words that dflockd takes. */
 static int parse_bool(const char *text)
 {
-    static const char *const words[][2] = {{"0", "1"}, {"false", "true"}, {"no", "yes"},
-                                           {"off", "on"}};
+    static const char *const words[][2] = {
+        {"0", "1"}, {"false", "true"}, {"no", "yes"}, {"off", "on"}};
 
     for (unsigned i = 0; i < 4; i++)
         for (int value = 0; value < 2; value++)
@@ -104,8 +104,10 @@ static int set_servers(struct where *w, dflock_options *o)
 
     if (path != NULL) {
         if (w->given[INDEX_SERVERS] != NULL)
-            return refuse(w, "--unix", "not together with --servers, whose list may have unix:%s in "
-                          "it", path);
+            return refuse(w, "--unix",
+                          "not together with --servers, whose list may have unix:%s in "
+                          "it",
+                          path);
         if (strchr(path, ',') != NULL)
             return refuse(w, "--unix", "%s: a path with a comma cannot be told from a list", path);
         s = command_line(w, INDEX_UNIX);
@@ -140,8 +142,11 @@ static int tls_wanted(struct where *w, int *wanted)
 
     *wanted = -1;
     if (w->given[INDEX_NO_TLS] != NULL) {
-        static const unsigned others[] = {INDEX_TLS, INDEX_TLS_CA_FILE, INDEX_TLS_SERVER_NAME,
-                                          INDEX_TLS_CLIENT_CERT, INDEX_TLS_CLIENT_KEY,
+        static const unsigned others[] = {INDEX_TLS,
+                                          INDEX_TLS_CA_FILE,
+                                          INDEX_TLS_SERVER_NAME,
+                                          INDEX_TLS_CLIENT_CERT,
+                                          INDEX_TLS_CLIENT_KEY,
                                           INDEX_TLS_INSECURE};
 
         for (unsigned i = 0; i < sizeof(others) / sizeof(others[0]); i++)
@@ -163,7 +168,7 @@ static int set_tls(struct where *w, dflock_options *o)
 
     if (tls_wanted(w, &wanted) != 0)
         return -1;
-    /* DFLOCK_TLS=0 or --no-tls: of the others only those of the command line count. */
+        /* DFLOCK_TLS=0 or --no-tls: of the others only those of the command line count. */
 #define LOOK_UP(i) (wanted == 0 ? command_line(w, i) : look_up(w, i))
     ca = LOOK_UP(INDEX_TLS_CA_FILE);
     name = LOOK_UP(INDEX_TLS_SERVER_NAME);
@@ -198,7 +203,8 @@ static int set_rest(struct where *w, dflock_options *o)
     if (timeout.value == NULL)
         return 0;
     if (num_parse_decimal(timeout.value, strlen(timeout.value), &w->connect_timeout) != 0)
-        return refuse(w, timeout.from, "'%.80s' is not a number of seconds such as 2.5", timeout.value);
+        return refuse(w, timeout.from, "'%.80s' is not a number of seconds such as 2.5",
+                      timeout.value);
     if (dflock_options_set_connect_timeout(o, w->connect_timeout) != 0)
         return refuse(w, timeout.from, "%s", where_reason());
     return 0;
@@ -218,18 +224,21 @@ void where_free(struct where *w)
     memset(w, 0, sizeof(*w));
 }
 
+void where_help_row(FILE *out, int value, const char *name, const char *arg, const char *help)
+{
+    fputs("  ", out);
+    if (value < 0x1000)
+        fprintf(out, "-%c, ", value);
+    fprintf(out, "--%s%s%s\n      %s\n", name, arg != NULL ? " " : "", arg != NULL ? arg : "",
+            help);
+}
+
 void where_help(FILE *out)
 {
     fputs("\nServers:\n", out);
     for (unsigned i = 0; i < WHERE_N; i++) {
-        const struct row *r = &rows[i];
-
-        fputs("  ", out);
-        if (r->value < 0x1000)
-            fprintf(out, "-%c, ", r->value);
-        fprintf(out, "--%s%s%s\n      %s\n", r->name, r->arg != NULL ? " " : "",
-                r->arg != NULL ? r->arg : "", r->help);
-        if (r->env != NULL)
-            fprintf(out, "      [%s]\n", r->env);
+        where_help_row(out, rows[i].value, rows[i].name, rows[i].arg, rows[i].help);
+        if (rows[i].env != NULL)
+            fprintf(out, "      [%s]\n", rows[i].env);
     }
 }

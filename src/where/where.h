@@ -1,6 +1,6 @@
 /*
- * where/where.h - which servers to ask, and how to reach them: the options that dflock, dflockctl and
- * dflock-bench have in common, and their environment variables. The command line wins over the
+ * where/where.h - which servers to ask, and how to reach them: the options that dflock, dflockctl
+ * and dflock-bench have in common, and their environment variables. The command line wins over the
  * environment; an empty variable counts as unset.
  *
  * A program puts WHERE_SHORT and WHERE_LONG into what it gives to getopt_long(), hands what comes
@@ -22,7 +22,8 @@
     ROW(SERVERS, 's', "servers", "LIST", "DFLOCK_SERVERS",                                         \
         "host:port, [ipv6]:port or unix:/path, separated by commas: a key belongs to one of\n"     \
         "      them, by its hash, so all clients need the same list; default 127.0.0.1:6388")      \
-    ROW(UNIX, 0x1001, "unix", "PATH", NULL, "the server on this Unix socket, instead of --servers")\
+    ROW(UNIX, 0x1001, "unix", "PATH", NULL,                                                        \
+        "the server on this Unix socket, instead of --servers")                                    \
     ROW(TLS, 0x1002, "tls", NULL, "DFLOCK_TLS",                                                    \
         "encrypt, and check the server's certificate; so does any --tls-... option")               \
     ROW(NO_TLS, 0x1003, "no-tls", NULL, NULL, "no TLS, whatever the environment says")             \
@@ -65,14 +66,19 @@ struct where {
 /* True if what getopt_long() returned is one of the options here. */
 bool where_take(struct where *w, int option, const char *arg);
 
-/* Adds the environment, checks, sets *o and the list of servers. 0, or -1 with w->error for a person:
+/* Adds the environment, checks, sets *o and the list of servers. 0, or -1 with w->error for a
+   person:
    "--tls-ca-file: …", without the program's name and without a LF. */
 int where_finish(struct where *w, dflock_options *o);
 
 void where_free(struct where *w);
 
-/* The options for --help, in the form that all programs here have: a line "  -s, --servers LIST",
-   and what it is about below, indented by six blanks (bash completes from that). */
+/* A row of --help in the form that all programs here have, because bash completes from it: a line
+   "  -s, --servers LIST", and below it what it is about, indented by six blanks. `value` is a
+   letter or, from 0x1000 on, none. */
+void where_help_row(FILE *out, int value, const char *name, const char *arg, const char *help);
+
+/* The options here, under a title. */
 void where_help(FILE *out);
 
 /* What went wrong in the library, dflock_error_text(), without the name of the C function. */

@@ -29,3 +29,15 @@ bench-guard: src/dflockd/dflockd tests/bench/unguarded src/bench/dflock-bench
 .PHONY: bench-kill
 bench-kill: src/dflockd/dflockd tests/bench/kill
 	$(PYTHON) $(top_srcdir)/tests/bench/kill.py tests/bench/kill src/dflockd/dflockd
+
+# What the client library costs: `make bench-client`.
+EXTRA_PROGRAMS += \
+	tests/bench/client
+EXTRA_DIST += \
+	tests/bench/client.py
+tests_bench_client_CPPFLAGS = $(CLIENT_CPPFLAGS)
+tests_bench_client_LDADD = src/client/libdflock.la
+
+.PHONY: bench-client
+bench-client: src/dflockd/dflockd tests/bench/client
+	$(AM_TESTS_ENVIRONMENT) $(PYTHON) $(top_srcdir)/tests/bench/client.py tests/bench/client

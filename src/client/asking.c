@@ -1,0 +1,161 @@
+/*
+ * client/asking.c - a claim that has been asked for: the lock, a place in its queue, the lock after
+ * that. See claim.h.
+ */
+#include "client/claimstate.h"
+
+#include "base/clock.h"
+#include "base/num.h"
+
+#include <math.h>
+#include <string.h>
+
+/* An answer that took longer was waited for. */
+#define WAITED_NS (100 * NS_PER_MS)
+/* A server that closed an idle connection did so before it saw the request, or just then. */
+#define REDIAL_NS (NS_PER_SEC / 2)
+
+static bool has_fraction(double seconds)
+{
+    return seconds != floor(seconds);
+}
+
+uint64_t asking_look(const struct claim *c)
+{
+    uint64_t lease = c->o->lease;
+
+    if (!c->ready)
+        return NEVER;
+    return claim_after(c->silent, lease != 0 && lease < 10 ? lease * NS_PER_SEC / 10 : NS_PER_SEC);
+}
+
+static void granted(struct claim *c, const struct dflock_reply *r, uint64_t now)
+{
+    uint64_t lease = seconds_to_ns((int64_t)r->seconds);
+
+    memcpy(c->token, r->token, sizeof c->token);
+    c->fence = dflock_token_fence(c->token);
+    c->lease = r->seconds;
+    c->owning = true;
+    c->pause = PAUSE_MIN_NS;
+    c->suspect_until = 0;
+    failure_clear(&c->trouble);
+    c->first_phase = c->asking == ASK_ENQUEUE;
+    c->unsure = now - c->silent > lease / 2;
+    if (c->unsure) {
+        holding_begin(c, now, now);
+        holding_renew_for_call(c, now);
+        return;
+    }
+    holding_begin(c, c->silent, now);
+    /* How long a delivery was under way cannot be known; with a renewal it does not matter. */
+    if (c->silent - c->asked_at > WAITED_NS)
+        c->renew_at = claim_least(c->renew_at, claim_after(now, SUSPECT_RENEW_NS));
+    claim_finish(c, DFLOCK_HELD);
+}
+
+static void ask_in_vain(struct claim *c, const struct failure *f)
+{
+    c->state = CLAIM_IDLE;
+    claim_hang_up(c);
+    claim_fail(c, f);
+}
+
+/* The first time over a connection of before: the server may have closed it for being idle. What it
+   may have granted nevertheless it takes back when it sees the connection end. */
+static void ask_again(struct claim *c, const struct failure *f, uint64_t now)
+{
+    struct failure g;
+
+    if (!c->may_redial || c->silent - c->asked_at > REDIAL_NS) {
+        ask_in_vain(c, f);
+        return;
+    }
+    c->may_redial = false;
+    claim_hang_up(c);
+    if (claim_send(c, c->asking, now) != 0) {
+        claim_no_memory(c, &g);
+        ask_in_vain(c, &g);
+    }
+}
+
+static void asking_cut(struct claim *c, const struct failure *f, uint64_t now)
+{
+    ask_again(c, f, now);
+}
+
+static void asking_reply(struct claim *c, const struct claim_request *q,
+                         const struct dflock_reply *r, uint64_t now)
+{
+    struct failure f;
+
+    if (r->status >= 0 && r->token[0] != '\0') {
+        granted(c, r, now);
+        return;
+    }
+    if (r->status == DFLOCK_QUEUED) {
+        c->state = CLAIM_QUEUED;
+        claim_finish(c, DFLOCK_QUEUED);
+        return;
+    }
+    claim_said(c, &f, r);
+    switch (r->status) {
+    case DFLOCK_ERR_TIMEOUT:
+        if (c->asking == ASK_WAIT)
+            claim_hang_up(c);
+        c->state = CLAIM_IDLE;
+        claim_finish(c, DFLOCK_TIMED_OUT);
+        break;
+    case DFLOCK_ERR_SERVER:
+        if (q->certain)
+            ask_in_vain(c, &f);
+        else
+            ask_again(c, &f, now);
+        break;
+    case DFLOCK_ERR_MAX_LOCKS:
+    case DFLOCK_ERR_MAX_WAITERS:
+    case DFLOCK_ERR_LIMIT_MISMATCH:
+    case DFLOCK_ERR_LEASE_EXPIRED:
+        c->state = CLAIM_IDLE;
+        claim_fail(c, &f);
+        break;
+    default:
+        ask_in_vain(c, &f);
+    }
+}
+
+void asking_sent(struct claim *c, uint64_t now)
+{
+    uint64_t answer = claim_ns(c->o->connect_timeout);
+
+    if (c->asking == ASK_ENQUEUE)
+        c->deadline = claim_after(now, answer);
+    else if (has_fraction(c->timeout))
+        c->deadline = claim_after(now, claim_ns(c->timeout));
+    else
+        c->deadline = claim_after(claim_after(now, claim_ns(c->timeout)), answer);
+}
+
+static void asking_tick(struct claim *c, uint64_t now)
+{
+    struct failure f;
+
+    (void)now;
+    if (c->asking != ASK_ENQUEUE && has_fraction(c->timeout)) {
+        /* All that had come was taken just now. What is on its way goes with the connection. */
+        c->state = CLAIM_IDLE;
+        claim_hang_up(c);
+        claim_finish(c, DFLOCK_TIMED_OUT);
+        return;
+    }
+    claim_blame(c, &f, DFLOCK_ERR_CONNECT, "no answer");
+    ask_in_vain(c, &f);
+}
+
+static uint64_t asking_due(const struct claim *c)
+{
+    return c->ready ? c->deadline : NEVER;
+}
+
+const struct claim_behaviour claim_asking = {
+    .reply = asking_reply, .cut = asking_cut, .tick = asking_tick, .due = asking_due};
