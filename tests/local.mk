@@ -66,9 +66,12 @@ e2e_modules = \
 	tests/e2e/certs.py \
 	tests/e2e/ctl.py \
 	tests/e2e/fakeserver.py \
+	tests/e2e/dflock.py \
 	tests/e2e/harness.py \
 	tests/e2e/load.py \
+	tests/e2e/lowlevel.py \
 	tests/e2e/points.py \
+	tests/e2e/programs.py \
 	tests/e2e/puppet.py
 e2e_tests = \
 	tests/e2e/check_region_test.py \
@@ -84,15 +87,24 @@ e2e_tests = \
 	tests/e2e/crash_workers_test.py \
 	tests/e2e/dflock_bench_check_test.py \
 	tests/e2e/dflock_bench_test.py \
+	tests/e2e/dflock_options_test.py \
+	tests/e2e/dflock_promise_test.py \
+	tests/e2e/dflock_signals_test.py \
+	tests/e2e/dflock_terminal_test.py \
 	tests/e2e/dflockctl_check_test.py \
 	tests/e2e/dflockctl_evict_test.py \
 	tests/e2e/dflockctl_look_test.py \
 	tests/e2e/dflockctl_top_test.py \
+	tests/e2e/examples_test.py \
 	tests/e2e/fences_test.py \
 	tests/e2e/lib_lock_test.py \
 	tests/e2e/lib_renew_test.py \
+	tests/e2e/libdflock_errors_test.py \
+	tests/e2e/libdflock_misuse_test.py \
+	tests/e2e/library_test.py \
 	tests/e2e/log_test.py \
 	tests/e2e/manager_test.py \
+	tests/e2e/manual_test.py \
 	tests/e2e/master_death_test.py \
 	tests/e2e/upgrade_test.py \
 	tests/e2e/protocol_admin_test.py \
@@ -132,6 +144,7 @@ lint_tests += \
 	tests/lint/docs_test.py \
 	tests/lint/dump_test.py \
 	tests/lint/layers_test.py \
+	tests/lint/manual_test.py \
 	tests/lint/points_test.py \
 	tests/lint/rules_test.py \
 	tests/lint/units_test.py
@@ -142,6 +155,7 @@ TESTS = \
 	$(model_tests) \
 	$(e2e_tests)
 EXTRA_DIST += \
+	tests/client/redirect.c \
 	$(e2e_modules) \
 	$(e2e_tests) \
 	$(lint_tests) \
@@ -158,7 +172,9 @@ SH_LOG_DRIVER = $(tap_driver)
 
 # Absolute, so that a test may change its directory.
 AM_TESTS_ENVIRONMENT = \
+	CC='$(CC)'; export CC; \
 	DFLOCKD='$(abs_top_builddir)/src/dflockd/dflockd'; export DFLOCKD; \
+	SANITIZE_FLAGS='$(SANITIZE_FLAGS)'; export SANITIZE_FLAGS; \
 	top_srcdir='$(abs_top_srcdir)'; export top_srcdir; \
 	top_builddir='$(abs_top_builddir)'; export top_builddir; \
 	PYTHONPATH='$(abs_top_srcdir)/tests/e2e'; export PYTHONPATH; \

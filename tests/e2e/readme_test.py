@@ -1,19 +1,22 @@
 """e2e/readme_test.py - README.md does what it says: each block of code that is marked with `test`
 (```bash test) is run by bash against a server of its own, and then all of them one after another in
-one shell, as a reader would paste them. A line "#> TEXT" is what the lines above it print, in
-which TOKEN stands for a token, N after a colon for a number, and … for anything."""
+one shell, as a reader would paste them; of C (```c test) it is compiled and run. A line "#> TEXT", or
+"//> TEXT", is what the lines above it print, in which TOKEN stands for a token, NUMBER or N after a
+colon for a number, and … for anything."""
 
 import os
 import re
 import subprocess
 
 from harness import Server, check, check_eq, eventually, fail, main, test
+from programs import compiled, programs_path, ran
 
 top = os.environ["top_srcdir"]
 with open(os.path.join(top, "README.md"), encoding="utf-8") as f:
     readme = f.read()
 blocks = [(readme[:m.start()].count("\n") + 1, m[1])
           for m in re.finditer(r"^```bash test\n(.*?)^```$", readme, re.M | re.S)]
+programs = re.findall(r"^```c test\n(.*?)^```$", readme, re.M | re.S)
 
 
 def wanted(block):
@@ -21,13 +24,15 @@ def wanted(block):
 
 
 def pattern(text):
-    text = re.escape(text).replace("TOKEN", "[0-9a-f]{32}").replace("…", ".*")
+    text = re.escape(text).replace("TOKEN", "[0-9a-f]{32}").replace("NUMBER", "[0-9]+")
+    text = text.replace("…", ".*")
     return re.sub(r"(?<=:)N\b", "[0-9]+", text)
 
 
 def run(script, server):
     env = {k: v for k, v in os.environ.items() if not k.startswith("DFLOCKD")}
     env["MASTER"] = str(server.pid)
+    env["PATH"] = programs_path()
     r = subprocess.run(["bash", "-c", script.replace("6388", str(server.port))], env=env,
                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                        timeout=20, encoding="utf-8")
@@ -71,13 +76,23 @@ def all_blocks():
     run_and_compare("".join(b for _, b in blocks))
 
 
+@test("README.md: the program in C compiles as it stands, and prints what it says", rules=["X6"])
+def program():
+    for text in programs:
+        with Server() as server:
+            compare(ran(compiled(text, "readme"), {"127.0.0.1:6388": server}),
+                    [x[4:] for x in text.splitlines() if x.startswith("//> ")])
+        check(len(re.findall(r"^[^/\n]", text.split("\n\n", 1)[1], re.M)) <= 10, "ten lines")
+
+
 @test("README.md has blocks to run, and each says what it prints; one kills every worker")
 def there_are_blocks():
     check_eq(sum("kill -9" in block for _, block in blocks), 1, "blocks that kill")
     check(len(blocks) >= 5, f"only {len(blocks)} blocks")
     for line, block in blocks:
         check(wanted(block), f"the block of line {line} says nothing")
-    check_eq(len(re.findall(r"^```\w", readme, re.M)), len(blocks), "blocks that are run")
+    check_eq(len(re.findall(r"^```\w", readme, re.M)), len(blocks) + len(programs), "blocks that are run")
+    check(programs, "no program in C")
 
 
 @test("./bootstrap without arguments says what it would do")

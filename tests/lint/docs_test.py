@@ -74,17 +74,27 @@ def older_variables_in_manual():
     return [f"{x} is not in {MAN8}" for x in sorted(older) if f".Ev {x}" not in read(MAN8)]
 
 
-# systemctl's, configure's
-FOREIGN = {"kill-who", "now", "signal", "without-systemd", "without-seccomp", "disable-tls"}
+# systemctl's, configure's, pkg-config's
+FOREIGN = {"kill-who", "now", "signal", "without-systemd", "without-seccomp", "disable-tls", "cflags",
+           "libs"}
+
+
+def options_of_programs():
+    """Of dflock, dflockctl, dflock-bench, by their manual pages."""
+    return {x for path in glob.glob(os.path.join(top, "docs/man/*.1"))
+            for line in re.findall(r"^\.It Fl (.*)$", read(path), re.M)
+            for x in re.findall(r"-([a-z][a-z-]+)", line)}
 
 
 def options_elsewhere():
     """Other documents name no option that is refused, and none that does not exist."""
     built, unbuilt = read_options()
-    wrong = []
+    wrong, others = [], options_of_programs()
     for path in ["README.md", MAN5, MAN8, MAN7]:
         for name in re.findall(r"--([a-z][a-z-]+)|(?<=Fl -)([a-z][a-z-]+)", read(path)):
             name = name[0] or name[1]
+            if path == "README.md" and name in others:
+                continue
             known = set(built) | {"name", "no-name"} | {"no-" + x for x in built} | FOREIGN
             if name not in known:
                 wrong.append(f"{path}: --{name} " + ("is not built in" if name in unbuilt else
