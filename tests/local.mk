@@ -67,7 +67,8 @@ e2e_modules = \
 	tests/e2e/load.py \
 	tests/e2e/lowlevel.py \
 	tests/e2e/points.py \
-	tests/e2e/programs.py
+	tests/e2e/programs.py \
+	tests/e2e/puppet.py
 e2e_tests = \
 	tests/e2e/check_region_test.py \
 	tests/e2e/config_test.py \
@@ -81,6 +82,8 @@ e2e_tests = \
 	tests/e2e/crash_workers_test.py \
 	tests/e2e/examples_test.py \
 	tests/e2e/fences_test.py \
+	tests/e2e/lib_lock_test.py \
+	tests/e2e/lib_renew_test.py \
 	tests/e2e/libdflock_errors_test.py \
 	tests/e2e/libdflock_misuse_test.py \
 	tests/e2e/library_test.py \

@@ -9,6 +9,8 @@
 
 #define RENEW_MAX_NS (15 * NS_PER_SEC)
 #define PAUSE_MAX_NS NS_PER_SEC
+/* In less than that no other connection is tried. */
+#define WORTHWHILE_NS (NS_PER_SEC / 2)
 /* The server's keepalive has found out by then: 15 s, and three times 5 s. */
 #define SUSPECT_NS (40 * NS_PER_SEC)
 
@@ -78,7 +80,7 @@ void holding_expire(struct claim *c, uint64_t now)
 
 static void renew(struct claim *c, uint64_t now)
 {
-    uint64_t left = c->end - now;
+    uint64_t left = c->end - now, patience = left - left / 3;
 
     c->tried_at = now;
     if (claim_send(c, ASK_RENEW, now) != 0) {
@@ -88,9 +90,11 @@ static void renew(struct claim *c, uint64_t now)
     }
     c->renewing = true;
     c->sent = now;
-    /* Two thirds, so that something is left for another connection. Not less: the server takes the
-       end of this one for the end of the claim, as soon as it sees it. */
-    c->give_up_at = claim_after(now, claim_least(left - left / 3, claim_ns(c->o->connect_timeout)));
+    /* Two thirds, so that something is left for another connection, if that is worth it. Not less: the
+       server takes the end of this one for the end of the claim, as soon as it sees it. */
+    if (left - patience < WORTHWHILE_NS)
+        patience = left;
+    c->give_up_at = claim_after(now, claim_least(patience, claim_ns(c->o->connect_timeout)));
 }
 
 void holding_renew_for_call(struct claim *c, uint64_t now)

@@ -8,6 +8,7 @@
  *     cancel H | close H | held H | token H
  *     driver H                an event loop for H, in a thread; then, without another thread:
  *     do H acquire | do H enqueue | do H wait SECONDS | do H release | do H cancel
+ *     fork H KEY              a child that acquires KEY, says so as H, and keeps it
  *     text                    what dflock_error_text() has in the thread that reads
  *
  * A line comes back for each: "= H CALL RESULT …", with the text after a negative result; for a
@@ -235,6 +236,26 @@ static void start_driver(struct puppet *p)
     in_thread(drive, p);
 }
 
+/* Until its parent is gone. */
+static void hold_in_child(int h, const char *key)
+{
+    pid_t parent = getpid(), pid;
+    dflock *child;
+
+    /* Not while another thread prints: the child would never get the mutex. */
+    pthread_mutex_lock(&output);
+    pid = fork();
+    pthread_mutex_unlock(&output);
+    if (pid != 0)
+        return;
+    alarm(60);
+    child = dflock_lock_new(key, options);
+    say(h, "fork", "%s", dflock_acquire(child) == DFLOCK_HELD ? "held" : dflock_error_text());
+    while (getppid() == parent)
+        usleep(100 * 1000);
+    _exit(0);
+}
+
 /* ---- lines ----------------------------------------------------------------------------------- */
 
 static void obey(char *line)
@@ -288,6 +309,8 @@ static void obey(char *line)
         snprintf(d.name, sizeof d.name, "%s", word[2]);
         if (write(puppets[h].commands[1], &d, sizeof d) != sizeof d)
             abort();
+    } else if (strcmp(word[0], "fork") == 0) {
+        hold_in_child(h, word[2]);
     } else if (strcmp(word[0], "text") == 0) {
         say(0, "text", "%s", dflock_error_text());
     } else {

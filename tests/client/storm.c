@@ -73,7 +73,9 @@ static void *cancels(void *arg)
     struct pair *p = arg;
 
     while (!atomic_load(&p->over)) {
-        struct timespec nap = {.tv_nsec = rand_r(&p->seed) % 200000};
+        /* Up to 1 us, or 2, or 4, … 4 ms: on any machine some are too early, some too late. */
+        long most = 1000L << rand_r(&p->seed) % 13;
+        struct timespec nap = {.tv_nsec = rand_r(&p->seed) % most};
 
         nanosleep(&nap, NULL);
         if (dflock_cancel(p->lock) == 0)

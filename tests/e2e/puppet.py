@@ -11,7 +11,7 @@
 
     Proxy(server): a TCP proxy to it; .address, .cut() ends all its connections, .hold() lets nothing
         through until .go(), .refuse() accepts nobody (closes who comes) until .go()
-    FakeServer(script): each connection is script(Peer) in a thread; .address
+    FakeServer(script): each connection is script(Peer) in a thread; .address, .cut(), .end()
 """
 
 import os
@@ -173,6 +173,11 @@ class Listener:
         return self
 
     def __exit__(self, *exception):
+        if not self.over:
+            self.end()
+
+    def end(self):
+        """Nobody is there from now on."""
         self.over = True
         with self.mutex:
             self.mutex.notify_all()

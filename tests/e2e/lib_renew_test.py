@@ -1,0 +1,403 @@
+"""lib_renew_test.py - libdflock's locks stay held as long as they can be, and are said to be lost when
+they cannot: renewals, other connections, losses and their callbacks; by blocking and by an event loop."""
+
+import functools
+import os
+import signal
+import threading
+import time
+
+from harness import Server, check, check_eq, elapsed, eventually, json_of, main, test, token_of
+from puppet import FakeServer, Proxy, Puppet
+
+TOKEN = "0123456789abcdef0123456789abcdef"
+# Longer than any pause of the machine that tests run on.
+LONG = 20
+
+
+def makers():
+    return [("blocking", Puppet.lock, lambda h, *a: h.call(*a)),
+            ("driven", Puppet.driven, lambda h, *a: h.drive(*a))]
+
+
+def both_ways(body):
+    @functools.wraps(body)
+    def run():
+        for maker in makers():
+            body(*maker)
+    return run
+
+
+class Recorder:
+    """A server with one lock: what it was asked, and when; each answer can be changed."""
+
+    def __init__(self, lease, answers=None):
+        self.lease, self.answers = lease, dict(answers or {})
+        self.said = []
+        self.connections = 0
+
+    def __call__(self, peer):
+        self.connections += 1
+        number = self.connections
+        while True:
+            request = peer.request()
+            self.said.append((number, *request, time.monotonic()))
+            answer = self.answers.get(request[0])
+            if callable(answer):
+                answer = answer(self)
+            if answer is None:
+                answer = {"l": f"ok {TOKEN} {self.lease}\n", "e": f"acquired {TOKEN} {self.lease}\n",
+                          "n": f"ok {self.lease}\n", "r": "ok\n"}[request[0]]
+            if answer == "close":
+                return
+            peer.say(answer)
+
+    def all(self, command):
+        return [x for x in list(self.said) if x[1] == command]
+
+    def wait(self, command, n=1, timeout=LONG):
+        eventually(lambda: len(self.all(command)) >= n, timeout, f"{n} times {command}")
+        return self.all(command)
+
+
+@test("a lock outlives its lease, renewed in the background; a semaphore's slot does", rules=["L2"],
+      deadline=60)
+@both_ways
+def renewing(how, make, call):
+    with Server() as server, Puppet(server, lease=4) as p:
+        a = make(p, "k")
+        client = server.client()
+        token = call(a, "acquire")[1]
+        b = p.sem("s", 1)
+        b.acquire()
+        end = elapsed()
+        while end() < 6:
+            check_eq(client.req("l", "k", "0"), "timeout", f"{how}: another at {end():.1f} s")
+            check_eq(client.req("sl", "s", "0 1"), "timeout", f"slot: another at {end():.1f} s")
+            time.sleep(0.2)
+        held, left = a.held()
+        check(held and 0 < left <= 4, f"{how}: held {held}, {left} s left")
+        check_eq(a.call("token")[0], token, "its token")
+        check_eq(call(a, "release")[0], "released", how)
+        b.release()
+
+
+@test("renewals: after ratio times lease, earlier by the jitter; for the lease that was set",
+      rules=["L2"], deadline=60)
+def when_renewed():
+    for lease, ratio in ((2, 0.5), (4, 0.25)):
+        script = Recorder(lease)
+        with FakeServer(script) as fake, Puppet(fake, lease=lease, ratio=ratio) as p:
+            p.lock("k").acquire()
+            times = [x[4] for x in script.all("l")] + [x[4] for x in script.wait("n", 4)[:4]]
+            check_eq(script.all("n")[0][2:4], ("k", f"{TOKEN} {lease}"), "the renewal")
+            for a, b in zip(times, times[1:]):
+                check(b - a > lease * ratio * 0.9 - 0.2, f"renewed after {b - a:.3f} s")
+    # The server's default lease is asked for by not naming one.
+    script = Recorder(1)
+    with FakeServer(script) as fake, Puppet(fake) as p:
+        p.lock("k").acquire()
+        check_eq(script.wait("n", 2)[1][3], TOKEN, "a renewal without a lease")
+
+
+@test("a connection that ends is noticed at once, and the lock renewed over another", rules=["L3"],
+      deadline=60)
+@both_ways
+def reconnecting(how, make, call):
+    def ends_once(script):
+        if script.connections == 1:
+            return "close"
+        return None
+
+    # A lease so long that only the end of the connection can be the reason to renew.
+    script = Recorder(3000, {"x": None})
+    with FakeServer(script) as fake, Puppet(fake, lease=3000) as p:
+        a = make(p, "k")
+        call(a, "acquire")
+        fake.cut()
+        check_eq(script.wait("n")[0][0], 2, f"{how}: connections")
+        eventually(lambda: a.held()[1] > 2999, LONG, "the lease was not renewed")
+        # It could have been lost without this side seeing it: renewed every second for a while.
+        script.wait("n", 3)
+        check_eq({x[0] for x in script.all("n")}, {2}, "the connection of later renewals")
+        check_eq(call(a, "release"), ["released"], how)
+        check_eq(script.all("r")[0][:4], (2, "r", "k", TOKEN), "the release")
+    # The same in the middle of a renewal.
+    script = Recorder(3, {"n": ends_once})
+    with FakeServer(script) as fake, Puppet(fake, lease=3) as p:
+        a = make(p, "k")
+        call(a, "acquire")
+        script.wait("n", 3)
+        check_eq(a.held()[0], True, f"{how}: held after a renewal was cut")
+        check(script.connections == 2, f"{how}: {script.connections} connections")
+
+
+@test("no server for a while: tried again, less and less often, until there is one", rules=["L3"],
+      deadline=60)
+@both_ways
+def no_server(how, make, call):
+    with Server(["--no-auto-release-on-disconnect"]) as server, Proxy(server) as proxy, \
+            Puppet(proxy, lease=30, on_loss="tell") as p:
+        a = make(p, "k")
+        token = call(a, "acquire")[1]
+        proxy.refuse()
+        eventually(lambda: proxy.accepted >= 4, LONG, "attempts")
+        time.sleep(2)
+        check(proxy.accepted < 20, f"{how}: {proxy.accepted} attempts")
+        check_eq(a.held()[0], True, f"{how}: held meanwhile")
+        proxy.go()
+        eventually(lambda: a.held()[1] > 28, LONG, f"{how}: not renewed")
+        check_eq(a.call("token")[0], token, "its token")
+        check_eq(call(a, "release"), ["released"], how)
+        check_eq(a.losses, [], "losses")
+
+
+@test("workers and master die: the lock stays held, nobody is told of a loss", rules=["L3"],
+      deadline=90)
+@both_ways
+def server_dies(how, make, call):
+    with Server(expect_log=["."]) as server, Puppet(server, lease=15, on_loss="tell") as p:
+        a = make(p, "k")
+        token = call(a, "acquire")[1]
+        for pid in server.worker_pids():
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: len(server.worker_pids()) == 2, LONG, "no workers")
+        check_eq(server.client().req("l", "k", "0"), "timeout", f"{how}: after the workers died")
+        server.kill(signal.SIGUSR1)  # ends, and keeps what is held
+        eventually(lambda: server.proc.poll() is not None, LONG, "the server does not end")
+        server.start_again()
+        stats = server.client()
+        eventually(lambda: json_of(stats.req("stats", "_", ""))["connections"] == 2, LONG,
+                   f"{how}: it did not come back")
+        check_eq(server.client().req("l", "k", "0"), "timeout", f"{how}: after the restart")
+        check_eq(a.call("token")[0], token, "its token")
+        check_eq(a.losses, [], "losses")
+        check_eq(call(a, "release"), ["released"], how)
+
+
+@test("the server says no: lost at once, told of once, the token stays; release says so",
+      rules=["L5", "L6"], deadline=60)
+@both_ways
+def refused(how, make, call):
+    with Server() as server, Puppet(server, lease=4, on_loss="tell") as p:
+        a = make(p, "k")
+        token = call(a, "acquire")[1]
+        check_eq(server.client().req("r", "k", token), "ok", "somebody releases it")
+        check_eq(a.wait_loss(timeout=LONG)[0], "server", f"{how}: the loss")
+        check_eq(a.held(), (False, 0.0), "is_held")
+        check_eq(a.call("token")[0], token, "the token")
+        if how == "driven":
+            check_eq(a.wait("acquire")[0], "server", "dflock_process()")
+        check_eq(call(a, "release")[0], "server", "release")
+        check_eq(call(a, "release")[0], "state", "release again")
+        check_eq(call(a, "acquire")[0], "held", "acquire again")
+        call(a, "release")
+        check_eq(len(a.losses), 1, "losses")
+
+
+@test("no renewal comes through: lost when the lease ends by this clock, not before; what comes late "
+      "does not revive it and is given back", rules=["L4", "L6"], deadline=60)
+@both_ways
+def expiring(how, make, call):
+    script = Recorder(3, {"n": lambda s: ""})
+    with FakeServer(script) as fake, Puppet(fake, lease=3, on_loss="tell") as p:
+        a = make(p, "k")
+        took = elapsed()
+        call(a, "acquire")
+        error, text = a.wait_loss(timeout=LONG)
+        check(took() > 2.5, f"{how}: lost after {took():.3f} s")
+        check(error in ("connect", "lease_expired"), f"{error} {text}")
+        check_eq(a.held(), (False, 0.0), "is_held")
+        last = script.all("n")[-1]
+        eventually(lambda: [x for x in script.all("r") if x[0] == last[0]], LONG, "not given back")
+        check_eq(call(a, "release")[0], "lease_expired", "release")
+    with FakeServer(script) as fake, Puppet(fake, lease=3, on_loss="tell") as p:
+        a = make(p, "k")
+        call(a, "acquire")
+        fake.end()
+        check_eq(a.wait_loss(timeout=LONG)[0], "connect", f"{how}: without a server")
+
+
+@test("an answer to a renewal that is read after the lease's end does not revive it", rules=["L4"],
+      deadline=60)
+@both_ways
+def too_late(how, make, call):
+    def renewal(_):
+        os.kill(p.pid, signal.SIGSTOP)
+        threading.Timer(5, os.kill, (p.pid, signal.SIGCONT)).start()
+        return None
+
+    script = Recorder(3, {"n": renewal})
+    with FakeServer(script) as fake, Puppet(fake, lease=3, on_loss="tell") as p:
+        a = make(p, "k")
+        call(a, "acquire")
+        a.wait_loss(timeout=LONG)
+        check_eq(a.held()[0], False, f"{how}: is_held")
+        script.wait("r")
+
+
+@test("an error on a connection that was idle at the server is not believed until asked again",
+      rules=["L3", "L12"], deadline=60)
+def idle_out():
+    """Over a second connection nothing is held: the server may end it with "error"."""
+    asked = []
+
+    def renewal(script):
+        asked.append(script.connections)
+        return "error\n" if asked.count(2) == 2 and script.connections == 2 else None
+
+    script = Recorder(300, {"n": renewal})
+    with FakeServer(script) as fake, Puppet(fake, lease=300, on_loss="tell") as p:
+        a = p.lock("k")
+        a.acquire()
+        fake.cut()
+        eventually(lambda: 3 in asked, LONG, "not asked again")
+        check_eq(a.held()[0], True, "held")
+        check_eq(a.losses, [], "losses")
+        a.release()
+
+
+@test("the callback may release, acquire again, close; one that blocks holds up nobody",
+      rules=["L6"], deadline=60)
+def callbacks():
+    with Server() as server, Puppet(server, lease=3) as p:
+        handles = {x: p.lock(x, on_loss=x) for x in ("release", "acquire", "close", "block")}
+        other = p.lock("other")
+        tokens = {x: h.acquire() for x, h in handles.items()}
+        other.acquire()
+        client = server.client()
+        check_eq(client.req("r", "block", tokens.pop("block")), "ok", "the first")
+        handles["block"].wait_loss(timeout=LONG)
+        for key, token in tokens.items():
+            check_eq(client.req("r", key, token), "ok", key)
+        check_eq(handles["release"].wait("release", LONG)[0], "server", "release in the callback")
+        check_eq(handles["acquire"].wait("acquire", LONG)[0], "held", "acquire in the callback")
+        handles["close"].wait_loss(timeout=LONG)
+        eventually(lambda: handles["close"].call("release")[0] == "closed", LONG, "not closed")
+        time.sleep(4)
+        check_eq(other.held()[0], True, "another lock, while a callback blocks")
+        check_eq(client.req("l", "other", "0"), "timeout", "the same at the server")
+        check_eq([len(x.losses) for x in handles.values()], [1] * 4, "losses")
+
+
+@test("free waits for a callback; after release and close none is called", rules=["L6"], deadline=60)
+def no_callback_after():
+    with Server() as server, Puppet(server, lease=2) as p:
+        a = p.lock("a", on_loss="linger")
+        check_eq(server.client().req("r", "a", a.acquire()), "ok", "the release by another")
+        a.wait_loss(timeout=LONG)
+        a.call("free")
+        check_eq(a.is_waiting("lingered"), False, "the callback was still running")
+        script = Recorder(1, {"n": "error\n"})
+        with FakeServer(script) as fake:
+            # At any moment around the loss.
+            handles = [p.lock(f"k{i}", servers=fake.address, on_loss="tell") for i in range(60)]
+            for i, handle in enumerate(handles):
+                handle.acquire()
+            for i, handle in enumerate(handles):
+                handle.call("release" if i % 2 else "close", timeout=LONG)
+                handle.told = len(handle.losses)
+            time.sleep(1)
+            for handle in handles:
+                check_eq(len(handle.losses), handle.told, "callbacks afterwards")
+
+
+@test("release: over another connection if need be; 2 s when the server is gone", rules=["L9"],
+      deadline=60)
+@both_ways
+def releasing(how, make, call):
+    def first_ends(script):
+        return "close" if script.connections == 1 else None
+
+    script = Recorder(300, {"r": first_ends})
+    with FakeServer(script) as fake, Puppet(fake, lease=300) as p:
+        a = make(p, "k")
+        call(a, "acquire")
+        check_eq(call(a, "release"), ["released"], how)
+        check_eq([x[0] for x in script.all("r")], [1, 2], "connections that released")
+    script = Recorder(300, {"r": ""})
+    with FakeServer(script) as fake, Puppet(fake, lease=300) as p:
+        a = make(p, "k")
+        call(a, "acquire")
+        took = elapsed()
+        check_eq(call(a, "release")[0], "connect", f"{how}: no answer")
+        check(took() > 1.9, f"{how}: gave up after {took():.3f} s")
+        script.answers.clear()
+        check_eq(call(a, "acquire")[0], "held", f"{how}: it may acquire again")
+
+
+@test("a client that was stopped past its lease does not take the grant for its own", rules=["L10"],
+      deadline=60)
+@both_ways
+def stopped(how, make, call):
+    with Server() as server, Puppet(server, lease=2, acquire_timeout=60, on_loss="tell") as p:
+        client = server.client()
+        token = token_of(client.req("l", "k", "0 100"))
+        a = make(p, "k")
+        (a.start if how == "blocking" else a.do)("acquire")
+        stats = server.client()
+        eventually(lambda: '"waiters":1' in stats.req("stats", "_", ""), LONG, "it does not wait")
+        os.kill(p.pid, signal.SIGSTOP)
+        check_eq(client.req("r", "k", token), "ok", "the release")
+        token = token_of(client.req("l", "k", "20 100"))  # after the lease of the one that is stopped
+        os.kill(p.pid, signal.SIGCONT)
+        reply = a.wait("acquire", LONG)
+        check_eq(reply[0], "lease_expired", f"{how}: {' '.join(reply)}")
+        check_eq(a.held()[0], False, "is_held")
+        check_eq(client.req("r", "k", token), "ok", "the other's release")
+        # Held, and then stopped.
+        call(a, "acquire")
+        os.kill(p.pid, signal.SIGSTOP)
+        token_of(client.req("l", "k", "20 100"))
+        os.kill(p.pid, signal.SIGCONT)
+        check_eq(a.held()[0], False, f"{how}: is_held, the first thing after it")
+        a.wait_loss(timeout=LONG)
+        check_eq(len(a.losses), 1, "losses")
+
+
+@test("a wait of more than its lease is followed by a whole lease", rules=["L10"], deadline=60)
+def long_wait():
+    with Server() as server, Puppet(server, lease=3, acquire_timeout=60) as p:
+        client = server.client()
+        token = token_of(client.req("l", "k", "0 100"))
+        a = p.lock("k")
+        a.start("acquire")
+        time.sleep(4)
+        check_eq(client.req("r", "k", token), "ok", "the release")
+        check_eq(a.wait("acquire", LONG)[0], "held", "the grant")
+        check(a.held()[0], "is_held")
+        time.sleep(4)
+        check(a.held()[0], "is_held later")
+
+
+@test("a worker that stops, and goes on or is replaced, costs no lock", rules=["L3"], deadline=60)
+@both_ways
+def server_stopped(how, make, call):
+    with Server(expect_log=["."]) as server, Puppet(server, lease=12, on_loss="tell") as p:
+        a = make(p, "k")
+        call(a, "acquire")
+        for pid in server.worker_pids():
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(9)
+        check_eq(server.client().req("l", "k", "0"), "timeout", f"{how}: another")
+        check_eq(a.held()[0], True, how)
+        check_eq(a.losses, [], "losses")
+        check_eq(call(a, "release"), ["released"], how)
+
+
+@test("a child after fork() has locks of its own, which are renewed", rules=["L17"], deadline=60)
+def after_fork():
+    with Server() as server, Puppet(server, lease=3) as p:
+        a = p.lock("parent")
+        a.acquire()
+        p.write("fork", 0, "child")
+        check_eq(a.wait("fork", LONG)[0], "held", "in the child")
+        client = server.client()
+        time.sleep(5)
+        for key in ("parent", "child"):
+            check_eq(client.req("l", key, "0"), "timeout", f"the lock of the {key}")
+        check_eq(a.call("release"), ["released"], "the parent's")
+
+
+if __name__ == "__main__":
+    main()
