@@ -25,6 +25,7 @@ struct dflock_conn {
     bool blocked;            /* a call polls */
     atomic_bool cancelled;   /* that call is to end */
     atomic_bool closed;
+    bool dropped; /* it has ended, and the socket is closed; under `lock` */
 
     struct dflock_options *o;
     struct addr name;
@@ -55,6 +56,12 @@ static void drop_socket(struct dflock_conn *c)
     pthread_mutex_lock(&c->fd_lock);
     channel_close(c->channel);
     pthread_mutex_unlock(&c->fd_lock);
+    c->dropped = true;
+}
+
+static bool is_closed(const struct dflock_conn *c)
+{
+    return atomic_load(&c->closed) || c->dropped;
 }
 
 static int closed(const char *call)
@@ -281,7 +288,7 @@ static int command(struct dflock_conn *c, const struct ask *ask, struct dflock_r
 
     memset(reply, 0, sizeof(*reply));
     pthread_mutex_lock(&c->lock);
-    if (atomic_load(&c->closed) || channel_fd(c->channel) < 0)
+    if (is_closed(c))
         err = closed(ask->call);
     else if (channel_outstanding(c->channel))
         err = error_raise(DFLOCK_ERR_STATE, ask->call,
@@ -543,7 +550,7 @@ int dflock_conn_submit(dflock_conn *c, const char *name, const char *key, const 
     if (!name || !key || !arg)
         return error_raise(DFLOCK_ERR_INVALID, __func__, "a line is missing");
     pthread_mutex_lock(&c->lock);
-    if (atomic_load(&c->closed))
+    if (is_closed(c))
         err = closed(__func__);
     else
         err = channel_request(c->channel, name, key, arg);
@@ -558,7 +565,7 @@ int dflock_conn_process(dflock_conn *c)
     int err;
 
     pthread_mutex_lock(&c->lock);
-    if (atomic_load(&c->closed)) {
+    if (is_closed(c)) {
         err = closed(__func__);
     } else {
         err = channel_process(c->channel, clock_boottime_ns());
@@ -574,7 +581,7 @@ int dflock_conn_next(dflock_conn *c, struct dflock_reply *reply)
     int got = 1;
 
     pthread_mutex_lock(&c->lock);
-    if (atomic_load(&c->closed))
+    if (is_closed(c))
         got = closed(__func__);
     else if (!channel_reply(c->channel, reply))
         got = channel_failure(c->channel)->code

@@ -366,6 +366,15 @@ def idle():
             check_eq(owner.ping().name, "ok", "who owns something is never idle")
 
 
+@test("an event loop is told that a call has ended the connection; it does not wait for ever",
+      rules=["X11"])
+def ended_before():
+    with Fake(b"nonsense\n") as fake, LowLevel(fake.address) as c:
+        check_eq(c.ping().name, "protocol", "a call")
+        for call in (("submit", "ping", "", ""), ("process",), ("next",), ("ping",)):
+            check_eq(c.call(*call).name, "closed", call[0])
+
+
 @test("protocol: a document that never ends is given up at 64 MiB", rules=["X10"], deadline=90)
 def endless():
     def serve(peer):
