@@ -269,13 +269,14 @@ def fence_sql():
       rules=["X6"], deadline=120)
 def crontab():
     text = read("crontab")
-    line = re.search(r"^0 3 \* \* \*  (dflock .*)$", text, re.M)[1]
+    line = re.search(r"^0 3 \* \* \*  (\S+/dflock .*)$", text, re.M)[1]
     check("--min-hold 60" in line and "/usr/local/bin/nightly-report" in line, line)
     job, ran_at = os.path.join(temp_dir(), "job"), os.path.join(temp_dir(), "ran")
     with open(job, "w", encoding="utf-8") as f:
         f.write(f"#!/bin/sh\necho $HOST $DFLOCK_FENCE >>{ran_at}\n")
     os.chmod(job, 0o755)
     line = line.replace("/usr/local/bin/nightly-report", job)
+    line = line.replace("/usr/local/bin/dflock", os.path.join(programs_path().split(":")[0], "dflock"))
 
     def runs():
         if not os.path.exists(ran_at):
@@ -285,7 +286,7 @@ def crontab():
 
     with serving() as server:
         def cron(host, hold):
-            env = {"HOST": host, "PATH": programs_path(), "DFLOCK_SERVERS": f"127.0.0.1:{server.port}"}
+            env = {"HOST": host, "PATH": "/usr/bin:/bin", "DFLOCK_SERVERS": f"127.0.0.1:{server.port}"}
             return started("/bin/sh", {}, "-c", line.replace("--min-hold 60", f"--min-hold {hold}"),
                            env=env)
         with cron("first", 15) as first:
