@@ -204,6 +204,7 @@ def refused(how, make, call):
         if how == "driven":
             check_eq(a.wait("acquire")[0], "server", "dflock_process() again")
         check_eq(call(a, "acquire")[0], "held", "acquire again")
+        time.sleep(0.5)  # for what must not come
         check_eq(call(a, "release"), ["released"], "release of what is held")
         check_eq(len(a.losses), 2, "losses")
 
