@@ -16,6 +16,7 @@ enum exitcode exitcode_of(int error)
     case DFLOCK_ERR_CONNECT:
     case DFLOCK_ERR_TLS:
     case DFLOCK_ERR_DRAINING:
+    case DFLOCK_ERR_SERVER: /* a wait when it begins to drain, or too long a lease */
     case DFLOCK_ERR_MAX_LOCKS:
     case DFLOCK_ERR_MAX_WAITERS:
         return EXITCODE_UNAVAILABLE;

@@ -145,6 +145,8 @@ static void granted(struct guardian *g, uint64_t now)
 
 static void not_granted(struct guardian *g, int result)
 {
+    const char *hint = "";
+
     if (result == DFLOCK_TIMED_OUT) {
         say_event("not_acquired", SAY_NUMBER("exit", g->o->not_got), SAY_NONE, "not acquired%s",
                   g->o->wait > 0 ? " in time" : ", another has it");
@@ -152,14 +154,22 @@ static void not_granted(struct guardian *g, int result)
         return;
     }
     finish(g, exitcode_of(result));
-    say_error(g->code, "%s%s", where_reason(),
-              g->code == EXITCODE_AUTH ? " (--auth-token-file)" : "");
+    if (result == DFLOCK_ERR_AUTH)
+        hint = " (--auth-token-file)";
+    else if (result == DFLOCK_ERR_SERVER && g->o->lease > 0)
+        hint = ": it is about to stop, or --ttl is more than its --max-lease-ttl";
+    else if (result == DFLOCK_ERR_SERVER)
+        hint = ": it is about to stop";
+    say_error(g->code, "%s%s", where_reason(), hint);
 }
 
 static void end_tree(struct guardian *g, uint64_t now)
 {
     int n = tree_signal(NULL, SIGTERM);
 
+    /* Without memory, or descriptors, to look for the others. */
+    if (n < 0 && !g->ended)
+        kill(-g->command.pid, SIGTERM);
     /* What is stopped hears nothing before it goes on. */
     tree_signal(NULL, SIGCONT);
     g->term_sent = now;
@@ -324,7 +334,7 @@ static void front_says(struct guardian *g, const struct link_message *m)
         tell_front(g, LINK_DETACHED, g->code, -1);
         close(g->link);
         g->link = -1;
-        dup2(STDOUT_FILENO, STDERR_FILENO);
+        say_no_more();
     } else if (g->phase == RUNNING || g->phase == ENDING) {
         forward(g, m->value);
     }
@@ -384,6 +394,8 @@ static void rest(struct guardian *g, uint64_t now)
 
 static void kill_tree(struct guardian *g, uint64_t now)
 {
+    if (!g->ended)
+        kill(-g->command.pid, SIGKILL); /* needs neither memory nor descriptors */
     tree_kill(NULL, reap, g);
     g->pause_ms = g->pause_ms == 0 ? KILL_AGAIN_MS : 2 * g->pause_ms;
     if (g->pause_ms > KILL_RARELY_MS)

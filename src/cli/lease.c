@@ -20,12 +20,12 @@ static double at_most_5(double seconds)
 
 double lease_margin(uint64_t lease)
 {
-    return at_most_5((double)lease / 10);
+    return at_most_5((double)lease / 6);
 }
 
 double lease_kill_after_max(uint64_t lease)
 {
-    return (double)lease / 3;
+    return (double)lease / 4;
 }
 
 double lease_kill_after(uint64_t lease)

@@ -23,10 +23,10 @@
  */
 uint64_t lease_sure(uint64_t lease, bool network);
 
-/* Seconds: a tenth of the lease, but not more than 5. */
+/* Seconds: a sixth of the lease, but not more than 5. */
 double lease_margin(uint64_t lease);
 
-/* The most that --kill-after may be: a third. The renewal is due at half of it at the latest, and
+/* The most that --kill-after may be: a quarter. The renewal is due at half of it at the latest, and
  * must have time to be tried again. */
 double lease_kill_after_max(uint64_t lease);
 

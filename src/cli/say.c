@@ -4,21 +4,67 @@
 #include "cli/say.h"
 
 #include "base/clock.h"
-#include "base/io.h"
 #include "base/utf8.h"
 
+#include <fcntl.h>
 #include <jansson.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static struct {
-    const char *key;
+    int fd; /* -1: say nothing */
+    bool socket;
     char shown[256 * 4 + 1]; /* the key: what is not UTF-8 or would act on a terminal is \xNN */
     bool events, json;
 } to;
+
+/* A description of the file of its own, so that only this process does not wait. One of another
+ * user's terminal may not be had, then it is asked before. A file never keeps anybody waiting for
+ * long, and a new description of it would begin at its start. */
+static void open_stderr(void)
+{
+    struct stat s;
+
+    to.fd = STDERR_FILENO;
+    if (fstat(STDERR_FILENO, &s) != 0)
+        return;
+    to.socket = S_ISSOCK(s.st_mode);
+    if (S_ISFIFO(s.st_mode) || S_ISCHR(s.st_mode))
+        to.fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (to.fd < 0)
+        to.fd = STDERR_FILENO;
+}
+
+void say_no_more(void)
+{
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+    if (to.fd > STDERR_FILENO)
+        close(to.fd);
+    to.fd = -1;
+    dup2(null, STDERR_FILENO);
+    close(null);
+}
+
+static void put(const char *line, size_t n)
+{
+    struct pollfd p = {.fd = to.fd, .events = POLLOUT};
+    ssize_t done;
+
+    if (to.fd < 0 || poll(&p, 1, 0) != 1)
+        return;
+    if (to.socket)
+        done = sendto(to.fd, line, n, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
+    else
+        done = write(to.fd, line, n);
+    (void)done; /* who could be told? */
+}
 
 void say_init(const char *key, bool events, bool json)
 {
@@ -38,9 +84,9 @@ void say_init(const char *key, bool events, bool json)
         left -= n;
     }
     to.shown[used] = '\0';
-    to.key = key;
     to.events = events || json;
     to.json = json;
+    open_stderr();
 }
 
 static void write_json(const char *event, const char *text, const struct say_number number[2])
@@ -61,7 +107,7 @@ static void write_json(const char *event, const char *text, const struct say_num
         size_t n = strlen(line);
 
         line[n] = '\n'; /* in the place of its NUL */
-        io_write_full(STDERR_FILENO, line, n + 1);
+        put(line, n + 1);
     }
     free(line);
 }
@@ -75,7 +121,7 @@ static void write_text(const char *text)
         n = sizeof(line) - 1;
         line[n - 1] = '\n';
     }
-    io_write_full(STDERR_FILENO, line, (size_t)n);
+    put(line, (size_t)n);
 }
 
 static void say(const char *event, const struct say_number number[2], const char *format,

@@ -2,6 +2,9 @@
  * cli/say.h - what dflock tells people on stderr: errors always, events with -v, all of it as lines
  * of JSON with --json. Front and guardian both have it.
  *
+ * Nothing here ever blocks: the guardian has better things to do than to wait for somebody who does not
+ * read. What does not fit is lost.
+ *
  * A line of JSON: {"time":SECONDS,"event":"acquired","key":"k","text":"…",…}. time is that of
  * CLOCK_BOOTTIME, by which leases are measured.
  */
@@ -18,6 +21,9 @@ struct say_number {
 
 /* Once, before the rest. The key is not copied. */
 void say_init(const char *key, bool events, bool json);
+
+/* From here on nothing is said, and stderr is not kept open. */
+void say_no_more(void);
 
 /* "dflock: KEY: text". In JSON, the event "error", with the exit code. */
 __attribute__((format(printf, 2, 3))) void say_error(int exitcode, const char *format, ...);
