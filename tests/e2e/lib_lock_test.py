@@ -326,7 +326,7 @@ def idle_connections():
 
 
 @test("one thread for all that is held, which blocks all signals; none for what is not",
-      rules=["L15"])
+      rules=["L15"], deadline=60)
 def one_thread():
     with BusyServer() as server, Puppet(server, lease=20) as p:
         def name_of(thread):
