@@ -47,6 +47,7 @@ struct channel {
 
     char *out;
     size_t out_at, out_len, out_cap;
+    size_t held; /* of it: requests that wait for the server's word to the secret */
     char *in;
     size_t in_at, in_seen, in_len, in_cap; /* in_seen: up to there is no line end */
     uint8_t *expect;
@@ -153,7 +154,7 @@ void channel_close(struct channel *c)
     c->state = CLOSED;
     if (c->out)
         explicit_bzero(c->out, c->out_cap); /* a secret may be in it */
-    c->out_at = c->out_len = 0;
+    c->out_at = c->out_len = c->held = 0;
     c->in_at = c->in_seen = c->in_len = 0;
     c->expect_at = c->expect_n = 0;
     failure_clear(&c->failure);
@@ -252,6 +253,8 @@ int channel_request(struct channel *c, const char *command, const char *key, con
     if (!will_expect(c, wire_expect(command)))
         return DFLOCK_ERR_SYSTEM;
     c->out_len += n;
+    if (c->o->auth_token && c->state != READY)
+        c->held += n;
     return 0;
 }
 
@@ -366,15 +369,17 @@ static ssize_t flush(struct channel *c)
 {
     ssize_t total = 0;
 
-    while (c->out_at < c->out_len) {
-        ssize_t n = c->t.ops->write(&c->t, c->out + c->out_at, c->out_len - c->out_at, &c->failure);
+    while (c->out_at < c->out_len - c->held) {
+        ssize_t n = c->t.ops->write(&c->t, c->out + c->out_at, c->out_len - c->held - c->out_at,
+                                    &c->failure);
 
         if (n < 0)
             return n;
         c->out_at += (size_t)n;
         total += n;
     }
-    c->out_at = c->out_len = 0;
+    if (c->out_at == c->out_len)
+        c->out_at = c->out_len = 0;
     return total;
 }
 
@@ -465,7 +470,8 @@ static int receive(struct channel *c)
     return 0;
 }
 
-/* The first reply, to the secret in the options, is the channel's own. */
+/* The first reply, to the secret in the options, is the channel's own. Requests are sent after it: a
+   server without a secret refuses ours and would serve them all the same. */
 static int authenticated(struct channel *c)
 {
     struct dflock_reply reply;
@@ -473,8 +479,11 @@ static int authenticated(struct channel *c)
     if (c->state != AUTHENTICATING || !line_end(c))
         return 0;
     c->state = READY;
-    if (!channel_reply(c, &reply) || reply.status == 0)
+    if (!channel_reply(c, &reply) || reply.status == 0) {
+        c->held = 0;
         return 0;
+    }
+    c->in_at = c->in_seen = c->in_len; /* whatever it says next is no reply */
     if (reply.status == DFLOCK_ERR_AUTH)
         return failure_set(&c->failure, DFLOCK_ERR_AUTH, "the server has another secret");
     if (reply.status == DFLOCK_ERR_SERVER)
@@ -542,7 +551,7 @@ int channel_process(struct channel *c, uint64_t now)
             failure_clear(&c->failure);
             if (authenticated(c) == 0)
                 c->failure = ended;
-            err = c->failure.code;
+            err = c->failure.code ? c->failure.code : exchange(c, now);
         }
     }
     if (err == TRANSPORT_AGAIN)
@@ -604,7 +613,7 @@ short channel_events(const struct channel *c)
         return c->t.wants;
     case AUTHENTICATING:
     case READY:
-        return c->out_at < c->out_len ? POLLIN | POLLOUT : POLLIN;
+        return c->out_at < c->out_len - c->held ? POLLIN | POLLOUT : POLLIN;
     default:
         return 0;
     }

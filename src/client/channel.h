@@ -25,8 +25,9 @@ void channel_free(struct channel *c); /* closes; NULL is ignored */
 /*
  * Begins to connect; addresses are tried in turn until the options' connect timeout from `now`
  * (clock_boottime_ns(), as everywhere here) has passed. With a secret in the options it authenticates
- * as part of this. Requests may be queued at once. `name` and `to` must outlive the connection. What was there before is dropped. Does not fail:
- * channel_process() says so.
+ * as part of this. Requests may be queued at once; they are sent when that is done. `name` and `to`
+ * must outlive the connection. What was there before is dropped. Does not fail: channel_process()
+ * says so.
  */
 void channel_dial(struct channel *c, const struct addr *name, const struct addr_list *to,
                   uint64_t now);

@@ -217,28 +217,39 @@ static void test_nonsense(void)
 
 static void test_secret(void)
 {
+    const char *said;
     struct dflock_reply r;
     struct peer p;
 
     dial(&p, "secret");
     channel_request(p.c, "ping", "_", "");
     is_u64(channel_outstanding(p.c), 1, "the secret is the channel's own request");
-    ok(heard(&p, "auth\n_\nsecret\nping\n_\n\n"), "the secret goes first, and nobody waits for it");
+    ok(heard(&p, "auth\n_\nsecret\n"), "the secret goes first");
+    for (int i = 0; i < 3; i++)
+        (void)turn(p.c);
+    ok(recv(p.fd, &r, 1, MSG_DONTWAIT) < 0, "and nothing else before its answer");
     ok(!channel_is_ready(p.c), "not yet");
-    say(&p, "ok\nok\n", 6);
+    say(&p, "ok\n", 3);
+    ok(heard(&p, "ping\n_\n\n"), "then the request");
+    say(&p, "ok\n", 3);
     is_int(next_status(&p, &r), 0, "the reply to ping");
     ok(channel_is_ready(p.c) && channel_outstanding(p.c) == 0, "ready");
     hang_up(&p);
 
+    /* The second is a server without a secret, which serves who has been refused. */
     for (int i = 0; i < 2; i++) {
         dial(&p, "secret");
-        say(&p, i ? "error\n" : "error_auth\n", i ? 6 : 11);
+        channel_request(p.c, "l", "k", "1");
+        ok(heard(&p, "auth\n_\nsecret\n"), "the secret");
+        said = i ? "error\nok " TOKEN " 33\n" : "error_auth\n";
+        say(&p, said, strlen(said));
         (void)close(p.fd);
         p.fd = -1;
         while (turn(p.c))
             ;
         is_int(channel_failure(p.c)->code, DFLOCK_ERR_AUTH, "refused with %s",
                i ? "error" : "error_auth");
+        ok(!channel_reply(p.c, &r), "nothing is got");
         hang_up(&p);
     }
 }

@@ -164,6 +164,11 @@ def auth():
         check_eq(run_dflock(server, ["--auth-token-file", right, "k", "true"])[0], 0, "the right one")
         check_eq(run_dflock(server, ["k", "true"], env={"DFLOCK_AUTH_TOKEN_FILE": right})[0], 0,
                  "by the environment")
+    # One without any refuses it, and would serve whoever goes on.
+    with Server() as server:
+        ran = os.path.join(temp_dir(), "ran")
+        refused(["--auth-token-file", right, "k", "touch", ran], 77, "secret", server=server)
+        check(not os.path.exists(ran), "the command was not run")
 
 
 @test("a command that is not there: 127; one that cannot be run: 126; the lock is free again",

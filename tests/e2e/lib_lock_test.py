@@ -250,6 +250,15 @@ def refusals():
         check_eq(p.lock("a").call("acquire")[0], "auth", "no secret")
         check_eq(p.lock("a", auth_token="other").call("acquire")[0], "auth", "another secret")
         check_eq(p.lock("a", auth_token="secret").call("acquire")[0], "held", "the secret")
+    # A server that has none refuses it, and would serve whoever goes on: nothing may be got.
+    with BusyServer() as server, Puppet(server) as p:
+        for call in ("acquire", "enqueue"):
+            for name, make, does in makers():
+                key = f"{call}-{name}"
+                asker = make(p, key, auth_token="secret")
+                check_eq(does(asker, call)[0], "auth", f"{key}: a secret for a server without one")
+                check(not asker.held()[0], "it is not held")
+                check_eq(p.lock(key, acquire_timeout=0).call("acquire")[0], "held", "somebody else")
     with BusyServer() as server, Puppet(server, lease=20) as p:
         a, b, c = p.lock("a"), p.lock("b"), p.lock("a", acquire_timeout=60)
         a.acquire()
