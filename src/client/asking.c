@@ -7,7 +7,6 @@
 #include "base/clock.h"
 #include "base/num.h"
 
-#include <math.h>
 #include <string.h>
 
 /* An answer that took longer was waited for. */
@@ -17,7 +16,7 @@
 
 static bool has_fraction(double seconds)
 {
-    return seconds != floor(seconds);
+    return seconds != (double)(uint64_t)seconds;
 }
 
 uint64_t asking_look(const struct claim *c)

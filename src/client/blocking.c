@@ -34,9 +34,19 @@ static int open_wake(struct dflock *l, const char *call)
     return 0;
 }
 
+static void clear_wake(struct dflock *l)
+{
+    uint64_t count;
+
+    if (read(l->wake, &count, sizeof count) < 0)
+        return;
+}
+
 /* Lets go: the engine takes what is held. */
 static void end(struct dflock *l)
 {
+    if (l->cancelled)
+        clear_wake(l);
     l->busy = l->cancelled = false;
     if (!l->closed)
         background_take(l);
@@ -74,14 +84,6 @@ static void sleep_on(struct dflock *l, uint64_t now)
     pthread_mutex_lock(&l->mutex);
 }
 
-static void clear_wake(struct dflock *l)
-{
-    uint64_t count;
-
-    if (read(l->wake, &count, sizeof count) < 0)
-        return;
-}
-
 /* Until the claim is done and nobody has left us anything: whoever was told that the call is
    cancelled must not find the lock held. */
 static void drive(struct dflock *l)
@@ -98,9 +100,10 @@ static void drive(struct dflock *l)
             claim_close(&l->claim, now);
             return;
         }
+        if (l->cancelled)
+            clear_wake(l);
         if (l->cancelled && !heeded) {
             heeded = true;
-            clear_wake(l);
             claim_abandon(&l->claim, DFLOCK_ERR_CANCELLED, "cancelled", now);
         }
         if (l->claim.done) {

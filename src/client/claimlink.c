@@ -7,7 +7,6 @@
 #include "base/clock.h"
 #include "base/num.h"
 
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -101,12 +100,13 @@ static char *field(char *out, char *at, uint64_t value)
 /* The third line. The server knows whole seconds only: the next one, and our own timer ends it. */
 static void argument(const struct claim *c, enum claim_ask what, char out[ARGUMENT_MAX + 1])
 {
+    uint64_t whole = (uint64_t)c->timeout;
     char *at = out;
 
     if (what == ASK_RENEW || what == ASK_RELEASE)
         at = stpcpy(at, c->token);
     if (what == ASK_ACQUIRE || what == ASK_WAIT)
-        at = field(out, at, (uint64_t)ceil(c->timeout));
+        at = field(out, at, whole + (c->timeout > (double)whole));
     if ((what == ASK_ACQUIRE || what == ASK_ENQUEUE) && c->limit != 0)
         at = field(out, at, c->limit);
     if (what != ASK_WAIT && what != ASK_RELEASE && c->o->lease != 0)

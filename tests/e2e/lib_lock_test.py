@@ -5,16 +5,15 @@ import os
 import signal
 import subprocess
 
-from harness import Server, check, check_eq, elapsed, eventually, in_threads, main, test, token_of
-from puppet import BUILD, FakeServer, Puppet
+from harness import check, check_eq, elapsed, eventually, in_threads, main, test, token_of
+from puppet import BUILD, BusyServer, FakeServer, Puppet
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 
 
-def is_free(server, key, kind="l", arg="0"):
-    client = server.client()
-    token = token_of(client.req(kind, key, arg))
-    check_eq(client.req("r" if kind == "l" else "sr", key, token), "ok", "the release")
+def until_free(server, key):
+    """At once, but that a release may not have been heard."""
+    eventually(lambda: not is_busy(server, key), 10, f"{key} is still held")
 
 
 def is_busy(server, key):
@@ -41,7 +40,7 @@ def makers():
 @test("acquire: held, timed out after the timeout, fractions too; release; acquire again",
       rules=["L1", "L13"])
 def acquiring():
-    with Server() as server, Puppet(server, lease=20) as p:
+    with BusyServer() as server, Puppet(server, lease=20) as p:
         for how, make, call in makers():
             a = make(p, how)
             none, some, whole = [make(p, how, acquire_timeout=x) for x in (0, 0.3, 1)]
@@ -54,12 +53,13 @@ def acquiring():
                 check_eq(call(handle, "acquire"), ["timed_out"], f"{how}: in time")
                 check(took() > least - 0.05, f"{how}: {least} s came to {took():.3f}")
             check_eq(a.call("token")[:2], [got[1], str(int(got[1][:16], 16))], "token, fence")
-            check_eq(call(a, "release"), ["released"], f"{how}: release")
+            a.release()
             check_eq(a.call("token")[0], got[1], "the token after the release")
-            is_free(server, how)
+            until_free(server, how)
             check_eq(call(a, "acquire")[0], "held", f"{how}: acquire again")
-            check_eq(call(a, "release"), ["released"], f"{how}: release again")
-            check_eq(call(some, "acquire")[0], "held", f"{how}: acquire after a timeout")
+            a.release()
+            eventually(lambda: call(some, "acquire")[0] == "held", 10,
+                       f"{how}: acquire after a timeout")
 
 
 @test("the server is told whole seconds, lease and limit; commands of semaphores", rules=["L1"])
@@ -92,7 +92,7 @@ def wire():
 
 @test("semaphores: as many as the limit; another limit is an error", rules=["L1", "L16"])
 def semaphores():
-    with Server() as server, Puppet(server) as p:
+    with BusyServer() as server, Puppet(server) as p:
         a, b, c = [p.sem("s", 2, acquire_timeout=0) for _ in range(3)]
         check_eq([x.call("acquire")[0] for x in (a, b, c)], ["held", "held", "timed_out"], "three")
         a.release()
@@ -103,7 +103,7 @@ def semaphores():
 @test("two phases: held or queued, then held or timed out; a place is left by release",
       rules=["L11", "L13"])
 def two_phases():
-    with Server() as server, Puppet(server, lease=20) as p:
+    with BusyServer() as server, Puppet(server, lease=20) as p:
         for how, make, call in makers():
             a, b = make(p, how), make(p, how)
             check_eq(call(a, "enqueue")[0], "held", f"{how}: the first")
@@ -117,15 +117,15 @@ def two_phases():
             check_eq(call(b, "enqueue"), ["queued"], f"{how}: again")
             check_eq(call(b, "release"), ["released"], f"{how}: leaves the queue")
             check_eq(call(b, "enqueue"), ["queued"], f"{how}: once more")
-            check_eq(call(a, "release"), ["released"], f"{how}: the first is done")
+            a.release()
             check_eq(call(b, "wait", 10)[0], "held", f"{how}: the second's turn")
-            check_eq(call(b, "release"), ["released"], f"{how}: done")
-            is_free(server, how)
+            b.release()
+            until_free(server, how)
 
 
 @test("a grant that nobody fetched until its lease ended is an error", rules=["L11", "L16"])
 def not_fetched():
-    with Server() as server, Puppet(server, lease=20) as p:
+    with BusyServer() as server, Puppet(server, lease=20) as p:
         a, b, c = p.lock("k"), p.lock("k", lease=1), p.lock("k")
         a.acquire()
         check_eq(b.call("enqueue"), ["queued"], "a place")
@@ -137,7 +137,7 @@ def not_fetched():
 
 @test("cancel: the call that blocks returns soon, whatever it is; the handle goes on", rules=["L7"])
 def cancelling():
-    with Server() as server, Puppet(server, lease=20, acquire_timeout=60) as p:
+    with BusyServer() as server, Puppet(server, lease=20, acquire_timeout=60) as p:
         a, b = p.lock("k"), p.lock("k")
         check_eq(b.call("cancel"), ["state"], "nothing to cancel")
         a.acquire()
@@ -146,7 +146,8 @@ def cancelling():
                 check_eq(b.call(first), ["queued"], first)
             b.start(call, 60)
             until_queued(server, "k")
-            check_eq(b.call("cancel"), ["0"], f"cancel of {call}")
+            # The place in the queue is there before the wait is.
+            eventually(lambda: b.call("cancel") == ["0"], 10, f"nothing to cancel for {call}")
             check_eq(b.wait(call)[0], "cancelled", call)
             until_queued(server, "k", 0)
         driven = p.driven("k")
@@ -163,7 +164,8 @@ def cancelling():
 
 @test("thousands of cancels that race with grants leave nothing held", rules=["L7"], deadline=120)
 def cancel_storm():
-    with Server() as server:
+    # A busy machine: the master may take a worker that does not run for one that hangs.
+    with BusyServer(expect_log=["."]) as server:
         done = subprocess.run([os.path.join(BUILD, "tests/client/storm"), str(server.port), "6000"],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               timeout=110)
@@ -178,7 +180,7 @@ def cancel_storm():
 
 @test("close: ends what blocks, releases what is held, and nothing works after it", rules=["L8"])
 def closing():
-    with Server() as server, Puppet(server, lease=20, acquire_timeout=60) as p:
+    with BusyServer() as server, Puppet(server, lease=20, acquire_timeout=60) as p:
         a, b = p.lock("k"), p.lock("k")
         a.acquire()
         b.start("acquire")
@@ -196,7 +198,7 @@ def closing():
 
 @test("calls at the wrong time are errors, and change nothing", rules=["L14"])
 def misuse():
-    with Server() as server, Puppet(server, lease=20, acquire_timeout=60) as p:
+    with BusyServer() as server, Puppet(server, lease=20, acquire_timeout=60) as p:
         a, b = p.lock("k"), p.lock("k")
         check_eq(a.call("release")[0], "state", "release of nothing")
         check_eq(a.call("wait", 1)[0], "state", "wait without enqueue")
@@ -225,30 +227,31 @@ def misuse():
 
 @test("with_lock: the function runs while it is held, and only then", rules=["L1"])
 def with_lock():
-    with Server() as server, Puppet(server, lease=20) as p:
+    with BusyServer() as server, Puppet(server, lease=20) as p:
         a, b = p.lock("k"), p.lock("k", acquire_timeout=0)
         a.start("with", 1)
         check_eq(a.wait("inside"), ["1"], "is_held inside")
         check_eq(b.call("with", 0)[:2], ["0", "-1"], "beside it")
         check_eq(a.wait("with")[:2], ["1", "42"], "what came of it")
+        until_free(server, "k")
         check_eq(b.call("with", 0)[:2], ["1", "42"], "after it")
 
 
 @test("each refusal of the server has its error", rules=["L16"])
 def refusals():
-    with Server(["--max-locks", "2", "--max-waiters", "1"]) as server, Puppet(server) as p:
+    with BusyServer(["--max-locks", "2", "--max-waiters", "1"]) as server, Puppet(server) as p:
         p.lock("a").acquire()
         p.lock("b").acquire()
         check_eq(p.lock("c").call("acquire")[0], "max_locks", "a full table")
         check_eq(p.lock("a").call("enqueue"), ["queued"], "the first waiter")
         check_eq(p.lock("a").call("acquire")[0], "max_waiters", "a full queue")
         check_eq(p.lock("a").call("enqueue")[0], "max_waiters", "a full queue, by enqueue")
-    with Server(["--auth-token", "secret"]) as server, Puppet(server) as p:
+    with BusyServer(["--auth-token", "secret"]) as server, Puppet(server) as p:
         check_eq(p.lock("a").call("acquire")[0], "auth", "no secret")
         check_eq(p.lock("a", auth_token="other").call("acquire")[0], "auth", "another secret")
         check_eq(p.lock("a", auth_token="secret").call("acquire")[0], "held", "the secret")
     # A server that has none refuses it, and would serve whoever goes on: nothing may be got.
-    with Server() as server, Puppet(server) as p:
+    with BusyServer() as server, Puppet(server) as p:
         for call in ("acquire", "enqueue"):
             for name, make, does in makers():
                 key = f"{call}-{name}"
@@ -256,7 +259,7 @@ def refusals():
                 check_eq(does(asker, call)[0], "auth", f"{key}: a secret for a server without one")
                 check(not asker.held()[0], "it is not held")
                 check_eq(p.lock(key, acquire_timeout=0).call("acquire")[0], "held", "somebody else")
-    with Server() as server, Puppet(server, lease=20) as p:
+    with BusyServer() as server, Puppet(server, lease=20) as p:
         a, b, c = p.lock("a"), p.lock("b"), p.lock("a", acquire_timeout=60)
         a.acquire()
         b.acquire()
@@ -321,7 +324,7 @@ def idle_connections():
                 check_eq(a.call("acquire")[0], "held", f"acquire {n}")
                 a.release()
             a.call("close")
-    with Server(["--read-timeout", "1"]) as server, Puppet(server, lease=20) as p:
+    with BusyServer(["--read-timeout", "1"]) as server, Puppet(server, lease=20) as p:
         a = p.lock("k")
         for _ in range(2):
             a.acquire()
@@ -333,12 +336,18 @@ def idle_connections():
 
 
 @test("one thread for all that is held, which blocks all signals; none for what is not",
-      rules=["L15"])
+      rules=["L15"], deadline=60)
 def one_thread():
-    with Server() as server, Puppet(server, lease=20) as p:
+    with BusyServer() as server, Puppet(server, lease=20) as p:
+        def name_of(thread):
+            try:
+                with open(f"/proc/{p.pid}/task/{thread}/comm") as f:
+                    return f.read()
+            except OSError:  # it has just ended
+                return ""
+
         def threads():
-            return [x for x in os.listdir(f"/proc/{p.pid}/task")
-                    if open(f"/proc/{p.pid}/task/{x}/comm").read() == "dflock\n"]
+            return [x for x in os.listdir(f"/proc/{p.pid}/task") if name_of(x) == "dflock\n"]
 
         locks = [p.lock(f"k{i}") for i in range(20)]
         p.driven("driven").drive("acquire")
