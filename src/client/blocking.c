@@ -120,7 +120,7 @@ static int finish(struct dflock *l, int started, const char *call)
 
     if (started == 0) {
         drive(l);
-        result = l->claim.result;
+        result = l->closed ? DFLOCK_ERR_CANCELLED : l->claim.result;
     }
     if (result < 0)
         failure_raise(&l->claim.why, call);
@@ -166,8 +166,10 @@ int dflock_release(dflock *l)
 
     if (error != 0)
         return error;
-    error = claim_start_release(&l->claim, clock_boottime_ns());
+    /* First: what this call comes to is nobody's news. Nor is a loss that it finds out itself. */
     loss_forget(l);
+    error = claim_start_release(&l->claim, clock_boottime_ns());
+    l->claim.lost_now = false;
     return finish(l, error, __func__);
 }
 

@@ -75,7 +75,7 @@ int dflock_start_release(dflock *l)
     if (error != 0)
         return error;
     error = claim_start_release(&l->claim, clock_boottime_ns());
-    loss_forget(l);
+    l->claim.lost_now = false;
     return started(l, error, __func__);
 }
 

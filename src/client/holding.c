@@ -90,8 +90,8 @@ static void renew(struct claim *c, uint64_t now)
     }
     c->renewing = true;
     c->sent = now;
-    /* Two thirds, so that something is left for another connection, if that is worth it. Not less: the
-       server takes the end of this one for the end of the claim, as soon as it sees it. */
+    /* Two thirds, so that something is left for another connection, if that is worth it. Not less:
+       the server takes the end of this one for the end of the claim, as soon as it sees it. */
     if (left - patience < WORTHWHILE_NS)
         patience = left;
     c->give_up_at = claim_after(now, claim_least(patience, claim_ns(c->o->connect_timeout)));

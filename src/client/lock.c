@@ -78,11 +78,11 @@ void dflock_close(dflock *l)
         return;
     pthread_mutex_lock(&l->mutex);
     l->closed = true;
-    loss_forget(l);
     if (!l->busy)
         claim_close(&l->claim, clock_boottime_ns());
     else
         lock_wake(l);
+    loss_forget(l);
     pthread_mutex_unlock(&l->mutex);
 }
 

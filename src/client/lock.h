@@ -59,7 +59,8 @@ void loss_note(struct dflock *l);
 bool loss_tell(struct dflock *l);
 /* Locked, and unlocked during the callback: tells in this thread. */
 void loss_tell_here(struct dflock *l);
-/* Locked: nobody is told any more, if he has not been. */
+/* Locked, but perhaps not meanwhile: nobody is told any more. A callback that has begun is waited
+   for, unless it is the one that calls, and not for ever. */
 void loss_forget(struct dflock *l);
 /* Locked: waits for callbacks that run. */
 void loss_wait(struct dflock *l);

@@ -2,8 +2,8 @@
  * ctl/screen.c - see screen.h. The sequences are those of ECMA-48 and xterm that the terminals of
  * today have in common.
  *
- * Signals are blocked but while we wait or write, so that a terminal that takes nothing (Ctrl-S)
- * keeps nobody from ending us; a handler only notes which one came.
+ * Signals are blocked but while we wait or write, so that a terminal that takes nothing keeps
+ * nobody from ending us; a handler only notes which one came.
  */
 #include "ctl/screen.h"
 
@@ -66,9 +66,10 @@ static void enter(void)
         struct termios raw = screen.before;
 
         raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+        raw.c_iflag &= ~(tcflag_t)IXON; /* Ctrl-S would keep us from giving the screen back */
         raw.c_cc[VMIN] = 1;
         raw.c_cc[VTIME] = 0;
-        tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
+        tcsetattr(STDIN_FILENO, TCSANOW, &raw);
     }
     put(ENTER, strlen(ENTER));
 }

@@ -164,6 +164,9 @@ static void *run(void *arg)
     else if (strcmp(c->name, "release") == 0)
         say_result(c->h, c->name, dflock_release(l));
     else if (strcmp(c->name, "free") == 0) {
+        /* After what others have said of it, which is all that orders them here. */
+        pthread_mutex_lock(&output);
+        pthread_mutex_unlock(&output);
         dflock_free(l);
         say(c->h, c->name, "0");
     } else {

@@ -30,6 +30,7 @@ static struct pair {
     unsigned seed;
     long rounds;
     atomic_bool over;
+    atomic_long holds;
     /* How many cancels said 0, how many calls said they were cancelled. */
     long ordered, obeyed;
 } pairs[PAIRS];
@@ -54,6 +55,7 @@ static void *acquires(void *arg)
             if (atomic_fetch_add(&holders[p->key], 1) >= limits[p->key])
                 fault("too many hold it", p->key);
             atomic_fetch_add(&held, 1);
+            atomic_fetch_add(&p->holds, 1);
             atomic_fetch_sub(&holders[p->key], 1);
             result = dflock_release(p->lock);
             if (result == DFLOCK_ERR_CANCELLED)
@@ -73,15 +75,36 @@ static void *cancels(void *arg)
     struct pair *p = arg;
 
     while (!atomic_load(&p->over)) {
-        /* Up to 1 us, or 2, or 4, … 4 ms: on any machine some are too early, some too late. */
-        long most = 1000L << rand_r(&p->seed) % 13;
+        long before = atomic_load(&p->holds), most = 1000L << rand_r(&p->seed) % 13;
         struct timespec nap = {.tv_nsec = rand_r(&p->seed) % most};
 
-        nanosleep(&nap, NULL);
+        /* Up to 1 us, or 2, or 4, … 4 ms; one in eight waits until it was got. */
+        bool patient = rand_r(&p->seed) % 8 == 0;
+
+        do
+            nanosleep(&nap, NULL);
+        while (patient && before == atomic_load(&p->holds) && !atomic_load(&p->over));
         if (dflock_cancel(p->lock) == 0)
             p->ordered++;
     }
     return NULL;
+}
+
+/* While the handles are there, idle: what they hold nevertheless would stay held. */
+static void probe(const dflock_options *o)
+{
+    for (int i = 0; i < KEYS; i++) {
+        dflock *slots[2] = {NULL, NULL};
+
+        for (int j = 0; j < limits[i]; j++) {
+            slots[j] = limits[i] == 1 ? dflock_lock_new(keys[i], o)
+                                      : dflock_semaphore_new(keys[i], (uint32_t)limits[i], o);
+            if (dflock_acquire(slots[j]) != DFLOCK_HELD)
+                fault("still held by a cancelled call", i);
+        }
+        for (int j = 0; j < limits[i]; j++)
+            dflock_free(slots[j]);
+    }
 }
 
 int main(int argc, char **argv)
@@ -110,6 +133,8 @@ int main(int argc, char **argv)
     }
     for (int i = 0; i < 2 * PAIRS; i++)
         pthread_join(threads[i], NULL);
+    dflock_options_set_acquire_timeout(o, 20);
+    probe(o);
     for (int i = 0; i < PAIRS; i++) {
         /* Two orders for one call are one. */
         if (pairs[i].obeyed > pairs[i].ordered)

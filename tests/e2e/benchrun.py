@@ -5,6 +5,7 @@
     run.code .out .err .json                   .json: what --json printed
     run.ended(code, regex)                     checks how it ended, and its message
     with started("--duration", 60, at=server) as run: …; run.wait() → run
+    grants(client)                             a number that grows with every grant of its server
 """
 
 import json
@@ -12,7 +13,7 @@ import os
 import re
 import subprocess
 
-from harness import Server, check, check_eq, fail
+from harness import Server, check, check_eq, fail, fence_of, token_of
 
 PROGRAM = os.path.join(os.environ["top_builddir"], "src/bench/dflock-bench")
 
@@ -74,3 +75,9 @@ def started(*args, at=None, env=None, program=PROGRAM, **popen):
 def bench(*args, **options):
     with started(*args, **options) as run:
         return run.wait()
+
+
+def grants(client):
+    token = token_of(client.req("l", "probe", "0"))
+    check_eq(client.req("r", "probe", token), "ok", "the release")
+    return fence_of(token)

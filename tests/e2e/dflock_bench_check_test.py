@@ -6,10 +6,9 @@ import os
 import re
 import signal
 
-from benchrun import bench, started
+from benchrun import bench, grants, started
 from fakeserver import FakeServer
-from harness import (Server, check, check_eq, eventually, fence_of, json_of, main, test,
-                     token_of)
+from harness import Server, check, check_eq, eventually, json_of, main, test
 
 TOKEN = "%016x0123456789abcdef"
 WHEN = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
@@ -200,8 +199,8 @@ def real():
             other = server.client()
             for _ in range(6):
                 before = server.worker_pids()
-                reached = fence(other) + 1000
-                eventually(lambda: fence(other) > reached or run.proc.poll() is not None, 20)
+                reached = grants(other) + 1000
+                eventually(lambda: grants(other) > reached or run.proc.poll() is not None, 20)
                 os.kill(before[0], signal.SIGKILL)
                 eventually(lambda: server.worker_pids() != before and len(server.worker_pids()) == 2,
                            20, "the worker is not replaced")
@@ -227,13 +226,6 @@ def stopped():
                 run.wait()
             check("VIOLATION" not in run.err and run.code in (0, 1), f"{run.code}: {run.err}")
             check(run.code == 0 or "lease" in run.err, f"what is said: {run.err}")
-
-
-def fence(client):
-    """It grows with every grant of the server."""
-    token = token_of(client.req("l", "probe", "0"))
-    check_eq(client.req("r", "probe", token), "ok", "the release")
-    return fence_of(token)
 
 
 def locks(client):

@@ -138,10 +138,14 @@ def signals():
                 os.kill(t.proc.pid, s)
                 check_eq(t.ended(), -s, "how it ended")
                 t.check_restored()
-        for key, s in [("\x03", signal.SIGINT), ("\x1c", signal.SIGQUIT)]:
+        for key, s in [("\x03", signal.SIGINT), ("\x1c", signal.SIGQUIT), ("\x13", signal.SIGTERM)]:
             with Terminal([*FAST, server]) as t:
                 t.wait(lambda t: t.screen and "0 keys" in t.screen[0], "the empty table")
                 t.press(key)
+                if key == "\x13":  # Ctrl-S: does not stop the terminal
+                    frames = t.raw.count(b"\033[H")
+                    t.wait(lambda t: t.raw.count(b"\033[H") > frames + 2, "it goes on drawing")
+                    os.kill(t.proc.pid, s)
                 check_eq(t.ended(), -s, "how it ended")
                 t.check_restored()
 

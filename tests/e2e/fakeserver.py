@@ -12,6 +12,7 @@ to close that connection. `ping` is answered without it, unless pings is False. 
 were; conn.number is 1, 2, …
 """
 
+import contextlib
 import selectors
 import socket
 import threading
@@ -91,7 +92,8 @@ class FakeServer:
             for i in range(0, whole, 3):
                 self._serve(conn, *(x.decode() for x in lines[i:i + 3]))
         except Gone as e:
-            conn.sock.sendall(e.last)
+            with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                conn.sock.sendall(e.last)
             self._drop(conn)
         except (ConnectionResetError, BrokenPipeError):
             self._drop(conn)
