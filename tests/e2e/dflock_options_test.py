@@ -10,10 +10,9 @@ import socket
 import time
 
 from certs import authority
-from dflock import (DFLOCK, ENV, LONG, Dflock, boottime, gone, is_held, lenient_server,
-                    processes_with, run_dflock, wait_for_line)
-from harness import (check, check_eq, elapsed, eventually, in_threads, main, temp_dir,
-                     temp_file, test, token_of)
+from dflock import LONG, Dflock, boottime, gone, is_held, lenient_server, run_dflock
+from harness import (check, check_eq, elapsed, eventually, main, temp_dir, temp_file, test,
+                     token_of)
 
 
 def refused(args, code, *texts, server=None, env=None, timeout=LONG):
