@@ -193,7 +193,7 @@ def front_killed():
                 checked_end(server, mark)
 
 
-@test("dflock killed: the lock is kept until the last process is dead", rules=["R17"], deadline=60)
+@test("dflock killed: the lock is kept until the last process is dead", rules=["R17"], deadline=120)
 def front_killed_order():
     with lenient_server() as server:
         mark = mark_file()
@@ -213,7 +213,7 @@ def front_killed_order():
 
 
 @test("the guardian killed: the command and all its descendants are killed before the lock is free",
-      rules=["R18"], deadline=60)
+      rules=["R18"], deadline=120)
 def guardian_killed():
     with lenient_server() as server:
         run, mark = start_family(server)
@@ -281,14 +281,14 @@ def other_children():
         os.kill(other, signal.SIGKILL)
 
 
-@test("dflock stopped: the lock is renewed, the command runs on", rules=["R19"], deadline=60)
+@test("dflock stopped: the lock is renewed, the command runs on", rules=["R19"], deadline=120)
 def front_stopped():
     with lenient_server() as server:
-        with Dflock(server, ["--ttl", "8", "--kill-after", "0", "k"], command=SLEEPER) as run:
+        with Dflock(server, ["--ttl", "20", "--kill-after", "0", "k"], command=SLEEPER) as run:
             command = run.command()
             os.kill(run.pid, signal.SIGSTOP)
             eventually(lambda: state_of(run.pid) == "T", LONG, "it does not stop")
-            end = time.monotonic() + 10
+            end = time.monotonic() + 23
             while time.monotonic() < end:
                 check(is_held(server, "k") and not gone(command), "it did not last")
                 time.sleep(0.2)
@@ -298,29 +298,29 @@ def front_stopped():
             run.ends(143)
 
 
-@test("the guardian stopped by mistake goes on at once", rules=["R19"])
+@test("the guardian stopped by mistake goes on at once", rules=["R19"], deadline=120)
 def guardian_stopped():
     with lenient_server() as server:
-        with Dflock(server, ["--ttl", "8", "--kill-after", "0", "k"], command=SLEEPER) as run:
+        with Dflock(server, ["--ttl", "20", "--kill-after", "0", "k"], command=SLEEPER) as run:
             guardian = run.guardian()
             for _ in range(5):
                 os.kill(guardian, signal.SIGSTOP)
                 eventually(lambda: state_of(guardian) != "T", LONG, "it stays stopped")
-            end = time.monotonic() + 10
+            end = time.monotonic() + 23
             while time.monotonic() < end:
                 check(is_held(server, "k"), "the lock was lost")
                 time.sleep(0.2)
 
 
 @test("a command that is stopped, without a terminal: the lock is kept, dflock can be ended",
-      rules=["R19"], deadline=60)
+      rules=["R19"], deadline=120)
 def command_stopped():
     with lenient_server() as server:
-        with Dflock(server, ["--ttl", "8", "--kill-after", "0", "k"], command=SLEEPER) as run:
+        with Dflock(server, ["--ttl", "20", "--kill-after", "0", "k"], command=SLEEPER) as run:
             command = run.command()
             os.kill(command, signal.SIGSTOP)
             run.event("stopped")
-            end = time.monotonic() + 10
+            end = time.monotonic() + 23
             while time.monotonic() < end:
                 check(is_held(server, "k"), "the lock was given away")
                 time.sleep(0.2)
