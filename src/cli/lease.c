@@ -13,14 +13,9 @@ uint64_t lease_sure(uint64_t lease, bool network)
     return network && lease > TAKEN_FOR_DEAD ? TAKEN_FOR_DEAD : lease;
 }
 
-static double at_most_5(double seconds)
-{
-    return seconds > 5 ? 5 : seconds;
-}
-
 double lease_margin(uint64_t lease)
 {
-    return at_most_5((double)lease / 6);
+    return lease > 30 ? 5 : (double)lease / 6;
 }
 
 double lease_kill_after_max(uint64_t lease)
@@ -30,7 +25,7 @@ double lease_kill_after_max(uint64_t lease)
 
 double lease_kill_after(uint64_t lease)
 {
-    return at_most_5(lease_kill_after_max(lease));
+    return lease_margin(lease);
 }
 
 static uint64_t ns_of(double seconds)

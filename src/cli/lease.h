@@ -30,7 +30,7 @@ double lease_margin(uint64_t lease);
  * must have time to be tried again. */
 double lease_kill_after_max(uint64_t lease);
 
-/* What --kill-after is when it is not given: the same, but not more than 5. */
+/* What --kill-after is when it is not given: as much as the margin. */
 double lease_kill_after(uint64_t lease);
 
 /* So many seconds after or before a moment (clock_boottime_ns()); never, and the beginning, at

@@ -2,8 +2,8 @@
  * cli/say.h - what dflock tells people on stderr: errors always, events with -v, all of it as lines
  * of JSON with --json. Front and guardian both have it.
  *
- * Nothing here ever blocks: the guardian has better things to do than to wait for somebody who does not
- * read. What does not fit is lost.
+ * Nothing here ever blocks: the guardian has better things to do than to wait for somebody who does
+ * not read. What does not fit is lost.
  *
  * A line of JSON: {"time":SECONDS,"event":"acquired","key":"k","text":"…",…}. time is that of
  * CLOCK_BOOTTIME, by which leases are measured.
@@ -19,7 +19,7 @@ struct say_number {
     int64_t value;
 };
 
-/* Once, before the rest. The key is not copied. */
+/* Once, before the rest. */
 void say_init(const char *key, bool events, bool json);
 
 /* From here on nothing is said, and stderr is not kept open. */

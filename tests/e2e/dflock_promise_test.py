@@ -13,9 +13,9 @@ import subprocess
 import threading
 import time
 
-from dflock import (DFLOCK, ENV, LONG, Dflock, beat, boottime, gone, last_beat, processes_with,
-                    wait_for_line)
-from harness import Server, check, check_eq, diag, eventually, in_threads, main, temp_dir, test
+from dflock import (DFLOCK, ENV, LONG, Dflock, beat, boottime, gone, last_beat, lenient_server,
+                    processes_with, wait_for_line)
+from harness import check, check_eq, diag, eventually, in_threads, main, temp_dir, test
 
 TICK = 0.01  # what /proc/uptime may be behind
 
@@ -136,7 +136,7 @@ def network_cut():
 
 
 def cut_one(args):
-    with Server() as server, Network(server) as network:
+    with lenient_server() as server, Network(server) as network:
         run, mark = start_stubborn(network.port, args)
         with run:
             result = []
@@ -153,7 +153,7 @@ def cut_one(args):
 @test("the server is stopped past the lease: all processes are dead before the next gets the lock",
       rules=["R26"], deadline=240)
 def server_stopped():
-    with Server(expect_log=["hangs", "died"], expect_exit=None) as server:
+    with lenient_server(expect_exit=None) as server:
         run, mark = start_stubborn(server.port, ["--ttl", "18"])
         with run:
             result = []
@@ -177,7 +177,7 @@ def server_stopped():
 @test("the server dies: the processes are dead before the lease can have ended", rules=["R26"],
       deadline=120)
 def server_killed():
-    server = Server().start()
+    server = lenient_server().start()
     run, mark = start_stubborn(server.port, ["--ttl", "18"])
     with run:
         killed = boottime()
@@ -193,7 +193,7 @@ def server_killed():
 @test("a long lease: over the network the lock is given up before the server takes the silent client "
       "for dead, which it does after 30 s", rules=["R26"], deadline=240)
 def long_lease():
-    with Server() as server, Network(server) as network:
+    with lenient_server() as server, Network(server) as network:
         run, mark = start_stubborn(network.port, ["--ttl", "3600"])
         with run:
             cut = boottime()
@@ -212,7 +212,7 @@ def full_pipe():
 
 
 def end_with_full(make):
-    with Server() as server, Network(server) as network:
+    with lenient_server() as server, Network(server) as network:
         reader, writer = make()
         os.set_blocking(writer, False)
         try:
@@ -244,7 +244,7 @@ def orderly_end():
 
 
 def end_orderly(stopped):
-    with Server() as server, Network(server) as network:
+    with lenient_server() as server, Network(server) as network:
         path = os.path.join(temp_dir(), "said")
         command = f"trap 'echo orderly >>{path}; exit 3' TERM; echo ready >>{path}; while :; do sleep 0.1; done"
         with Dflock(None, ["--ttl", "28", "k"], command=command, port=network.port) as run:
@@ -261,7 +261,7 @@ def end_orderly(stopped):
 
 @test("a command that is stopped is ended as well", rules=["R26"], deadline=120)
 def stopped_command():
-    with Server() as server, Network(server) as network:
+    with lenient_server() as server, Network(server) as network:
         run, mark = start_stubborn(network.port, ["--ttl", "18"])
         with run:
             for pid in processes_with(mark):
@@ -284,7 +284,7 @@ def evicted():
     with open(user, "w", encoding="ascii") as f:
         f.write("user\n")
     os.chmod(user, 0o600)
-    with Server(["--admin-token-file", secret, "--auth-token-file", user]) as server:
+    with lenient_server(["--admin-token-file", secret, "--auth-token-file", user]) as server:
         mark = os.path.join(temp_dir(), "mark-of-%d" % time.monotonic_ns())
         with Dflock(server, ["--ttl", "3", "--kill-after", "0.5", "--auth-token-file", user, "k"],
                     command=stubborn(mark)) as run:
@@ -302,7 +302,7 @@ def evicted():
 @test("both ends see the connection end: the lock is renewed on another, or the command is ended",
       rules=["R27"], deadline=120)
 def closed():
-    with Server() as server, Network(server) as network:
+    with lenient_server() as server, Network(server) as network:
         run, mark = start_stubborn(network.port, ["--ttl", "18", "--kill-after", "1"])
         with run:
             network.close_all()
@@ -316,7 +316,7 @@ def unkillable():
     if os.geteuid() != 0:
         return  # there is no process that this user cannot kill but may start
     user = pwd.getpwnam("nobody")
-    with Server() as server, Network(server) as network:
+    with lenient_server() as server, Network(server) as network:
         place = temp_dir()
         os.chmod(place, 0o777)
         paths = {x: os.path.join(place, x) for x in ["dflock", "become", "beats", "pid"]}
@@ -353,7 +353,7 @@ def unkillable():
 
 @test("processes that fork as fast as they can do not escape", rules=["R26"], deadline=120)
 def forks():
-    with Server() as server, Network(server) as network:
+    with lenient_server() as server, Network(server) as network:
         place = temp_dir()
         mark, log, end = (os.path.join(place, x) for x in ["mark", "log", "end"])
         # From TERM on a line of succession: each lives only until the next is born.
