@@ -31,7 +31,7 @@ int main(void)
     dflock_options_free(o);
 
     if (dflock_acquire(l) != DFLOCK_HELD)
-        return 1;
+        errx(1, "%s", dflock_error_text());
     printf("working under %s\n", dflock_key(l));
     fflush(stdout);
     while (dflock_is_held(l)) /* the critical section can run for hours */

@@ -18,7 +18,7 @@ int main(void)
     dflock *l = dflock_lock_new("k", o);
     dflock_options_free(o);
 
-    if (dflock_acquire(l) < 0)
+    if (dflock_acquire(l) != DFLOCK_HELD)
         errx(1, "%s", dflock_error_text());
     printf("%s is held on %s\n", dflock_key(l), dflock_server(l));
     dflock_release(l);

@@ -15,7 +15,7 @@ int main(void)
     dflock *l = dflock_lock_new("my-resource", o);
     dflock_options_free(o);
 
-    if (dflock_acquire(l) < 0)
+    if (dflock_acquire(l) != DFLOCK_HELD)
         errx(1, "%s", dflock_error_text());
     puts("acquired lock over TLS");
     dflock_release(l);

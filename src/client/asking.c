@@ -12,26 +12,15 @@
 /* An answer that took longer was waited for. */
 #define WAITED_NS (100 * NS_PER_MS)
 /* A server that closed an idle connection did so before it saw the request, or just then. */
-#define REDIAL_NS (NS_PER_SEC / 2)
+#define REDIAL_NS (2 * NS_PER_SEC)
 
 static bool has_fraction(double seconds)
 {
     return seconds != (double)(uint64_t)seconds;
 }
 
-uint64_t asking_look(const struct claim *c)
-{
-    uint64_t lease = c->o->lease;
-
-    if (!c->ready)
-        return NEVER;
-    return claim_after(c->silent, lease != 0 && lease < 10 ? lease * NS_PER_SEC / 10 : NS_PER_SEC);
-}
-
 static void granted(struct claim *c, const struct dflock_reply *r, uint64_t now)
 {
-    uint64_t lease = seconds_to_ns((int64_t)r->seconds);
-
     memcpy(c->token, r->token, sizeof c->token);
     c->fence = dflock_token_fence(c->token);
     c->lease = r->seconds;
@@ -40,17 +29,24 @@ static void granted(struct claim *c, const struct dflock_reply *r, uint64_t now)
     c->suspect_until = 0;
     failure_clear(&c->trouble);
     c->first_phase = c->asking == ASK_ENQUEUE;
-    c->unsure = now - c->silent > lease / 2;
+    /* Who waited cannot know when the lease began: the grant may have been under way for long, or
+       have lain unread. A renewal tells. */
+    c->unsure = now - c->asked_at > WAITED_NS;
     if (c->unsure) {
         holding_begin(c, now, now);
         holding_renew_for_call(c, now);
         return;
     }
-    holding_begin(c, c->silent, now);
-    /* How long a delivery was under way cannot be known; with a renewal it does not matter. */
-    if (c->silent - c->asked_at > WAITED_NS)
-        c->renew_at = claim_least(c->renew_at, claim_after(now, SUSPECT_RENEW_NS));
+    holding_begin(c, c->asked_at, now);
     claim_finish(c, DFLOCK_HELD);
+}
+
+/* No error, but whoever asks why is told. */
+static void time_out(struct claim *c)
+{
+    c->state = CLAIM_IDLE;
+    claim_blame(c, &c->why, DFLOCK_ERR_TIMEOUT, "not got within %g s", c->timeout);
+    claim_finish(c, DFLOCK_TIMED_OUT);
 }
 
 static void ask_in_vain(struct claim *c, const struct failure *f)
@@ -66,7 +62,7 @@ static void ask_again(struct claim *c, const struct failure *f, uint64_t now)
 {
     struct failure g;
 
-    if (!c->may_redial || c->silent - c->asked_at > REDIAL_NS) {
+    if (!c->may_redial || now - c->asked_at > REDIAL_NS) {
         ask_in_vain(c, f);
         return;
     }
@@ -102,8 +98,7 @@ static void asking_reply(struct claim *c, const struct claim_request *q,
     case DFLOCK_ERR_TIMEOUT:
         if (c->asking == ASK_WAIT)
             claim_hang_up(c);
-        c->state = CLAIM_IDLE;
-        claim_finish(c, DFLOCK_TIMED_OUT);
+        time_out(c);
         break;
     case DFLOCK_ERR_SERVER:
         if (q->certain)
@@ -142,9 +137,8 @@ static void asking_tick(struct claim *c, uint64_t now)
     (void)now;
     if (c->asking != ASK_ENQUEUE && has_fraction(c->timeout)) {
         /* All that had come was taken just now. What is on its way goes with the connection. */
-        c->state = CLAIM_IDLE;
         claim_hang_up(c);
-        claim_finish(c, DFLOCK_TIMED_OUT);
+        time_out(c);
         return;
     }
     claim_blame(c, &f, DFLOCK_ERR_CONNECT, "no answer");

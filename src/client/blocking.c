@@ -125,7 +125,7 @@ static int finish(struct dflock *l, int started, const char *call)
         drive(l);
         result = l->closed ? DFLOCK_ERR_CANCELLED : l->claim.result;
     }
-    if (result < 0)
+    if (l->claim.why.code != 0)
         failure_raise(&l->claim.why, call);
     background_tell(l);
     end(l);

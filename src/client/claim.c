@@ -80,17 +80,13 @@ static void converse(struct claim *c, uint64_t now)
 {
     unsigned dials = c->dials;
     struct dflock_reply reply;
-    bool heard = false;
     int error = channel_process(c->channel, now);
 
     if (!c->ready && channel_is_ready(c->channel))
         became_ready(c, now);
     while (c->linked && c->dials == dials && channel_reply(c->channel, &reply)) {
-        heard = true;
         take(c, &reply, now);
     }
-    if (!heard)
-        c->silent = now;
     if (error != 0 && c->linked && c->dials == dials) {
         struct failure f = *channel_failure(c->channel);
 
@@ -120,8 +116,6 @@ uint64_t claim_deadline(const struct claim *c)
         return 0;
     if (c->linked)
         at = claim_least(at, channel_deadline(c->channel));
-    if (c->state == CLAIM_ASKING)
-        at = claim_least(at, asking_look(c));
     return at;
 }
 
@@ -163,7 +157,7 @@ static int start(struct claim *c, enum claim_ask what, double timeout, uint64_t 
     c->timeout = timeout;
     c->may_redial = c->linked && what != ASK_WAIT;
     c->owning = what == ASK_WAIT;
-    c->silent = c->asked_at = now;
+    c->asked_at = now;
     asking_sent(c, now);
     if (claim_send(c, what, now) != 0) {
         c->working = false;
@@ -185,6 +179,9 @@ static int start_anew(struct claim *c, enum claim_ask what, uint64_t now)
         return refuse(c, "it has a place in the queue already");
     if (c->state != CLAIM_IDLE && c->state != CLAIM_LOST)
         return refuse(c, "another call is under way");
+    /* What it was is no longer what it is. */
+    c->token[0] = '\0';
+    c->fence = c->lease = 0;
     /* A server that still owes an answer may be dead. */
     if (c->nrequests > 0)
         claim_hang_up(c);

@@ -6,12 +6,9 @@
  * One thread at a time: its owner locks. `now` is clock_boottime_ns(), read before the call.
  *
  * The lease is counted from when it was asked for, that is before the request was sent. A grant
- * that was waited for began at the server when it was delivered: here it counts from the last look
- * at the socket that found nothing, so there is one at least every tenth of the lease, once a
- * second. If that leaves less than half of the lease (this process was stopped, say), or the phase
- * before ended with the lock in hand, the grant counts only once it has been renewed. What was on
- * its way for long is not seen so: the first renewal of a grant that was waited for comes within a
- * second.
+ * that was waited for began at the server when it was delivered, which nobody here can know: it may
+ * have been under way for long, or this process was stopped. So it counts only once it has been
+ * renewed, and so does the grant of a first phase in the second.
  *
  * The server releases what a connection holds when it sees it end, which may be long after this
  * side saw it (a cable, a firewall). So for a while after a reconnection renewals come every
@@ -74,7 +71,6 @@ struct claim {
     double timeout;
     bool may_redial; /* the connection is an older one: perhaps the server has closed it */
     uint64_t asked_at;
-    uint64_t silent;   /* the last look at the socket that found nothing */
     uint64_t deadline; /* of asking and releasing */
 
     /* The lock: kept after its end. */

@@ -30,8 +30,6 @@ extern const struct claim_behaviour claim_asking, claim_holding, claim_releasing
 
 /* The request is on its way from now on. */
 void asking_sent(struct claim *c, uint64_t now);
-/* When to look whether it has been answered, without a reason to think so. */
-uint64_t asking_look(const struct claim *c);
 /* The lease runs since `begin`. */
 void holding_begin(struct claim *c, uint64_t begin, uint64_t now);
 /* The call under way ends when it is renewed. */

@@ -591,19 +591,38 @@ int dflock_conn_next(dflock_conn *c, struct dflock_reply *reply)
     return got;
 }
 
+/* Reading locks, and a lock is changed by that. */
+static struct dflock_conn *locked(const dflock_conn *c)
+{
+    struct dflock_conn *own = (struct dflock_conn *)(uintptr_t)c;
+
+    pthread_mutex_lock(&own->lock);
+    return own;
+}
+
 int dflock_conn_fd(const dflock_conn *c)
 {
-    return channel_fd(c->channel);
+    struct dflock_conn *own = locked(c);
+    int fd = channel_fd(own->channel);
+
+    pthread_mutex_unlock(&own->lock);
+    return fd;
 }
 
 int dflock_conn_events(const dflock_conn *c)
 {
-    return channel_events(c->channel);
+    struct dflock_conn *own = locked(c);
+    int events = channel_events(own->channel);
+
+    pthread_mutex_unlock(&own->lock);
+    return events;
 }
 
 int dflock_conn_timeout_ms(const dflock_conn *c)
 {
-    uint64_t deadline = channel_deadline(c->channel);
+    struct dflock_conn *own = locked(c);
+    uint64_t deadline = channel_deadline(own->channel);
 
+    pthread_mutex_unlock(&own->lock);
     return deadline == UINT64_MAX ? -1 : ms_until(deadline, clock_boottime_ns());
 }

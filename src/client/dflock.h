@@ -86,8 +86,8 @@ enum dflock_error {
     DFLOCK_ERR_SYSTEM = -18         /* no memory, no descriptors, no thread */
 };
 
-/* What went wrong in this thread's last call that failed: the call, what it was about, why. Valid
-   until this thread's next call. "" if nothing has. Never NULL. */
+/* What went wrong in this thread's last call that failed, or timed out: the call, what it was about,
+   why. Valid until this thread's next call. "" if nothing has. Never NULL. */
 const char *dflock_error_text(void);
 
 /* The name of an error, such as "max_locks". Static; "unknown" for other numbers. */
@@ -201,12 +201,12 @@ int dflock_with_lock(dflock *l, int (*fn)(dflock *l, void *arg), void *arg, int 
 int dflock_is_held(const dflock *l);
 /* Seconds until that can end without another renewal; 0 if not held. */
 double dflock_lease_left(const dflock *l);
-/* The token; "" before the first grant. After a loss or a release it stays, until the next grant.
+/* The token; "" without a grant. After a loss or a release it stays, until the next try.
    Owned by the handle: copy it if another thread may acquire. */
 const char *dflock_token(const dflock *l);
-/* Its fence, a number that grows with every grant of the server; 0 before the first. */
+/* Its fence, a number that grows with every grant of the server; 0 without one. */
 uint64_t dflock_fence(const dflock *l);
-/* The lease in seconds as granted; 0 before the first. */
+/* The lease in seconds as granted; 0 without a grant. */
 uint64_t dflock_lease(const dflock *l);
 const char *dflock_key(const dflock *l);
 /* The address of the key's server, as configured. */

@@ -148,7 +148,9 @@ static int result_of(struct claim *c, const char *call)
     if (!c->done)
         return c->working ? DFLOCK_PENDING : DFLOCK_IDLE;
     c->done = false;
-    return c->result < 0 ? failure_raise(&c->why, call) : c->result;
+    if (c->why.code != 0)
+        failure_raise(&c->why, call);
+    return c->result;
 }
 
 int dflock_process(dflock *l)

@@ -60,6 +60,13 @@ def acquiring():
             a.release()
             eventually(lambda: call(some, "acquire")[0] == "held", 10,
                        f"{how}: acquire after a timeout")
+            a = make(p, how, acquire_timeout=0)
+            some.release()
+            eventually(lambda: call(a, "acquire")[0] == "held", 10, f"{how}: it is free")
+            a.release()
+            eventually(lambda: call(some, "acquire")[0] == "held", 10, f"{how}: it is taken")
+            check_eq(call(a, "acquire"), ["timed_out"], f"{how}: a try in vain")
+            check_eq(a.call("token")[-2:], ["0", "0"], f"{how}: fence and lease of before are gone")
 
 
 @test("the server is told whole seconds, lease and limit; commands of semaphores", rules=["L1"])

@@ -371,6 +371,25 @@ def stopped(how, make, call):
         check_eq(len(a.losses), 1, "losses")
 
 
+@test("a grant that was on its way for longer than its lease is nobody's", rules=["L10"], deadline=60)
+@both_ways
+def late_grant(how, make, call):
+    with BusyServer() as server, Proxy(server) as proxy, \
+            Puppet(server, servers=proxy.address, lease=2, acquire_timeout=60) as p:
+        client, stats = server.client(), server.client()
+        token = token_of(client.req("l", "k", "0 100"))
+        a = make(p, "k")
+        (a.start if how == "blocking" else a.do)("acquire")
+        eventually(lambda: '"waiters":1' in stats.req("stats", "_", ""), LONG, "it does not wait")
+        proxy.hold()
+        check_eq(client.req("r", "k", token), "ok", "the release")
+        token_of(client.req("l", "k", "20 100"))  # after the lease of the one that has not heard
+        proxy.go()
+        reply = a.wait("acquire", LONG)
+        check_eq(reply[0], "lease_expired", f"{how}: {' '.join(reply)}")
+        check_eq(a.held()[0], False, "is_held")
+
+
 @test("a wait of more than its lease is followed by a whole lease", rules=["L10"], deadline=60)
 def long_wait():
     with BusyServer() as server, Puppet(server, acquire_timeout=60, **BRISK) as p:
