@@ -102,7 +102,7 @@ static bool reap(void *unused)
 
 /* The guardian was killed. Its children are ours now; the lock is kept by the copy of the
    connection until they are dead, if its lease does not end before. */
-static int guardian_died(const struct front *f)
+static void end_children(const struct front *f)
 {
     sigset_t chld;
 
@@ -115,6 +115,11 @@ static int guardian_died(const struct front *f)
             break;
         sigtimedwait(&chld, NULL, &again);
     }
+}
+
+static int guardian_died(const struct front *f)
+{
+    end_children(f);
     say_error(EXITCODE_INTERNAL,
               "the guardian was killed: so is the command, and the lock given up");
     return EXITCODE_INTERNAL;
@@ -151,9 +156,10 @@ static void hear_signals(struct front *f)
         } else if (f->ready || !signals_end_wait(signum)) {
             link_send(f->link, LINK_SIGNAL, signum, -1);
         } else {
-            /* A look-up of a name can take its time. Nothing is held, nothing runs yet. */
+            /* A look-up of a name can take its time. It may just be over, and what it led to run. */
             kill(f->guardian, SIGKILL);
             waitpid(f->guardian, NULL, 0);
+            end_children(f);
             f->code = EXITCODE_SIGNAL + signum;
         }
     }

@@ -53,6 +53,7 @@ struct guardian {
     bool empty;                /* there is no descendant */
     bool asked;                /* the command wants the terminal */
     bool front_stops;          /* it was told to, and has not said that it goes on */
+    bool lost;                 /* the lock: it is not to be kept, nor given back */
     int forwarded;             /* the last signal that the front passed on */
     ino_t socket;              /* the one that the front has a copy of */
     uint64_t lease, sure;      /* seconds: as granted, and lease_sure() */
@@ -101,6 +102,17 @@ static void start_release(struct guardian *g)
     g->phase = dflock_is_held(g->lock) && dflock_start_release(g->lock) == 0 ? RELEASING : DONE;
 }
 
+/* By the lease as it was granted, or renewed: without --ttl the server's default may change. */
+static void divide_lease(struct guardian *g)
+{
+    bool network = strncmp(dflock_server(g->lock), "unix:", 5) != 0;
+
+    g->lease = dflock_lease(g->lock);
+    g->sure = lease_sure(g->lease, network);
+    g->margin = lease_margin(g->sure);
+    g->kill_after = g->o->kill_after < 0 ? lease_kill_after(g->sure) : g->o->kill_after;
+}
+
 static void granted(struct guardian *g, uint64_t now)
 {
     const struct command_grant grant = {.key = g->o->key,
@@ -110,10 +122,7 @@ static void granted(struct guardian *g, uint64_t now)
     int err;
 
     g->granted = now;
-    g->lease = grant.lease;
-    g->sure = lease_sure(g->lease, strncmp(dflock_server(g->lock), "unix:", 5) != 0);
-    g->margin = lease_margin(g->sure);
-    g->kill_after = g->o->kill_after < 0 ? lease_kill_after(g->sure) : g->o->kill_after;
+    divide_lease(g);
     say_event("acquired", SAY_NUMBER("fence", grant.fence), SAY_NUMBER("lease", grant.lease),
               "acquired, fence %llu, lease %llu s", (unsigned long long)grant.fence,
               (unsigned long long)grant.lease);
@@ -184,6 +193,7 @@ static void lost(struct guardian *g, uint64_t now, const char *why)
         g->code = EXITCODE_INTERNAL;
         say_error(g->code, "lock lost: %s", why);
     }
+    g->lost = true;
     if (g->phase == RUNNING)
         end_tree(g, now);
     else if (g->phase == RESTING)
@@ -213,8 +223,14 @@ static void drive_lock(struct guardian *g, uint64_t now)
     }
     if (g->phase != DONE && dflock_is_held(g->lock)) {
         double left = dflock_lease_left(g->lock);
-        uint64_t end =
-            lease_minus(lease_plus(clock_boottime_ns(), left), (double)(g->lease - g->sure));
+        uint64_t end;
+
+        if (dflock_lease(g->lock) != g->lease) {
+            divide_lease(g);
+            if (g->kill_after > lease_kill_after_max(g->sure))
+                g->kill_after = lease_kill_after_max(g->sure);
+        }
+        end = lease_minus(lease_plus(clock_boottime_ns(), left), (double)(g->lease - g->sure));
 
         /* It was renewed, perhaps on another connection. A change that is smaller is the fraction
            that got lost. */
@@ -423,8 +439,12 @@ static void judge(struct guardian *g, uint64_t now)
     }
     if (g->phase == KILLING && !g->empty && now >= g->kill_again)
         kill_tree(g, now);
-    if ((g->phase == ENDING || g->phase == KILLING) && g->empty)
-        start_release(g);
+    if ((g->phase == ENDING || g->phase == KILLING) && g->empty) {
+        if (g->lost)
+            start_release(g);
+        else
+            rest(g, now);
+    }
     if (g->phase == RESTING)
         rest(g, now);
 }

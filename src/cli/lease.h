@@ -26,8 +26,12 @@ uint64_t lease_sure(uint64_t lease, bool network);
 /* Seconds: a sixth of the lease, but not more than 5. */
 double lease_margin(uint64_t lease);
 
-/* The most that --kill-after may be: a quarter. The renewal is due at half of it at the latest, and
- * must have time to be tried again. */
+/* When it is renewed: at a fifth, so that there is time to try again before TERM, which comes at
+ * half of it at the earliest. */
+#define LEASE_RENEW_RATIO 0.2
+#define LEASE_RENEW_JITTER 0.1
+
+/* The most that --kill-after may be: a quarter. */
 double lease_kill_after_max(uint64_t lease);
 
 /* What --kill-after is when it is not given: as much as the margin. */

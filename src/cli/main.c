@@ -2,25 +2,30 @@
  * cli/main.c - dflock: runs a command while it holds a lock, so that the command and whatever it
  * starts are dead before the lock can be another's.
  *
- *     front      what the caller started. Passes signals on, stops and goes on with the command,
- * exits |        as it did. Has a copy of the connection that holds the lock, and uses it for
- * nothing. guardian   a child of it in a process group of its own, out of reach of the terminal.
- * Has the |        connection, renews the lease, starts the command, and is the subreaper of all
- * that |        descends from it. cli/guardian.c command    in a process group of its own, which is
- * given the terminal.
+ * front: what the caller started. Passes signals on, stops and goes on with the command, exits as it
+ * did. Has a copy of the connection that holds the lock, and uses it for nothing.
+ *
+ * guardian: a child of it in a process group of its own, out of reach of the terminal. Has the
+ * connection, renews the lease, starts the command, is the subreaper of all that descends from it.
+ *
+ * command: in a process group of its own, which is given the terminal.
  *
  * Who dies, and what follows:
  *
- *     front      The guardian sees the end of their socket pair: TERM, then KILL to the command and
- * all its descendants; the lease is renewed until the last of them is dead. guardian   The kernel
- * kills the command (PDEATHSIG). Its other descendants become the front's, which is a subreaper too
- * and kills them. The server releases a lock when its connection ends, and that is still open: in
- * the front. both       The command is killed by the kernel; what it has started lives on without
- * the lock. server     The lease is not renewed any more. TERM and KILL fall before its end by this
- * machine's clock, counted from when it was asked for, which is before its end at the server.
+ * The front: the guardian sees the end of their socket pair: TERM, then KILL to the command and all
+ * its descendants; the lease is renewed until the last of them is dead.
  *
- * A front that is stopped changes nothing: the guardian goes on. A guardian that is stopped is made
- * to go on by the front. docs/internals/dflock.md says more.
+ * The guardian: the kernel kills the command (PDEATHSIG). Its other descendants become the front's,
+ * which is a subreaper too and kills them. The server releases a lock when its connection ends, and
+ * that is still open: in the front.
+ *
+ * Both: the command is killed by the kernel; what it has started lives on without the lock.
+ *
+ * The server: the lease is not renewed any more. TERM and KILL fall before its end by this machine's
+ * clock, counted from when it was asked for, which is before its end at the server.
+ *
+ * A front that is stopped changes nothing as long as the guardian lives. A guardian that is stopped is
+ * made to go on by the front, unless that is stopped, too. docs/internals/dflock.md says more.
  */
 #include "cli/command.h"
 #include "cli/exitcode.h"

@@ -5,6 +5,7 @@
 
 #include "base/num.h"
 #include "cli/exitcode.h"
+#include "cli/lease.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -245,7 +246,8 @@ static int make(struct options *o)
     if (where_finish(&o->where, o->how) != 0)
         return refuse("%s", o->where.error);
     if (dflock_options_set_acquire_timeout(o->how, o->wait) != 0 ||
-        dflock_options_set_lease(o->how, o->lease) != 0)
+        dflock_options_set_lease(o->how, o->lease) != 0 ||
+        dflock_options_set_renew(o->how, LEASE_RENEW_RATIO, LEASE_RENEW_JITTER) != 0)
         return refuse("%s", where_reason());
     return -1;
 }

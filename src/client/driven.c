@@ -32,6 +32,9 @@ static int enter(struct dflock *l, const char *call)
     error = lock_resolve(l, call);
     if (error == 0 && l->closed)
         error = error_raise(DFLOCK_ERR_CLOSED, call, "%.80s: the handle was closed", l->key);
+    else if (error == 0 && l->cancelled)
+        error = error_raise(DFLOCK_ERR_CANCELLED, call, "%.80s: cancelled", l->key);
+    l->cancelled = false;
     if (error != 0)
         pthread_mutex_unlock(&l->mutex);
     return error;

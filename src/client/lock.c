@@ -145,7 +145,8 @@ int lock_resolve(struct dflock *l, const char *call)
     struct addr_list *to;
     bool busy = l->busy;
 
-    if (l->claim.linked)
+    /* In other states it is not dialled for a call, or has an address. */
+    if (l->claim.linked || (l->claim.state != CLAIM_IDLE && l->claim.state != CLAIM_LOST))
         return 0;
     /* Nobody else drives it meanwhile, so that it does not dial. */
     l->busy = true;

@@ -11,7 +11,7 @@ import time
 
 from certs import authority
 from dflock import LONG, Dflock, boottime, gone, is_held, lenient_server, run_dflock
-from harness import (check, check_eq, elapsed, eventually, main, temp_dir, temp_file, test,
+from harness import (check, check_eq, elapsed, eventually, json_of, main, temp_dir, temp_file, test,
                      token_of)
 
 
@@ -293,6 +293,43 @@ def min_hold_signals():
                 c.req("l", "k", "30")
             check(boottime() - granted >= 10, f"kept for {boottime() - granted:.2f} s only")
             eventually(lambda: gone(guardian), LONG, "the guardian stays")
+        # While the command runs: it is ended, and the lock kept.
+        run = Dflock(server, ["--min-hold", "10", "k", "sleep", "1000"])
+        run.event("started")
+        guardian = run.guardian()
+        os.kill(run.pid, signal.SIGKILL)
+        run.ends(-9)
+        granted = run.event("acquired")["time"]
+        with server.client() as c:
+            c.req("l", "k", "30")
+        check(boottime() - granted >= 10, f"kept for {boottime() - granted:.2f} s only")
+        eventually(lambda: gone(guardian), LONG, "the guardian stays")
+
+
+@test("without --ttl the server's default counts, also when it is changed meanwhile", rules=["R30"],
+      deadline=120)
+def default_lease():
+    conf = temp_file(b"default_lease_ttl = 33\n")
+    with lenient_server(["--config", conf]) as server, Dflock(server, ["k", "sleep", "1000"]) as run:
+        run.event("started")
+        watch = server.client()
+
+        def lease_left():
+            shown = json_of(watch.req("show", "k", "lock"))
+            return shown["holders"][0]["lease_expires_in_s"]
+
+        for ttl in (9, 60):
+            with open(conf, "w", encoding="ascii") as f:
+                f.write(f"default_lease_ttl = {ttl}\n")
+            since = server.mark()
+            server.kill(signal.SIGHUP)
+            server.wait_log("reload .*result=done", LONG, since)
+            eventually(lambda: ttl - 3 < lease_left() <= ttl, 2 * LONG, f"a renewal for {ttl} s")
+            # Renewed every 2 s, or every 12: it goes on.
+            end = boottime() + 5
+            while boottime() < end:
+                check(not gone(run.command()), f"{ttl} s: the command was ended: {run.events()}")
+                time.sleep(0.1)
 
 
 @test("the command knows the lock: DFLOCK_KEY, DFLOCK_TOKEN, DFLOCK_FENCE, DFLOCK_LEASE",
