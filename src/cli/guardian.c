@@ -165,6 +165,10 @@ static void not_granted(struct guardian *g, int result)
     finish(g, exitcode_of(result));
     if (result == DFLOCK_ERR_AUTH)
         hint = " (--auth-token-file)";
+    else if (result == DFLOCK_ERR_CONNECT)
+        hint = " (is dflockd running there? -s or DFLOCK_SERVERS says where it is)";
+    else if (result == DFLOCK_ERR_LIMIT_MISMATCH)
+        hint = " (-N; \"dflockctl show\" says which)";
     else if (result == DFLOCK_ERR_SERVER && g->o->lease > 0)
         hint = ": it is about to stop, or --ttl is more than its --max-lease-ttl";
     else if (result == DFLOCK_ERR_SERVER)

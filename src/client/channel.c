@@ -41,6 +41,7 @@ struct channel {
     uint64_t until;           /* of connecting */
     uint64_t attempt_until;   /* of this address, if there are more */
     uint64_t processed;       /* when, the last time */
+    bool heard;               /* anything of the server */
     bool fresh;               /* nothing of what is expected has been asked yet */
     struct failure failure;
     struct failure attempt;   /* why the last address did not do */
@@ -274,6 +275,7 @@ void channel_dial(struct channel *c, const struct addr *name, const struct addr_
     c->at = 0;
     c->until = now + (uint64_t)(c->o->connect_timeout * 1e9);
     c->state = CONNECTING;
+    c->heard = false;
     failure_clear(&c->attempt);
     if (c->o->auth_token && !queue_auth(c, c->o->auth_token)) {
         failure_set(&c->failure, DFLOCK_ERR_SYSTEM, "no memory");
@@ -438,6 +440,17 @@ static int check_lines(struct channel *c)
     return 0;
 }
 
+static int ended(struct channel *c)
+{
+    const char *when = "";
+
+    if (c->in_len > c->in_at && !line_end(c))
+        when = " in the middle of a reply";
+    else if (!c->heard && !c->o->tls && !c->name->local)
+        when = " without a word; it may want TLS";
+    return failure_set(&c->failure, DFLOCK_ERR_CONNECT, "the server closed the connection%s", when);
+}
+
 static int receive(struct channel *c)
 {
     size_t total = 0;
@@ -451,11 +464,10 @@ static int receive(struct channel *c)
         room = c->in_cap - c->in_len;
         n = c->t.ops->read(&c->t, c->in + c->in_len, room, &c->failure);
         if (n == 0)
-            return failure_set(&c->failure, DFLOCK_ERR_CONNECT,
-                               "the server closed the connection%s",
-                               c->in_len > c->in_at && !line_end(c) ? " in the middle of a reply" : "");
+            return ended(c);
         if (n < 0)
             return (int)n;
+        c->heard = true;
         c->in_len += (size_t)n;
         total += (size_t)n;
         if (check_lines(c))

@@ -138,6 +138,12 @@ void claim_no_memory(struct claim *c, struct failure *f)
 
 void claim_said(const struct claim *c, struct failure *f, const struct dflock_reply *r)
 {
-    claim_blame(c, f, r->status < 0 ? r->status : DFLOCK_ERR_PROTOCOL, "the server says \"%.*s\"",
-                (int)(r->len < 100 ? r->len : 100), r->text);
+    int code = r->status < 0 ? r->status : DFLOCK_ERR_PROTOCOL;
+    const char *what = wire_words(code);
+
+    if (what)
+        claim_blame(c, f, code, "%s", what);
+    else
+        claim_blame(c, f, code, "the server says \"%.*s\"", (int)(r->len < 100 ? r->len : 100),
+                    r->text);
 }

@@ -214,25 +214,11 @@ static int await(struct dflock_conn *c, uint64_t deadline, bool own_deadline,
     }
 }
 
-static const char *const refusals[] = {
-    [-DFLOCK_ERR_TIMEOUT] = "not got in time",
-    [-DFLOCK_ERR_MAX_LOCKS] = "the server's lock table is full",
-    [-DFLOCK_ERR_MAX_WAITERS] = "the queue is full",
-    [-DFLOCK_ERR_LIMIT_MISMATCH] = "the semaphore is in use with another limit",
-    [-DFLOCK_ERR_NOT_QUEUED] = "this connection has not enqueued for it",
-    [-DFLOCK_ERR_ALREADY_QUEUED] = "this connection has enqueued for it already",
-    [-DFLOCK_ERR_LEASE_EXPIRED] = "the lease ended before the grant was fetched",
-    [-DFLOCK_ERR_AUTH] = "the server wants another secret",
-    [-DFLOCK_ERR_DRAINING] = "the server is about to stop and grants nothing new",
-};
-
 /* Words for what the server answered. */
 static int refused(struct dflock_conn *c, const struct dflock_reply *reply, const char *key,
                    const char *call)
 {
-    const char *what = -reply->status < (int)(sizeof(refusals) / sizeof(refusals[0]))
-                           ? refusals[-reply->status]
-                           : NULL;
+    const char *what = wire_words(reply->status);
 
     if (what)
         return error_raise(reply->status, call, "%s: %s: %s", c->name.text, key, what);

@@ -208,7 +208,10 @@ static int outcome(struct transport *t, int result, struct failure *f)
         SSL_get_verify_mode(t->ssl) != SSL_VERIFY_NONE)
         return failure_set(f, DFLOCK_ERR_TLS, "the server's certificate: %s",
                            X509_verify_cert_error_string(verified));
-    reason = ERR_reason_error_string(ERR_peek_error());
+    if (ERR_GET_REASON(ERR_peek_error()) == SSL_R_WRONG_VERSION_NUMBER)
+        reason = "what the server says is no TLS; it may want none";
+    else
+        reason = ERR_reason_error_string(ERR_peek_error());
     ERR_clear_error();
     if (s->ended)
         return failure_set(f, SSL_is_init_finished(t->ssl) ? DFLOCK_ERR_CONNECT : DFLOCK_ERR_TLS,

@@ -37,6 +37,23 @@ static const struct {
     {"error_draining", DFLOCK_ERR_DRAINING},
 };
 
+static const char *const words[] = {
+    [-DFLOCK_ERR_TIMEOUT] = "not got in time",
+    [-DFLOCK_ERR_MAX_LOCKS] = "the server's lock table is full (its --max-locks)",
+    [-DFLOCK_ERR_MAX_WAITERS] = "the queue is full (its --max-waiters)",
+    [-DFLOCK_ERR_LIMIT_MISMATCH] = "the semaphore is in use with another limit",
+    [-DFLOCK_ERR_NOT_QUEUED] = "this connection has not enqueued for it",
+    [-DFLOCK_ERR_ALREADY_QUEUED] = "this connection has enqueued for it already",
+    [-DFLOCK_ERR_LEASE_EXPIRED] = "the lease ended before the grant was fetched",
+    [-DFLOCK_ERR_AUTH] = "the server wants another secret",
+    [-DFLOCK_ERR_DRAINING] = "the server is about to stop and grants nothing new",
+};
+
+const char *wire_words(int status)
+{
+    return status < 0 && -status < (int)(sizeof(words) / sizeof(words[0])) ? words[-status] : NULL;
+}
+
 enum wire_expect wire_expect(const char *command)
 {
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)

@@ -38,6 +38,9 @@ int wire_check_limit(uint32_t limit, struct failure *f);
 size_t wire_request(char out[WIRE_REQUEST_MAX], const char *command, const char *key,
                     const char *arg);
 
+/* What a refusal means, in words; NULL where the server's own say as much. */
+const char *wire_words(int status);
+
 /* A line without its LF. Anything that no dflockd says in answer to such a request is
    DFLOCK_ERR_PROTOCOL. reply->text points at `line`. */
 void wire_reply(enum wire_expect expect, const char *line, size_t n, struct dflock_reply *reply);
