@@ -408,4 +408,4 @@ def help_text():
 
 
 if __name__ == "__main__":
-    main(jobs=3)
+    main(jobs=4)

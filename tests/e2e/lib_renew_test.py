@@ -468,4 +468,4 @@ def after_fork():
 
 
 if __name__ == "__main__":
-    main()
+    main(jobs=7)
