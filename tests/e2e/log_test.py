@@ -44,8 +44,12 @@ class Quiet:
                                CRASH_POINTS_FILE=self.board.path)
 
     def __enter__(self):
-        eventually(lambda: os.path.exists(self.socket), 10, "it listens")
+        eventually(self.listens, 20, "it listens")
         return self
+
+    def listens(self):
+        with socket.socket(socket.AF_UNIX) as s:
+            return s.connect_ex(self.socket) == 0
 
     def __exit__(self, *_):
         end(self.proc)
