@@ -203,14 +203,16 @@ static void put_perfdata(const struct check *k, size_t server)
 
 int check_run(struct ctl *c)
 {
-    struct check k = {.c = c, .of = text_memory(calloc(c->all.n, sizeof(*k.of)))};
+    struct check k = {.c = c};
     enum state state = STATE_OK;
     struct measured sum = {0};
     char *excess = NULL;
     size_t n, answered = 0;
-    FILE *out = text_memory(open_memstream(&excess, &n));
+    FILE *out;
 
     read_thresholds(&k);
+    k.of = text_memory(calloc(c->all.n, sizeof(*k.of)));
+    out = text_memory(open_memstream(&excess, &n));
     asks_run(&c->all, step, &k);
     for (size_t i = 0; i < c->all.n; i++) {
         if (c->all.at[i].error != 0) {

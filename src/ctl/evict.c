@@ -118,8 +118,7 @@ int evict_run(struct ctl *c)
 {
     struct lookup l = {.key = ctl_key(c), .sem = c->given[OPT_SEM] != NULL};
     uint64_t number = ctl_number(c, OPT_FENCE, 1, 0);
-    char *clean = text_clean(l.key, strlen(l.key));
-    char *what, *fence = NULL;
+    char *clean, *what, *fence = NULL;
     int status;
 
     if (l.sem && c->given[OPT_LOCK] != NULL)
@@ -127,6 +126,7 @@ int evict_run(struct ctl *c)
     if (c->given[OPT_YES] == NULL && (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)))
         ctl_refuse(c, EX_USAGE, "evict: nobody to ask here (no terminal): --yes evicts unasked");
     l.lock = !l.sem;
+    clean = text_clean(l.key, strlen(l.key));
     what = text_format("%s %s at %s", l.sem ? "semaphore" : "lock", clean,
                        c->all.at[ctl_key_server(c, l.key)].server);
     if (number > 0)

@@ -301,12 +301,12 @@ int top_run(struct ctl *c)
     struct top top = {.c = c,
                       .interval = ctl_decimal(c, OPT_INTERVAL, 2),
                       .order = by_waiters,
-                      .coming = {.prefix = "*"},
-                      .failed = text_memory(calloc(c->all.n, sizeof(*top.failed)))};
+                      .coming = {.prefix = "*"}};
     int status;
 
     if (top.interval < 0.1 || top.interval > 86400)
         ctl_refuse(c, EX_USAGE, "--interval: top looks every 0.1 to 86400 seconds");
+    top.failed = text_memory(calloc(c->all.n, sizeof(*top.failed)));
     status = screen_usable() ? watch(&top) : print_once(&top);
     for (size_t i = 0; i < c->all.n; i++)
         free(top.failed[i]);
