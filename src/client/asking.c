@@ -9,8 +9,8 @@
 
 #include <string.h>
 
-/* An answer that took longer was waited for. */
-#define WAITED_NS (100 * NS_PER_MS)
+/* What takes longer was waited for; or a quarter of a lease that is short. */
+#define WAITED_NS (2 * NS_PER_SEC)
 /* A server that closed an idle connection did so before it saw the request, or just then. */
 #define REDIAL_NS (2 * NS_PER_SEC)
 
@@ -21,6 +21,8 @@ static bool has_fraction(double seconds)
 
 static void granted(struct claim *c, const struct dflock_reply *r, uint64_t now)
 {
+    uint64_t quarter = seconds_to_ns((int64_t)r->seconds) / 4;
+
     memcpy(c->token, r->token, sizeof c->token);
     c->fence = dflock_token_fence(c->token);
     c->lease = r->seconds;
@@ -29,9 +31,10 @@ static void granted(struct claim *c, const struct dflock_reply *r, uint64_t now)
     c->suspect_until = 0;
     failure_clear(&c->trouble);
     c->first_phase = c->asking == ASK_ENQUEUE;
-    /* Who waited cannot know when the lease began: the grant may have been under way for long, or
-       have lain unread. A renewal tells. */
-    c->unsure = now - c->asked_at > WAITED_NS;
+    /* It began when it was asked for at the earliest: that is good enough for an answer that came
+       soon. Who waited cannot know: the grant may have been under way for long, or have lain unread.
+       A renewal tells. */
+    c->unsure = now - c->asked_at > claim_least(WAITED_NS, quarter);
     if (c->unsure) {
         holding_begin(c, now, now);
         holding_renew_for_call(c, now);

@@ -84,9 +84,9 @@ static void converse(struct claim *c, uint64_t now)
 
     if (!c->ready && channel_is_ready(c->channel))
         became_ready(c, now);
-    while (c->linked && c->dials == dials && channel_reply(c->channel, &reply)) {
-        take(c, &reply, now);
-    }
+    /* By the time at which it is taken: this process may have been stopped since `now`. */
+    while (c->linked && c->dials == dials && channel_reply(c->channel, &reply))
+        take(c, &reply, clock_boottime_ns());
     if (error != 0 && c->linked && c->dials == dials) {
         struct failure f = *channel_failure(c->channel);
 

@@ -6,7 +6,7 @@
  * One thread at a time: its owner locks. `now` is clock_boottime_ns(), read before the call.
  *
  * The lease is counted from when it was asked for, that is before the request was sent. A grant
- * that was waited for began at the server when it was delivered, which nobody here can know: it may
+ * that was waited for (2 s, or a quarter of its lease) began at the server when it was delivered, which nobody here can know: it may
  * have been under way for long, or this process was stopped. So it counts only once it has been
  * renewed, and so does the grant of a first phase in the second.
  *

@@ -78,7 +78,8 @@ def wire():
             request = peer.request()
             said.append(request)
             peer.say({"l": f"ok {TOKEN} 7\n", "sl": f"ok {TOKEN} 7\n", "e": "queued\n",
-                      "se": f"acquired {TOKEN} 7\n", "w": f"ok {TOKEN} 7\n"}.get(request[0], "ok\n"))
+                      "se": f"acquired {TOKEN} 7\n", "w": f"ok {TOKEN} 7\n", "n": "ok 7\n",
+                      "sn": "ok 7\n"}.get(request[0], "ok\n"))
 
     with FakeServer(script) as fake, Puppet(fake) as p:
         a = p.lock("k", acquire_timeout=2.25, lease=7)
