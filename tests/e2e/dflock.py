@@ -12,7 +12,8 @@
     lenient_server(…) → a Server whose workers may be slow: a machine on which so many processes beat is
         busy, and they are killed as hanging; that is not what is tested here
     is_held(server, key);  gone(pid): it has ended, perhaps unseen by its parent
-    processes_with(word) → pids of living processes that have it in their arguments
+    processes_with(word) → pids of living processes that have it in their arguments;
+    left_of_command(word) → those of them that are not dflock
 """
 
 import json
@@ -55,6 +56,19 @@ def processes_with(word):
             with open(f"/proc/{entry}/cmdline", "rb") as f:
                 if word.encode() in f.read() and not gone(int(entry)):
                     found.append(int(entry))
+        except OSError:
+            continue
+    return found
+
+
+def left_of_command(word):
+    """The same without dflock itself, which has the command's arguments among its own."""
+    found = []
+    for pid in processes_with(word):
+        try:
+            with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as f:
+                if not f.read().startswith("dflock"):
+                    found.append(pid)
         except OSError:
             continue
     return found

@@ -14,7 +14,7 @@ import threading
 import time
 
 from dflock import (DFLOCK, ENV, LONG, Dflock, beat, boottime, gone, last_beat, lenient_server,
-                    processes_with, wait_for_line)
+                    left_of_command, processes_with, wait_for_line)
 from harness import check, check_eq, diag, eventually, in_threads, main, temp_dir, test
 
 TICK = 0.01  # what /proc/uptime may be behind
@@ -125,7 +125,7 @@ def check_order(run, mark, result):
     diag(f"the last sign of life {got - last:.2f} s before the next grant")
     check(last < got + TICK, f"a process lived at {last}, the lock was another's at {got}")
     run.ends(125, 60)
-    check_eq(processes_with(mark), [], "processes that live")
+    check_eq(left_of_command(mark), [], "processes that live")
 
 
 @test("the network is cut: all processes are dead before the server gives the lock to the next",
@@ -186,7 +186,7 @@ def server_killed():
         run.ends(125, 60)
         last = max(last_beat(x) for x in files(mark))
         check(last < killed + 18, f"a process lived {last - killed:.2f} s after the server's death")
-        check_eq(processes_with(mark), [], "processes that live")
+        check_eq(left_of_command(mark), [], "processes that live")
     server.destroy()
 
 
@@ -294,7 +294,7 @@ def evicted():
             check_eq(admin.req("auth", "", "admin"), "ok", "the admin")
             check_eq(admin.req("evict", "k", "lock"), "ok", "evict")
             run.ends(125, 60)
-            check_eq(processes_with(mark), [], "processes that live")
+            check_eq(left_of_command(mark), [], "processes that live")
             check_eq([x["event"] for x in run.events()][3:],
                      ["error", "terminating", "killing", "ended"], "what happened")
 
@@ -308,7 +308,7 @@ def closed():
             network.close_all()
             # For the server that is the client's end.
             run.ends(125, 60)
-            check_eq(processes_with(mark), [], "processes that live")
+            check_eq(left_of_command(mark), [], "processes that live")
 
 
 @test("below a process that cannot be killed the others are", rules=["R26"], deadline=120)

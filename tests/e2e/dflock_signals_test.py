@@ -7,8 +7,8 @@ import signal
 import subprocess
 import time
 
-from dflock import (DFLOCK, ENV, LONG, Dflock, gone, is_held, lenient_server, processes_with,
-                    state_of, wait_for_line)
+from dflock import (DFLOCK, ENV, LONG, Dflock, gone, is_held, left_of_command, lenient_server,
+                    processes_with, state_of, wait_for_line)
 from harness import check, check_eq, eventually, in_threads, main, temp_dir, test
 
 FORWARDED = ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2"]
@@ -42,7 +42,7 @@ def start_family(server, args=(), **options):
 
 
 def nobody_left(mark):
-    return [x for x in processes_with(mark)] == []
+    return not left_of_command(mark)
 
 
 def checked_end(server, mark):

@@ -252,6 +252,8 @@ class Load:
                 self.process.stdin.write(text)
                 self.process.stdin.flush()
             except BrokenPipeError:
+                if self.process.wait() == 0:
+                    return  # it was told to stop, and who tells of a death need not know
                 fail(f"the load has ended: {self.last_words()}")
 
     def last_words(self):
