@@ -82,14 +82,6 @@ int dflock_start_release(dflock *l)
     return started(l, error, __func__);
 }
 
-static struct dflock *locked(const dflock *l)
-{
-    struct dflock *own = (struct dflock *)(uintptr_t)l;
-
-    pthread_mutex_lock(&own->mutex);
-    return own;
-}
-
 int dflock_fd(const dflock *l)
 {
     struct dflock *own;
@@ -97,7 +89,7 @@ int dflock_fd(const dflock *l)
 
     if (l == NULL)
         return -1;
-    own = locked(l);
+    own = lock_reading(l);
     fd = own->mode == LOCK_DRIVEN ? claim_fd(&own->claim) : -1;
     pthread_mutex_unlock(&own->mutex);
     return fd;
@@ -110,7 +102,7 @@ int dflock_events(const dflock *l)
 
     if (l == NULL)
         return 0;
-    own = locked(l);
+    own = lock_reading(l);
     events = claim_events(&own->claim);
     pthread_mutex_unlock(&own->mutex);
     return events;
@@ -139,7 +131,7 @@ int dflock_timeout_ms(const dflock *l)
 
     if (l == NULL)
         return -1;
-    own = locked(l);
+    own = lock_reading(l);
     ms = timeout_ms(own);
     pthread_mutex_unlock(&own->mutex);
     return ms;

@@ -169,8 +169,7 @@ int lock_resolve(struct dflock *l, const char *call)
 
 /* ---- What it is ------------------------------------------------------------------------------ */
 
-/* Reading locks, and a lock is changed by that. */
-static struct dflock *locked(const dflock *l)
+struct dflock *lock_reading(const struct dflock *l)
 {
     struct dflock *own = (struct dflock *)(uintptr_t)l;
 
@@ -185,7 +184,7 @@ int dflock_is_held(const dflock *l)
 
     if (l == NULL)
         return 0;
-    own = locked(l);
+    own = lock_reading(l);
     held = claim_is_held(&own->claim, clock_boottime_ns());
     pthread_mutex_unlock(&own->mutex);
     return held;
@@ -199,7 +198,7 @@ double dflock_lease_left(const dflock *l)
 
     if (l == NULL)
         return 0;
-    own = locked(l);
+    own = lock_reading(l);
     now = clock_boottime_ns();
     if (claim_is_held(&own->claim, now))
         left = (double)(own->claim.end - now) / (double)NS_PER_SEC;
@@ -219,7 +218,7 @@ uint64_t dflock_fence(const dflock *l)
 
     if (l == NULL)
         return 0;
-    own = locked(l);
+    own = lock_reading(l);
     fence = own->claim.fence;
     pthread_mutex_unlock(&own->mutex);
     return fence;
@@ -232,7 +231,7 @@ uint64_t dflock_lease(const dflock *l)
 
     if (l == NULL)
         return 0;
-    own = locked(l);
+    own = lock_reading(l);
     lease = own->claim.lease;
     pthread_mutex_unlock(&own->mutex);
     return lease;

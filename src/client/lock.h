@@ -43,6 +43,9 @@ struct dflock {
 /* Locks; 0, or what forbids this call now, raised, with nothing locked. */
 int lock_enter(struct dflock *l, enum lock_mode mode, const char *call);
 
+/* Locks, for those that only read: a mutex is changed by that all the same. */
+struct dflock *lock_reading(const struct dflock *l);
+
 /* Locked before and after, not meanwhile. Makes sure that the claim can dial. */
 int lock_resolve(struct dflock *l, const char *call);
 
