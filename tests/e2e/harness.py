@@ -112,11 +112,16 @@ def check_eq(got, want, text):
 def eventually(predicate, timeout=5.0, text="it never came about"):
     end = time.monotonic() + timeout
     while True:
-        value = predicate()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise Failure(f"{text} (within {timeout} s)")
+        late = time.monotonic() > end  # before the look: who was held up looks once more
+        gone = ""
+        try:
+            value = predicate()
+            if value:
+                return value
+        except (FileNotFoundError, ProcessLookupError) as e:
+            gone = f"; {e}"  # a process or descriptor that ended while it was looked at
+        if late:
+            raise Failure(f"{text} (within {timeout} s{gone})")
         time.sleep(0.005)
 
 
