@@ -24,6 +24,9 @@ enum {
     SETTINGS_UNIX_LEN = 108, /* of sun_path */
     SETTINGS_LIST_LEN = 4096,
     SETTINGS_PLACES_LEN = 32768,
+    SETTINGS_SESSIONS = 16384, /* HTTP sessions that there is room for unless more are asked for, */
+    SETTINGS_SESSIONS_MAX = 1048576, /* and at most */
+    SETTINGS_WORKERS_HTTP = 63, /* lock workers beside an HTTP worker */
     SETTINGS_PORT_AUTO = -1, /* of http_port only: the kernel chooses */
     SETTINGS_COUNT_MAX = 2147483647,
     SETTINGS_LOCKS_MAX = 67108864, /* what a lock table can be laid out for */

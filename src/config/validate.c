@@ -106,6 +106,26 @@ static void check_admin(const struct settings *s, struct config_report *report)
     }
 }
 
+static void check_http(const struct settings *s, struct config_report *report)
+{
+    if (s->http_port > 0 && s->http_port == s->port)
+        report_error(report, "%s: %" PRId64 " is also the port of the line protocol (%s)",
+                     config_origin(s, OPTION_http_port), s->http_port,
+                     config_origin(s, OPTION_port));
+    if (s->http_port != 0 && s->workers > SETTINGS_WORKERS_HTTP)
+        report_error(report, "%s: at most %d workers beside HTTP (%s)",
+                     config_origin(s, OPTION_workers), SETTINGS_WORKERS_HTTP,
+                     config_origin(s, OPTION_http_port));
+}
+
+uint32_t config_sessions(const struct settings *s)
+{
+    if (s->http_max_sessions <= SETTINGS_SESSIONS)
+        return SETTINGS_SESSIONS;
+    return s->http_max_sessions > SETTINGS_SESSIONS_MAX ? SETTINGS_SESSIONS_MAX
+                                                        : (uint32_t)s->http_max_sessions;
+}
+
 void config_validate(struct settings *s, struct config_report *report)
 {
     if (s->debug && s->origin[OPTION_log_level].source == SOURCE_DEFAULT)
@@ -117,10 +137,7 @@ void config_validate(struct settings *s, struct config_report *report)
 
     check_leases(s, report);
     check_tls(s, report);
-    if (s->http_port > 0 && s->http_port == s->port)
-        report_error(report, "%s: %" PRId64 " is also the port of the line protocol (%s)",
-                     config_origin(s, OPTION_http_port), s->http_port,
-                     config_origin(s, OPTION_port));
+    check_http(s, report);
     check_admin(s, report);
     if (s->origin[OPTION_auth_token].given & 1u << SOURCE_FLAG)
         report_warn(report, "--auth-token: the process list shows it until the server has read it; "

@@ -22,6 +22,9 @@ const char *config_given_by(const struct settings *settings, enum option_id id,
 /* The option as that source spells it: "--max-locks", "DFLOCKD_MAX_LOCKS", "max_locks". */
 const char *config_spelled(enum option_id id, enum setting_source source);
 
+/* HTTP sessions that a lock table has to have room for. */
+uint32_t config_sessions(const struct settings *settings);
+
 /* Which of auth-token and auth-token-file the accepted tokens are from; OPTION_COUNT: no auth. */
 enum option_id config_auth_option(const struct settings *settings);
 

@@ -16,6 +16,7 @@
 #include "dflockd/origin.h"
 #include "dflockd/tlsload.h"
 #include "dflockd/user.h"
+#include "http/http.h"
 #include "net/listen.h"
 #include "shm/region.h"
 #include "supervisor/master.h"
@@ -59,35 +60,74 @@ static void wipe_environment(void)
             explicit_bzero(*e + sizeof(name) - 1, strlen(*e + sizeof(name) - 1));
 }
 
-static int listen_all(const struct settings *s, bool succeeds, struct listen_set *set)
+/* `succeeds`: a worker that was born as its master died may hold the listeners for some moments
+   more. */
+static int listen_hosts(struct listen_set *set, const struct host_list *hosts, uint16_t listen_port,
+                        bool succeeds)
 {
-    /* A worker that was born as its master died may hold the listeners for some moments more. */
-    unsigned most = s->port == 0 ? LISTEN_TRIES : succeeds ? BIND_TRIES : 1;
+    unsigned most = listen_port == 0 ? LISTEN_TRIES : succeeds ? BIND_TRIES : 1;
     int err = 0;
+
+    for (unsigned tries = 0; tries < most; tries++) {
+        struct timespec pause = {.tv_nsec = BIND_AGAIN_MS * NS_PER_MS};
+
+        err = 0;
+        for (unsigned i = 0; !err && i < hosts->count; i++)
+            err = listen_tcp(set, hosts->name[i], listen_port);
+        /* The port that the kernel chose for the first address may be taken at the next one. */
+        if (err != -EADDRINUSE || tries + 1 == most)
+            break;
+        listen_close(set);
+        if (listen_port != 0)
+            nanosleep(&pause, NULL);
+    }
+    return err;
+}
+
+static int listen_lines(const struct settings *s, bool succeeds, struct listen_set *set)
+{
+    int err;
 
     if (set->passed) {
         log_info("sockets were passed: --host, --port and --unix-socket are not used",
                  log_uint("sockets", set->n));
         return 0;
     }
-    for (unsigned tries = 0; tries < most; tries++) {
-        struct timespec pause = {.tv_nsec = BIND_AGAIN_MS * NS_PER_MS};
-
-        err = 0;
-        for (unsigned i = 0; !err && i < s->host.count; i++)
-            err = listen_tcp(set, s->host.name[i], (uint16_t)s->port);
-        /* The port that the kernel chose for the first address may be taken at the next one. */
-        if (err != -EADDRINUSE || tries + 1 == most)
-            break;
-        listen_close(set);
-        if (s->port != 0)
-            nanosleep(&pause, NULL);
-    }
+    err = listen_hosts(set, &s->host, (uint16_t)s->port, succeeds);
     if (!err && s->unix_socket[0])
         err = listen_unix(set, s->unix_socket, (unsigned)s->unix_socket_mode);
-    listen_settle(set);
-    if (err)
+    return err;
+}
+
+static int listen_http(const struct settings *s, bool succeeds, struct listen_set *set)
+{
+    if (set->passed) {
+        log_info("sockets were passed: --http-host and --http-port are not used",
+                 log_uint("sockets", set->n));
+        return 0;
+    }
+    if (s->http_port == 0)
+        return 0;
+    return listen_hosts(set, &s->http_host,
+                        s->http_port == SETTINGS_PORT_AUTO ? 0 : (uint16_t)s->http_port, succeeds);
+}
+
+static int listen_all(const struct settings *s, bool succeeds, struct listen_set *set,
+                      struct listen_set *http)
+{
+    int err = listen_lines(s, succeeds, set);
+
+    listen_hand_on(set, http);
+    if (err) {
         fprintf(stderr, "dflockd: %s\n", set->error);
+    } else {
+        err = listen_http(s, succeeds, http);
+        if (err) {
+            fprintf(stderr, "dflockd: %s\n", http->error);
+            listen_close(set);
+        }
+    }
+    listen_settle(http);
     return err;
 }
 
@@ -138,8 +178,33 @@ static int check_region(const struct settings *s)
     return checkregion_run(s->check_region, limits, stdout, stderr);
 }
 
-static void say_hello(const struct settings *s, const struct listen_set *set,
-                      const struct master_args *args, const char *why_no_run_dir)
+static void say_addresses(const struct settings *s, const struct listen_set *set, bool http)
+{
+    for (unsigned i = 0; i < set->n; i++) {
+        if (http)
+            log_info("serving HTTP", log_str("address", set->l[i].text));
+        else
+            log_info("listening", log_str("address", set->l[i].text));
+        if (set->l[i].loopback)
+            continue;
+        if (!s->auth_token.count)
+            log_warn("anybody who reaches this address may take and release locks: set "
+                     "--auth-token-file",
+                     log_str("address", set->l[i].text));
+        if (!s->tls_cert[0])
+            log_warn("this address is served without TLS", log_str("address", set->l[i].text));
+    }
+}
+
+static bool is_open(const struct listen_set *set)
+{
+    for (unsigned i = 0; i < set->n; i++)
+        if (!set->l[i].loopback)
+            return true;
+    return false;
+}
+
+static void say_hello(const struct settings *s, const struct master_args *args, const char *why_no_run_dir)
 {
     log_info("dflockd starts", log_str("version", PACKAGE_VERSION),
              log_int("workers", s->workers), log_str("tls", s->tls_cert[0] ? "on" : "off"),
@@ -156,27 +221,22 @@ static void say_hello(const struct settings *s, const struct listen_set *set,
     if (geteuid() == 0)
         log_warn("the server stays root, though without its capabilities: set --user");
     fence_say(args->fence);
-    for (unsigned i = 0; i < set->n; i++) {
-        log_info("listening", log_str("address", set->l[i].text));
-        if (set->l[i].loopback)
-            continue;
-        if (!s->auth_token.count)
-            log_warn("anybody who reaches this address may take and release locks: set "
-                     "--auth-token-file",
-                     log_str("address", set->l[i].text));
-        if (!s->tls_cert[0])
-            log_warn("this address is served without TLS", log_str("address", set->l[i].text));
-        if (!s->max_connections && !s->max_connections_per_ip)
-            log_warn("one client may use up all connections: set --max-connections-per-ip",
-                     log_str("address", set->l[i].text));
-    }
+    say_addresses(s, args->listeners, false);
+    if (is_open(args->listeners) && !s->max_connections && !s->max_connections_per_ip)
+        log_warn("one client may use up all connections: set --max-connections-per-ip");
+    say_addresses(s, args->http, true);
+    if (is_open(args->http) && !s->http_max_sessions_per_ip)
+        log_warn("one client may use up all HTTP sessions: set --http-max-sessions-per-ip");
+    if (is_open(args->http) && !s->http_max_connections_per_ip)
+        log_warn("one client may use up all HTTP connections: set --http-max-connections-per-ip");
 }
 
 int main(int argc, char **argv)
 {
     static struct settings settings;
     static struct config_report report;
-    static struct listen_set listeners;
+    static struct listen_set listeners = {.host_option = "--host", .port_option = "--port"};
+    static struct listen_set http = {.host_option = "--http-host", .port_option = "--http-port"};
     static struct fence fence;
     static struct origin origin;
     static struct relaunch relaunch;
@@ -184,8 +244,8 @@ int main(int argc, char **argv)
     struct config_sources sources = {.argc = argc, .argv = argv, .envp = environ,
                                       .default_file = CONFIG_DEFAULT_FILE};
     struct master_args args = {.settings = &settings, .tls_files = &tls_files, .fence = &fence,
-                               .listeners = &listeners, .sources = &sources, .run = worker_run,
-                               .relaunch = &relaunch};
+                               .listeners = &listeners, .http = &http, .sources = &sources,
+                               .run = worker_run, .run_http = http_run, .relaunch = &relaunch};
     struct identity who;
     int status;
     bool good;
@@ -223,7 +283,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "dflockd: the cryptographic library does not work: see openssl.cnf(5)\n");
         return EXITCODE_FAIL;
     }
-    status = origin_collect(&origin, &listeners);
+    status = origin_collect(&origin, &listeners, &http);
     if (status != EXITCODE_OK)
         return status;
     if (decide_connections(&settings, &args.max_connections, &args.descriptors) != 0)
@@ -235,21 +295,24 @@ int main(int argc, char **argv)
         status = origin_region(&origin, &settings, &args);
     if (status != EXITCODE_OK)
         return status;
-    if (listen_all(&settings, args.legacy != NULL, &listeners) != 0)
+    if (listen_all(&settings, args.legacy != NULL, &listeners, &http) != 0)
         return EXITCODE_FAIL;
     status = user_become(&who, listeners.unix_path);
     if (status != EXITCODE_OK) {
         listen_close(&listeners);
+        listen_close(&http);
         return status;
     }
     if (fence_start(&fence, args.region, &settings, args.legacy != NULL) != 0) {
         listen_close(&listeners);
+        listen_close(&http);
         return EXITCODE_FAIL;
     }
     origin_settle(&origin, &args);
-    say_hello(&settings, &listeners, &args, origin.run_dir.error);
+    say_hello(&settings, &args, origin.run_dir.error);
     status = master_run(&args);
     tlsfiles_wipe(&tls_files);
     listen_close(&listeners);
+    listen_close(&http);
     return status;
 }

@@ -40,7 +40,7 @@ static int take_passed(void *ctx, const char *name, int fd)
     } else if (strcmp(name, NOTIFY_REGION) == 0 || strcmp(name, NOTIFY_DUMP) == 0) {
         close(fd); /* the same once more */
     } else {
-        return listen_adopt(o->listeners, name, fd);
+        return listen_adopt(strcmp(name, "http") == 0 ? o->http : o->listeners, name, fd);
     }
     return 0;
 }
@@ -60,7 +60,8 @@ static int collect_passed(struct origin *o)
     fprintf(stderr, "dflockd: %s\n",
             err == -ENOTSUP ? "sockets were passed (LISTEN_FDS), but this program was built without "
                               "systemd: build it with libsystemd, or disable the socket units"
-            : set->error[0] ? set->error
+            : set->error[0]     ? set->error
+            : o->http->error[0] ? o->http->error
                             : "LISTEN_FDS or LISTEN_FDNAMES is malformed");
     return EXITCODE_CONFIG;
 }
@@ -86,20 +87,24 @@ static bool collect_bequest(struct origin *o, const char *text)
     o->region_fd = b.region_fd;
     o->dump_fd = b.dump_fd;
     o->run_dir = b.run_dir;
-    for (unsigned i = 0; i < b.nlisteners; i++)
-        if (!b.passed[i])
-            listen_spare(o->listeners, b.listener[i]);
-        else if (listen_adopt(o->listeners, "", b.listener[i]) != 0)
-            log_error("a socket that was passed is lost", log_str("why", o->listeners->error));
+    for (unsigned i = 0; i < b.nlisteners; i++) {
+        struct listen_set *set = b.listener[i].http ? o->http : o->listeners;
+
+        if (!b.listener[i].passed)
+            listen_spare(o->listeners, b.listener[i].fd);
+        else if (listen_adopt(set, "", b.listener[i].fd) != 0)
+            log_error("a socket that was passed is lost", log_str("why", set->error));
+    }
     return true;
 }
 
-int origin_collect(struct origin *o, struct listen_set *listeners)
+int origin_collect(struct origin *o, struct listen_set *listeners, struct listen_set *http)
 {
     const char *text = getenv(BEQUEST_ENV);
 
     memset(o, 0, sizeof(*o));
     o->listeners = listeners;
+    o->http = http;
     o->region_fd = o->dump_fd = -1;
     if (text && collect_bequest(o, text))
         return EXITCODE_OK;
@@ -140,7 +145,9 @@ int origin_run_dir(struct origin *o, const struct settings *s, const struct iden
 
 static struct region_limits limits_of(const struct settings *s, uint32_t max_conns)
 {
-    return (struct region_limits){.max_locks = (uint32_t)s->max_locks, .max_conns = max_conns};
+    return (struct region_limits){.max_locks = (uint32_t)s->max_locks,
+                                  .max_conns = max_conns,
+                                  .max_sessions = config_sessions(s)};
 }
 
 static struct region *make_region(const struct region_limits *limits, int *fd)
@@ -255,6 +262,8 @@ static int find(struct origin *o, const struct settings *s, struct master_args *
     if (o->bequest)
         return o->dump_fd >= 0 ? import(o, s, args) : map_bequest(o);
     err = adopt_find(l, o->run_dir.path, o->region_fd);
+    for (unsigned i = 0; i < l->nlisteners; i++)
+        listen_spare(o->listeners, l->listener[i]);
     if (l->region && !err)
         l->orderly = l->region->stopping != STOPPING_NOT;
     if (l->served || (l->region && !err))

@@ -21,7 +21,7 @@
 #include "supervisor/rundir.h"
 
 struct origin {
-    struct listen_set *listeners;
+    struct listen_set *listeners, *http;
     struct rundir run_dir;
     struct legacy legacy;
     uint32_t nconns; /* of a bequest: slots in legacy.conn_fd */
@@ -30,7 +30,7 @@ struct origin {
 };
 
 /* 1 and 2. Before anything else opens descriptors. */
-int origin_collect(struct origin *o, struct listen_set *listeners);
+int origin_collect(struct origin *o, struct listen_set *listeners, struct listen_set *http);
 
 /* Makes and locks the run directory; one that was not asked for may be missing. */
 int origin_run_dir(struct origin *o, const struct settings *s, const struct identity *who);

@@ -151,8 +151,8 @@ int listen_tcp(struct listen_set *set, const char *host, uint16_t port)
     snprintf(service, sizeof(service), "%u", port);
     err = getaddrinfo(host, service, &hints, &list);
     if (err) {
-        snprintf(set->error, sizeof(set->error), "--host: '%s' cannot be resolved: %s", host,
-                 gai_strerror(err));
+        snprintf(set->error, sizeof(set->error), "%s: '%s' cannot be resolved: %s",
+                 set->host_option, host, gai_strerror(err));
         return -EADDRNOTAVAIL;
     }
     for (ai = list; ai && set->n < LISTEN_MAX; ai = ai->ai_next) {
@@ -168,9 +168,10 @@ int listen_tcp(struct listen_set *set, const char *host, uint16_t port)
     /* A name such as localhost may have an address of a family that this machine has switched off:
        then the others will do. Any other failure is one. */
     if (first && (set->n == before || (first != -EADDRNOTAVAIL && first != -EAFNOSUPPORT))) {
-        snprintf(set->error, sizeof(set->error), "cannot listen on %s port %u: %s%s", host, port,
-                 strerror(-first),
-                 first == -EADDRINUSE ? " (is another server running? see --port)" : "");
+        snprintf(set->error, sizeof(set->error), "cannot listen on %s port %u: %s%s%s%s", host,
+                 port, strerror(-first),
+                 first == -EADDRINUSE ? " (is another server running? see " : "",
+                 first == -EADDRINUSE ? set->port_option : "", first == -EADDRINUSE ? ")" : "");
         return first;
     }
     return 0;
@@ -245,15 +246,13 @@ static int option_of(int fd, int option)
 }
 
 /* Why a socket that was passed cannot be served, or NULL. */
-static const char *unfit(const struct listen_set *set, const char *name, int fd)
+static const char *unfit(const struct listen_set *set, int fd)
 {
     struct sockaddr_storage ss;
     struct stat st;
 
     if (fstat(fd, &st) < 0 || !S_ISSOCK(st.st_mode))
         return "it is not a socket: only ListenStream= is served";
-    if (strcmp(name, "http") == 0)
-        return "it is for the HTTP API, which this version does not have: disable its socket unit";
     if (address(fd, &ss) == 0 || (ss.ss_family != AF_INET && ss.ss_family != AF_INET6 &&
                                   ss.ss_family != AF_UNIX))
         return "it is of a family that is not served: use an IPv4, IPv6 or Unix address";
@@ -270,7 +269,7 @@ static const char *unfit(const struct listen_set *set, const char *name, int fd)
 
 int listen_adopt(struct listen_set *set, const char *name, int fd)
 {
-    const char *why = unfit(set, name, fd);
+    const char *why = unfit(set, fd);
     int err;
 
     if (why) {
@@ -297,6 +296,12 @@ void listen_spare(struct listen_set *set, int fd)
         set->spare[set->nspare++] = fd;
     else
         close(fd);
+}
+
+void listen_hand_on(struct listen_set *from, struct listen_set *to)
+{
+    while (from->nspare)
+        listen_spare(to, from->spare[--from->nspare]);
 }
 
 void listen_settle(struct listen_set *set)

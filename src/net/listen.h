@@ -17,7 +17,9 @@ struct listener {
     char text[LISTEN_TEXT];   /* as bound: 127.0.0.1:6388, [::1]:6388, a path */
 };
 
+/* Addresses for one protocol. */
 struct listen_set {
+    const char *host_option, *port_option; /* what says where, for messages */
     unsigned n;
     struct listener l[LISTEN_MAX];
     bool passed; /* all are the service manager's: bound by it, and served by it when we are gone */
@@ -49,6 +51,8 @@ int listen_adopt(struct listen_set *set, const char *name, int fd);
  * served; listen_settle() closes those that nothing asked for.
  */
 void listen_spare(struct listen_set *set, int fd);
+/* Those that nothing has asked for yet may be of another set. */
+void listen_hand_on(struct listen_set *from, struct listen_set *to);
 void listen_settle(struct listen_set *set);
 
 /* Closes all; removes the unix socket. */

@@ -9,6 +9,10 @@
  * out_head what the kernel has taken. A ring's place in memory is the count modulo its size. An
  * idle connection has no buffer: it is attached when bytes come and detached when both rings are
  * empty, so that few buffers, warm in the cache, serve many connections.
+ *
+ * The slots behind r->max_conns are HTTP sessions: connections without a socket, made and freed by
+ * the HTTP worker, never by the master. Of the fields below they use who and when, `blocked…` of a
+ * long poll, `enqueues` and the id.
  */
 #ifndef SHM_CONNS_H
 #define SHM_CONNS_H
@@ -80,6 +84,7 @@ struct conn {
     uint8_t crashes;  /* and how many of them were crashes; see worker/inquest.c */
     uint16_t reserved0;
     uint64_t blamed_at; /* in_head of that request + 1; 0 = none */
+    uint64_t session_high, session_low; /* the id of an HTTP session, random; both 0: a connection */
 };
 
 static inline struct conn *conns_slot(struct region *r, uint32_t slot)

@@ -21,7 +21,8 @@ static void put_origin(struct dump_out *o, const struct region *r)
                                  .realtime = clock_realtime_ns(),
                                  .max_nodes = r->max_nodes,
                                  .max_locks = r->geo.max_locks,
-                                 .max_conns = r->max_conns};
+                                 .max_conns = r->max_conns,
+                                 .max_sessions = r->max_sessions};
 
     memcpy(origin.boot_id, r->boot_id, sizeof(origin.boot_id));
     snprintf(origin.program, sizeof(origin.program), "%s", PACKAGE_VERSION);
@@ -154,7 +155,7 @@ int dump_write(struct region *r, int fd)
     put_origin(o, r);
     put_words(o, r);
     put_workers(o, r);
-    for (uint32_t slot = 1; slot <= r->max_conns; slot++)
+    for (uint32_t slot = 1; slot <= r->max_conns + r->max_sessions; slot++)
         if (conns_slot(r, slot)->state != CONN_FREE)
             put_conn(o, r, slot);
     for (uint32_t i = 0; i < SHARD_COUNT; i++)

@@ -30,6 +30,7 @@ static const struct dump_field origin_fields[] = {
     FIELD(struct dump_origin, max_nodes, 8),  FIELD(struct dump_origin, max_locks, 4),
     FIELD(struct dump_origin, max_conns, 4),  FIELD(struct dump_origin, boot_id, 40),
     FIELD(struct dump_origin, program, 16),
+    FIELD(struct dump_origin, max_sessions, 4),
 };
 
 static const struct dump_field region_fields[] = {
@@ -98,6 +99,8 @@ static const struct dump_field conn_fields[] = {
     CONN(deaths, 1),
     CONN(crashes, 1),
     CONN(blamed_at, 8),
+    CONN(session_high, 8),
+    CONN(session_low, 8),
 };
 
 static const struct dump_field resource_fields[] = {

@@ -32,6 +32,7 @@ struct dump_origin {
     uint32_t max_conns;
     char boot_id[40];
     char program[16];
+    uint32_t max_sessions;
 };
 
 /* Words of struct region of the same names. The second record. */

@@ -10,7 +10,10 @@
 struct settings;
 struct tls_files;
 
-enum { HERITAGE_DOCS = 4 };
+enum {
+    HERITAGE_DOCS = 4,
+    HERITAGE_LISTENER = 0, /* the connection slot that stands for a listening socket of HTTP */
+};
 
 struct heritage {
     struct region *region;
@@ -21,6 +24,8 @@ struct heritage {
     int rendezvous;  /* listens, for the next master; 0 = none: this worker ends with its master */
     int region_fd;   /* for the next master */
     int docs[HERITAGE_DOCS]; /* memfds of the slot, for answers too long for a ring */
+    const int *listener; /* listening sockets of HTTP, for its worker alone */
+    unsigned nlisteners;
     const int *conn_fd; /* by connection slot: the inherited duplicate, 0 = none. Only those of
                            this slot's connections are still open */
 };

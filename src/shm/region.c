@@ -60,19 +60,22 @@ static uint64_t fingerprint(void)
 static int place(const struct region_limits *limits, struct region *r)
 {
     struct layout_limits layout = {.max_locks = limits->max_locks,
-                                   .max_owners = limits->max_conns,
+                                   .max_owners = limits->max_conns + limits->max_sessions,
                                    .max_nodes = limits->max_nodes};
     uint64_t at = page_up(sizeof(struct region));
     int err;
 
+    if (limits->max_sessions > REGION_SESSIONS_MAX)
+        return -ERANGE;
     r->max_conns = limits->max_conns;
+    r->max_sessions = limits->max_sessions;
     r->max_nodes = limits->max_nodes;
     /* A worker keeps a partly used chunk, so there are more buffers than connections. */
     r->niobuf_chunks = limits->max_conns / IOBUF_CHUNK + 1 + WORKER_MAX;
     r->workers = at;
     at = page_up(at + WORKER_MAX * sizeof(struct worker_slot));
     r->conns = at;
-    at = page_up(at + ((uint64_t)limits->max_conns + 1) * sizeof(struct conn));
+    at = page_up(at + ((uint64_t)layout.max_owners + 1) * sizeof(struct conn));
     r->iobuf_owner = at;
     at = page_up(at + (uint64_t)r->niobuf_chunks * sizeof(uint32_t));
     err = layout_compute(&layout, at, &r->geo);
@@ -215,7 +218,10 @@ static int read_head(int fd, struct region *head)
         return -EINVAL;
     if (head->version != REGION_VERSION || head->fingerprint != fingerprint())
         return -ENOEXEC;
-    limits = (struct region_limits){head->geo.max_locks, head->max_conns, head->max_nodes};
+    limits = (struct region_limits){.max_locks = head->geo.max_locks,
+                                    .max_conns = head->max_conns,
+                                    .max_sessions = head->max_sessions,
+                                    .max_nodes = head->max_nodes};
     if (place(&limits, &made) != 0 || made.size != head->size || made.conns != head->conns ||
         made.workers != head->workers || made.iobuf_owner != head->iobuf_owner ||
         made.iobufs != head->iobufs || made.bigbufs != head->bigbufs ||

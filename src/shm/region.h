@@ -24,7 +24,7 @@
 #include <stdint.h>
 
 enum {
-    REGION_VERSION = 5 + 1000 * LAYOUT_TEST,
+    REGION_VERSION = 6 + 1000 * LAYOUT_TEST,
     REGION_SEALED = 4096, /* a page */
     IOBUF_IN = 4096,  /* input ring, bytes; a power of two, > REQUEST_BYTES_MAX */
     IOBUF_OUT = 4096, /* output ring */
@@ -32,6 +32,8 @@ enum {
     BIGBUF_COUNT = LAYOUT_TEST ? 12 : 8, /* for `auth` lines that do not fit an input ring */
     BIGBUF_SIZE = 131072, /* a power of two, > REQUEST_AUTH_BYTES_MAX */
     CACHE_LINE = 64,
+    REGION_SESSIONS_MAX = 1 << 20,
+    HTTP_WORKER = WORKER_MAX - 1, /* the slot of the worker that serves HTTP */
 };
 
 #define REGION_MAGIC "dflockd\n"
@@ -94,6 +96,7 @@ struct __attribute__((aligned(CACHE_LINE))) worker_slot {
     uint32_t serving; /* with SERVING_EXECUTES a request of it is being parsed or executed */
     uint32_t died;
     uint32_t counted;
+    uint32_t http;    /* the master's: it is the one that serves HTTP */
     uint32_t suspect; /* the master's: it crashed, what it wrote to may be damaged */
     uint64_t fence_seen; /* its highest fence and one more: see region_mend_fences() */
     struct journal journal; /* of changes that touch no shard */
@@ -134,6 +137,7 @@ struct region {
     uint64_t iobufs;
     uint64_t bigbufs;
     uint32_t max_conns;
+    uint32_t max_sessions; /* of HTTP: connection slots behind max_conns */
     uint32_t niobuf_chunks;
     struct siphash_key hash_key;
     uint64_t max_nodes; /* as region_create() was told; with the two above all places follow */
@@ -155,6 +159,7 @@ struct region {
     LAYOUT_SHIFT
     uint64_t suspect;  /* atomic; shards to be validated before they are used: a worker crashed */
     uint64_t nconns; /* atomic: open connections */
+    uint64_t nsessions; /* atomic: HTTP sessions; the HTTP worker's */
     uint64_t conn_id_next; /* atomic: one counter for connections and sessions, from 1 */
     uint64_t units;    /* atomic: see caps.h */
     uint32_t units_kept; /* atomic; the master's: of max-locks, see caps.h */
@@ -169,6 +174,7 @@ struct region {
 struct region_limits {
     uint32_t max_locks;
     uint32_t max_conns;
+    uint32_t max_sessions; /* 0 … REGION_SESSIONS_MAX */
     uint64_t max_nodes; /* 0 = derived */
 };
 

@@ -30,6 +30,7 @@ struct shared {
     uint64_t rebuilt;
     uint64_t quarantined;
     struct check_report found; /* what was broken in the last of `rebuilt` and `quarantined` */
+    uint64_t silent; /* workers to ring: their answer is waited for, see serving/silence.h */
     uint64_t salt[SHARED_SALTS];
     unsigned nsalt;
 };

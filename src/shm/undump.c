@@ -400,6 +400,18 @@ void dump_forget(struct dump_result *out)
     out->nslots = 0;
 }
 
+static int count_conn(struct undump *u, const struct dump_record *rec, struct region_limits *least)
+{
+    struct dump_conn d = {0};
+    int err = undump_get(u, rec, &dump_conn_kind, &d);
+
+    if (undump_is_session(&d))
+        least->max_sessions++;
+    else
+        least->max_conns++;
+    return err;
+}
+
 static int count(struct undump *u, struct region_limits *least)
 {
     struct snapshot_resource res;
@@ -407,7 +419,7 @@ static int count(struct undump *u, struct region_limits *least)
     int more, err = 0;
 
     while (!err && (more = dumpfile_next(&u->in, &rec)) == 1) {
-        least->max_conns += rec.type == DUMP_CONN;
+        err = rec.type == DUMP_CONN ? count_conn(u, &rec, least) : 0;
         least->max_nodes += rec.type == DUMP_NODE || rec.type == DUMP_LAPSED;
         if (rec.type != DUMP_RESOURCE)
             continue;
@@ -438,8 +450,12 @@ int dump_limits(int fd, struct region_limits *limits, struct dump_result *out)
         limits->max_locks = least.max_locks;
     if (limits->max_conns < least.max_conns)
         limits->max_conns = least.max_conns;
+    if (limits->max_sessions < least.max_sessions)
+        limits->max_sessions = least.max_sessions;
     if (least.max_nodes > (limits->max_nodes ? limits->max_nodes
-                                             : layout_nodes(limits->max_locks, limits->max_conns)))
+                                             : layout_nodes(limits->max_locks,
+                                                            limits->max_conns +
+                                                                limits->max_sessions)))
         limits->max_nodes = least.max_nodes;
     return 0;
 }

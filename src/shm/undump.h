@@ -36,6 +36,10 @@ int undump_get(struct undump *u, const struct dump_record *rec, const struct dum
 
 /* undump_conns.c: all connections, wherever they stand in the file. */
 int undump_conns(struct undump *u);
+static inline bool undump_is_session(const struct dump_conn *d)
+{
+    return (d->c.session_high | d->c.session_low) != 0;
+}
 /* Where the one is that was in slot `old`; 0 = nowhere. */
 uint32_t undump_slot(const struct undump *u, uint32_t old);
 /* What names a connection's slot, or a node of it, and cannot be said before both are there. */

@@ -89,6 +89,8 @@ static int read_conn(struct undump *u, const struct dump_record *rec, uint32_t s
 
     if (err)
         return err;
+    if (undump_is_session(&d) && (d.buffered || d.c.state != CONN_OPEN))
+        return undump_corrupt(u, "an HTTP session cannot be");
     if (d.c.state == CONN_FREE || d.c.state > CONN_ORPHANED || d.c.worker >= WORKER_MAX ||
         d.c.id == 0 || d.c.id >= u->r->conn_id_next || d.in_bytes > rec->nbytes)
         return undump_corrupt(u, "a connection cannot be");
@@ -96,15 +98,29 @@ static int read_conn(struct undump *u, const struct dump_record *rec, uint32_t s
     o->worker = c->worker;
     o->id = c->id;
     u->out->conns++;
-    u->r->nconns++;
+    if (undump_is_session(&d))
+        u->r->nsessions++;
+    else
+        u->r->nconns++;
     return d.buffered ? read_rings(u, rec, &d, slot) : 0;
+}
+
+/* The slots that one may have. */
+static uint32_t first_slot(const struct undump *u, const struct dump_conn *d)
+{
+    return undump_is_session(d) ? u->r->max_conns + 1 : 1;
+}
+
+static uint32_t last_slot(const struct undump *u, const struct dump_conn *d)
+{
+    return undump_is_session(d) ? u->r->max_conns + u->r->max_sessions : u->r->max_conns;
 }
 
 /* Slots stay what they are where the region has them; others come into the free ones. */
 int undump_conns(struct undump *u)
 {
     size_t begin = u->in.at;
-    uint32_t spare = 1;
+    uint32_t spare[2] = {0}; /* of connections, of sessions: none below is free; 0 = not looked yet */
     struct dump_record rec;
     struct dump_conn d;
     int more, err;
@@ -112,25 +128,28 @@ int undump_conns(struct undump *u)
     for (int moving = 0; moving <= 1; moving++) {
         u->in.at = begin;
         while ((more = dumpfile_next(&u->in, &rec)) == 1) {
-            uint32_t slot;
+            uint32_t slot, first, last, *free;
 
             if (rec.type != DUMP_CONN)
                 continue;
-            d.slot = 0;
+            memset(&d, 0, sizeof(d));
             err = undump_get(u, &rec, &dump_conn_kind, &d);
             if (err)
                 return err;
             if (d.slot < 1 || d.slot > SLOTS_MAX)
                 return undump_corrupt(u, "a connection has no slot");
-            if ((d.slot > u->r->max_conns) != moving)
+            first = first_slot(u, &d);
+            last = last_slot(u, &d);
+            if ((d.slot < first || d.slot > last) != moving)
                 continue;
             if (undump_slot(u, d.slot))
                 return undump_corrupt(u, "two connections have one slot");
-            while (moving && spare <= u->r->max_conns &&
-                   conns_slot(u->r, spare)->state != CONN_FREE)
-                spare++;
-            slot = moving ? spare : d.slot;
-            if (slot > u->r->max_conns)
+            free = &spare[undump_is_session(&d)];
+            *free = *free < first ? first : *free;
+            while (moving && *free <= last && conns_slot(u->r, *free)->state != CONN_FREE)
+                ++*free;
+            slot = moving ? *free : d.slot;
+            if (slot > last)
                 return undump_refuse(u, ERR_FULL,
                                      "there are more connections than max-connections");
             err = name_slot(u, d.slot, slot);

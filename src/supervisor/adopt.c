@@ -12,6 +12,7 @@
 #include "base/point.h"
 #include "net/pass.h"
 #include "net/rendezvous.h"
+#include "supervisor/child.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -91,6 +92,8 @@ static void take_sockets(struct legacy *l, const struct channel_message *m, cons
 
         if (slot >= 1 && slot <= l->region->max_conns && !l->conn_fd[slot])
             l->conn_fd[slot] = fds[i];
+        else if (slot == HERITAGE_LISTENER && l->nlisteners < LISTEN_MAX)
+            l->listener[l->nlisteners++] = fds[i];
         else
             close_fd(fds[i]);
     }
@@ -151,7 +154,7 @@ static int end_process(pid_t pid)
 /* Whether the process that the region names is that very worker: numbers come again. */
 static bool is_that_worker(const struct worker_slot *slot, unsigned worker)
 {
-    char path[32], name[32], text[512];
+    char path[32], process[16], name[32], text[512];
     unsigned long long ticks = 0;
     uint64_t started;
     const char *at;
@@ -160,7 +163,8 @@ static bool is_that_worker(const struct worker_slot *slot, unsigned worker)
     if (slot->generation == 0 || slot->pid <= 1)
         return false;
     snprintf(path, sizeof(path), "/proc/%u/stat", slot->pid);
-    snprintf(name, sizeof(name), "(dflockd-w%u) ", worker);
+    child_process_name(process, sizeof(process), worker, slot->http);
+    snprintf(name, sizeof(name), "(%s) ", process);
     n = io_read_file(path, text, sizeof(text) - 1);
     if (n <= 0)
         return false;

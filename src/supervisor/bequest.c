@@ -21,13 +21,15 @@
 /* Calls `each` for every descriptor that is left. */
 static void all_fds(const struct master *m, int lock_fd, int dump_fd, void (*each)(int fd))
 {
-    const struct listen_set *set = m->args->listeners;
+    const struct listen_set *set = m->args->listeners, *http = m->args->http;
 
     each(dump_fd >= 0 ? dump_fd : m->args->region_fd);
     if (m->args->run_dir[0])
         each(lock_fd);
     for (unsigned i = 0; i < set->n; i++)
         each(set->l[i].fd);
+    for (unsigned i = 0; i < http->n; i++)
+        each(http->l[i].fd);
     for (uint32_t i = 0; i < WORKER_MAX; i++) {
         const struct child *c = &m->child[i];
 
@@ -69,10 +71,14 @@ static void print_worker(FILE *f, const struct child *c)
     fputc('\n', f);
 }
 
+static void print_listeners(FILE *f, const struct listen_set *set, const char *prefix)
+{
+    for (unsigned i = 0; i < set->n; i++)
+        fprintf(f, "%s%s %d\n", prefix, set->passed ? "passed" : "listener", set->l[i].fd);
+}
+
 static void print_all(FILE *f, const struct master *m, int lock_fd, int dump_fd)
 {
-    const struct listen_set *set = m->args->listeners;
-
     fputs(FIRST_LINE, f);
     if (dump_fd >= 0)
         fprintf(f, "dump %d\n", dump_fd);
@@ -80,8 +86,8 @@ static void print_all(FILE *f, const struct master *m, int lock_fd, int dump_fd)
         fprintf(f, "region %d\n", m->args->region_fd);
     if (m->args->run_dir[0])
         fprintf(f, "run-dir %d %s\n", lock_fd, m->args->run_dir);
-    for (unsigned i = 0; i < set->n; i++)
-        fprintf(f, "%s %d\n", set->passed ? "passed" : "listener", set->l[i].fd);
+    print_listeners(f, m->args->listeners, "");
+    print_listeners(f, m->args->http, "http-");
     for (uint32_t i = 0; i < WORKER_MAX; i++)
         print_worker(f, &m->child[i]);
     for (uint32_t slot = 1; slot <= m->r->max_conns; slot++)
@@ -198,10 +204,13 @@ static bool read_run_dir(struct bequest *b, char *at)
 
 static bool read_listener(struct bequest *b, const char *word, char *at)
 {
-    if (b->nlisteners == LISTEN_MAX)
+    unsigned i = b->nlisteners++;
+
+    if (i == sizeof(b->listener) / sizeof(b->listener[0]))
         return false;
-    b->passed[b->nlisteners] = strcmp(word, "passed") == 0;
-    return descriptor(&at, false, &b->listener[b->nlisteners++]) && *at == '\0';
+    b->listener[i].http = strncmp(word, "http-", 5) == 0;
+    b->listener[i].passed = strstr(word, "passed") != NULL;
+    return descriptor(&at, false, &b->listener[i].fd) && *at == '\0';
 }
 
 static bool read_line(struct bequest *b, const char *word, char *at)
@@ -212,7 +221,8 @@ static bool read_line(struct bequest *b, const char *word, char *at)
         return descriptor(&at, false, &b->dump_fd) && *at == '\0';
     if (strcmp(word, "run-dir") == 0)
         return read_run_dir(b, at);
-    if (strcmp(word, "listener") == 0 || strcmp(word, "passed") == 0)
+    if (strcmp(word, "listener") == 0 || strcmp(word, "passed") == 0 ||
+        strcmp(word, "http-listener") == 0 || strcmp(word, "http-passed") == 0)
         return read_listener(b, word, at);
     if (strcmp(word, "worker") == 0)
         return read_worker(b, at);

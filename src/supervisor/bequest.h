@@ -6,6 +6,7 @@
  *     region FD | dump FD
  *     run-dir LOCK-FD PATH
  *     listener FD | passed FD                            (a socket of the service manager)
+ *     http-listener FD | http-passed FD
  *     worker SLOT PID PIDFD CHANNEL RENDEZVOUS GENERATION DOCUMENT …
  *                          (PID 0: there is none just now; PIDFD 0: it is a child of this process)
  *     conn SLOT FD
@@ -37,8 +38,11 @@ struct bequest {
     int region_fd, dump_fd; /* -1: none. One of the two is there */
     struct rundir run_dir;
     unsigned nlisteners;
-    int listener[LISTEN_MAX];
-    bool passed[LISTEN_MAX]; /* by the service manager */
+    struct {
+        int fd;
+        bool passed; /* by the service manager */
+        bool http;
+    } listener[2 * LISTEN_MAX];
 };
 
 /* 0, or a negative error with legacy.error filled. Closes fd. */

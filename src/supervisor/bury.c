@@ -105,8 +105,8 @@ static unsigned lay_out(struct master *m, struct child *c, enum death death)
         suspect_everything(m, c);
     swept = lock_sweep(m->r, region_worker(m->r, c->slot)->pid);
     POINT(BURY_SWEPT);
-    for (uint32_t i = 0; i < m->nslots; i++)
-        if (i != c->slot)
+    for (uint32_t i = 0; i < WORKER_MAX; i++)
+        if (i != c->slot && m->child[i].state != CHILD_NONE)
             bell_alarm(m->r, i);
     POINT(BURY_ALARMED);
     return swept;
@@ -144,7 +144,8 @@ static void bury(struct master *m, struct child *c, enum death death, const char
         c->state = CHILD_NONE;
         return;
     }
-    if (c->state == CHILD_LEAVING && death == DEATH_EXIT && resize_left(m, c))
+    if (death == DEATH_EXIT &&
+        (httpworker_left(m, c) || (c->state == CHILD_LEAVING && resize_left(m, c))))
         return;
     wait = policy_backoff(death, lived, &c->row);
     if (c->state == CHILD_LEAVING && death == DEATH_EXIT)

@@ -73,12 +73,25 @@ static int *inherited(const struct child *c, struct region *r, const int *conn_f
     return mine;
 }
 
+static bool is_http(const struct child *c, const struct birth *b)
+{
+    return region_worker(b->region, c->slot)->http;
+}
+
+void child_process_name(char *buf, size_t n, uint32_t worker, bool http)
+{
+    if (http)
+        snprintf(buf, n, "dflockd-http");
+    else
+        snprintf(buf, n, "dflockd-w%u", worker);
+}
+
 /* Everything that is not this worker's: an unswept child would keep strangers' sockets open. */
 static int close_others(const struct child *c, const struct birth *b, const int *conn_fd,
                         int channel)
 {
     const struct region *r = b->region;
-    size_t room = (size_t)r->max_conns + 6 + HERITAGE_DOCS, n = 0;
+    size_t room = (size_t)r->max_conns + 6 + HERITAGE_DOCS + LISTEN_MAX, n = 0;
     int *keep = malloc(room * sizeof(*keep));
     int err;
 
@@ -92,6 +105,8 @@ static int close_others(const struct child *c, const struct birth *b, const int 
         keep[n++] = c->rendezvous;
     for (unsigned i = 0; i < HERITAGE_DOCS; i++)
         keep[n++] = c->docs[i];
+    for (unsigned i = 0; is_http(c, b) && i < b->http->n; i++)
+        keep[n++] = b->http->l[i].fd;
     for (uint32_t slot = 1; slot <= r->max_conns; slot++)
         if (conn_fd[slot])
             keep[n++] = conn_fd[slot];
@@ -122,20 +137,24 @@ static int be_child(const struct child *c, const struct birth *b, const int *con
                          .tls_files = b->tls_files, .worker = c->slot,
                          .channel = channel, .rendezvous = c->rendezvous,
                          .region_fd = b->region_fd, .conn_fd = conn_fd};
+    int listener[LISTEN_MAX];
     char name[32];
 
     /* Whoever must end it, should its master die just now, looks here. */
     region_worker(b->region, c->slot)->pid = (uint32_t)getpid();
-    snprintf(name, sizeof(name), "dflockd-w%u", c->slot); /* at most 15 bytes, for ps and top */
+    child_process_name(name, sizeof(name), c->slot, is_http(c, b));
     SYS(CHILD_NAME, prctl(PR_SET_NAME, name));
     snprintf(name, sizeof(name), "worker-%u", c->slot);
-    log_set_process(name);
+    log_set_process(is_http(c, b) ? "http" : name);
     for (unsigned i = 0; i < HERITAGE_DOCS; i++)
         h.docs[i] = c->docs[i];
+    for (unsigned i = 0; is_http(c, b) && i < b->http->n; i++)
+        listener[h.nlisteners++] = b->http->l[i].fd;
+    h.listener = listener;
     signals_of_a_worker();
     if (close_others(c, b, conn_fd, channel) != 0)
         return 1;
-    return b->run(&h);
+    return is_http(c, b) ? b->run_http(&h) : b->run(&h);
 }
 
 /* The documents are the slot's: made once, inherited by every worker in it. */

@@ -13,6 +13,7 @@
 #ifndef SUPERVISOR_CHILD_H
 #define SUPERVISOR_CHILD_H
 
+#include "net/listen.h"
 #include "shm/heritage.h"
 
 #include <stdbool.h>
@@ -55,8 +56,12 @@ struct birth {
     const struct settings *settings;
     const struct tls_files *tls_files;
     const char *run_dir; /* "": none */
-    child_main run;
+    child_main run, run_http;
+    const struct listen_set *http;
 };
+
+/* What ps and top show of a worker; at most 15 bytes. */
+void child_process_name(char *buf, size_t n, uint32_t worker, bool http);
 
 /*
  * Forks a worker for the slot. The child closes all descriptors but its own: its channel, its

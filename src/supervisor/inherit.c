@@ -50,7 +50,7 @@ void inherit(struct master *m, const struct legacy *l)
     keeper_inherit(&m->keeper, l->conn_fd);
     /* Slots beyond those that this configuration asks for are surplus: resize.c. */
     for (uint32_t i = m->nworkers; i < WORKER_MAX; i++)
-        if (l->worker[i].alive || m->keeper.load[i] > 0)
+        if ((l->worker[i].alive || m->keeper.load[i] > 0) && !httpworker_has(m, i))
             m->nslots = i + 1;
     for (uint32_t i = 0; i < WORKER_MAX; i++) {
         const struct legacy_worker *w = &l->worker[i];
@@ -60,7 +60,9 @@ void inherit(struct master *m, const struct legacy *l)
         if (!w->alive)
             continue;
         m->child[i].generation = w->generation;
-        m->child[i].old = l->upgraded;
+        /* The HTTP worker has the addresses of other settings, perhaps. */
+        m->child[i].old = l->upgraded || httpworker_has(m, i);
+        m->replacing = m->replacing || m->child[i].old;
         take_worker(m, &m->child[i], w);
         alive++;
     }
@@ -70,7 +72,7 @@ void inherit(struct master *m, const struct legacy *l)
         if (i >= m->nslots)
             m->left |= UINT64_C(1) << i; /* its buffers may be in use still */
     }
-    for (uint32_t i = 0; was_draining && i < m->nslots; i++)
+    for (uint32_t i = 0; was_draining && i < WORKER_MAX; i++)
         master_replace(m, i); /* they refuse new locks for good */
     log_audit("took over from another master", log_uint("workers", alive),
               log_uint("connections", m->keeper.open), log_str("table", "kept"),

@@ -6,6 +6,7 @@
 #ifndef SUPERVISOR_LEGACY_H
 #define SUPERVISOR_LEGACY_H
 
+#include "net/listen.h"
 #include "shm/heritage.h"
 
 #include <stdbool.h>
@@ -26,6 +27,8 @@ struct legacy {
     int region_fd;
     struct legacy_worker worker[WORKER_MAX];
     int *conn_fd; /* by connection slot; 0 = none */
+    unsigned nlisteners; /* of HTTP, from the worker that serves it */
+    int listener[LISTEN_MAX];
     uint64_t silent; /* a bit for each worker that may be there and has not said who it is */
     bool served;  /* workers have answered, or at least have not let go of their rendezvous */
     bool orderly; /* the one before ended on purpose and said so */

@@ -19,6 +19,7 @@ src_supervisor_libsupervisor_a_SOURCES = \
 	src/supervisor/fencefile.h \
 	src/supervisor/fencewriter.c \
 	src/supervisor/fencewriter.h \
+	src/supervisor/httpworker.c \
 	src/supervisor/inherit.c \
 	src/supervisor/keeper.c \
 	src/supervisor/keeper.h \

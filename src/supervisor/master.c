@@ -174,8 +174,9 @@ static void begin_drain(struct master *m, const char *signal_name)
     listen_close(m->args->listeners);
     m->deadline = timeout ? m->now + timeout : TIME_NEVER;
     __atomic_store_n(&m->r->draining, 1, __ATOMIC_SEQ_CST);
-    for (uint32_t i = 0; i < m->nslots; i++)
-        bell_ring(m->r, i);
+    for (uint32_t i = 0; i < WORKER_MAX; i++)
+        if (m->child[i].state != CHILD_NONE)
+            bell_ring(m->r, i);
     tell_drain(m);
     /* Last: who reads this finds it to be so. */
     log_info("draining: no new connections, no new locks; a second signal ends it at once",
@@ -191,7 +192,7 @@ static void say_stopping(struct master *m, enum stopping stopping)
 
 static void stop_workers(struct master *m)
 {
-    for (uint32_t i = 0; i < m->nslots; i++)
+    for (uint32_t i = 0; i < WORKER_MAX; i++)
         child_happens(m, &m->child[i], CHILD_STOP);
 }
 
@@ -203,6 +204,7 @@ static void begin_stop(struct master *m, enum stopping stopping, const char *why
         accept_stop(m);
         listen_close(m->args->listeners);
     }
+    listen_close(m->args->http);
     m->stage = STAGE_STOPPING;
     say_stopping(m, stopping);
     log_info("stopping", log_str("why", why), log_uint("connections", m->keeper.open));
@@ -219,7 +221,7 @@ void master_quiesce(struct master *m)
 
 static bool all_gone(const struct master *m)
 {
-    for (uint32_t i = 0; i < m->nslots; i++)
+    for (uint32_t i = 0; i < WORKER_MAX; i++)
         if (m->child[i].state != CHILD_NONE)
             return false;
     return true;
@@ -283,7 +285,7 @@ static void read_signals(struct master *m)
 /* A worker that does not beat is killed, unless the machine as a whole was slow. */
 static void watchdog(struct master *m, uint64_t late)
 {
-    for (uint32_t i = 0; i < m->nslots; i++) {
+    for (uint32_t i = 0; i < WORKER_MAX; i++) {
         struct child *c = &m->child[i];
         uint64_t beat = __atomic_load_n(&region_worker(m->r, i)->beat, __ATOMIC_RELAXED);
         uint64_t silent = m->now > beat ? m->now - beat : 0;
@@ -330,7 +332,7 @@ static void replace_old(struct master *m)
 {
     struct child *old = NULL;
 
-    for (uint32_t i = 0; i < m->nslots; i++) {
+    for (uint32_t i = 0; i < WORKER_MAX; i++) {
         struct child *c = &m->child[i];
 
         if (c->state == CHILD_NONE)
@@ -345,14 +347,20 @@ static void replace_old(struct master *m)
     }
     if (old)
         child_happens(m, old, CHILD_REPLACE);
-    else
+    else if (m->args->legacy->upgraded)
         log_audit("upgraded: all workers run this program", log_str("version", PACKAGE_VERSION));
     m->replacing = old != NULL;
 }
 
+/* No client is left to wait for. HTTP's are its sessions: its worker ends those that hold nothing. */
+static bool drained(const struct master *m)
+{
+    return m->keeper.open == 0 && __atomic_load_n(&m->r->nsessions, __ATOMIC_RELAXED) == 0;
+}
+
 static void turn(struct master *m)
 {
-    for (uint32_t i = 0; i < m->nslots; i++) {
+    for (uint32_t i = 0; i < WORKER_MAX; i++) {
         struct child *c = &m->child[i];
 
         if (c->state == CHILD_WAITING && m->now >= c->due && m->stage != STAGE_STOPPING &&
@@ -360,28 +368,29 @@ static void turn(struct master *m)
             child_happens(m, c, CHILD_DUE);
     }
     reload_turn(m);
-    if (m->stage == STAGE_SERVING || m->stage == STAGE_DRAINING)
+    if (m->stage == STAGE_SERVING || m->stage == STAGE_DRAINING) {
         resize_turn(m);
+        httpworker_turn(m);
+    }
     accept_turn(m);
     if (m->now >= m->next_tick)
         tick(m);
     upgrade_turn(m);
     if (m->replacing && m->stage == STAGE_SERVING)
         replace_old(m);
-    if (m->stage == STAGE_DRAINING && m->keeper.open == 0)
+    if (m->stage == STAGE_DRAINING && drained(m))
         begin_stop(m, STOPPING_END, "drained");
     else if (m->stage == STAGE_DRAINING && m->now >= m->deadline)
         begin_stop(m, STOPPING_END, "the drain took too long");
     else if ((m->stage == STAGE_STOPPING || m->stage == STAGE_QUIET) && m->now >= m->deadline)
-        for (uint32_t i = 0; i < m->nslots; i++)
-            child_happens(m, &m->child[i], CHILD_STOP);
+        stop_workers(m);
 }
 
 static int sleep_ms(const struct master *m)
 {
     uint64_t next = m->next_tick;
 
-    for (uint32_t i = 0; i < m->nslots; i++)
+    for (uint32_t i = 0; i < WORKER_MAX; i++)
         if (m->child[i].state == CHILD_WAITING && m->child[i].due < next)
             next = m->child[i].due;
     if (m->accept_again && m->accept_again < next)
@@ -491,7 +500,8 @@ int master_run(const struct master_args *args)
     m->r = args->region;
     m->birth = (struct birth){.region = args->region, .region_fd = args->region_fd,
                               .settings = args->settings, .tls_files = args->tls_files,
-                              .run_dir = args->run_dir, .run = args->run};
+                              .run_dir = args->run_dir, .run = args->run,
+                              .run_http = args->run_http, .http = args->http};
     m->now = clock_boottime_ns();
     m->next_tick = m->now + TICK_NS;
     m->status = EXITCODE_OK;
@@ -515,6 +525,7 @@ int master_run(const struct master_args *args)
         reload_inherit(m);
     }
     resize_start(m);
+    httpworker_turn(m);
     accept_start(m);
     tell_ready(m);
     return loop(m);

@@ -27,11 +27,12 @@ struct master_args {
     const struct settings *settings;
     const struct tls_files *tls_files; /* what workers are to serve with */
     struct listen_set *listeners;
+    struct listen_set *http; /* no addresses: HTTP is off */
     const struct config_sources *sources; /* of the settings, for a reload */
     uint32_t max_connections; /* decided by the caller from settings and descriptor limit */
     struct fence *fence; /* started */
     uint32_t descriptors;     /* that limit */
-    child_main run;
+    child_main run, run_http;
 };
 
 /*
@@ -43,7 +44,7 @@ void master_block_signals(void);
 /* Descriptors that the master needs for itself and its workers, beside those of connections. */
 static inline uint64_t master_descriptors(uint32_t workers)
 {
-    return 32 + (uint64_t)workers * (HERITAGE_DOCS + 2);
+    return 32 + LISTEN_MAX + ((uint64_t)workers + 1) * (HERITAGE_DOCS + 2);
 }
 
 /* Serves until a signal ends it; returns the exit status. */

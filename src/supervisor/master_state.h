@@ -70,6 +70,12 @@ void resize_turn(struct master *m); /* surplus workers that have nothing left go
 void resize_start(struct master *m); /* once: the first workers */
 bool resize_left(struct master *m, struct child *c); /* one has gone; false: its heir is needed */
 void resize_tell(struct master *m); /* the region says how many there are */
+void resize_vacate(struct master *m, struct child *c); /* nobody will have its slot for now */
+
+/* httpworker.c */
+void httpworker_turn(struct master *m); /* it is there when it is needed */
+bool httpworker_has(const struct master *m, uint32_t slot); /* this slot is its own */
+bool httpworker_left(struct master *m, struct child *c); /* it is not needed; false: or it is not it */
 /* tell.c */
 void tell_ready(struct master *m); /* connections are accepted */
 void tell_drain(struct master *m);

@@ -168,7 +168,7 @@ static void tell(struct master *m)
 {
     struct channel_message msg = {.type = CHANNEL_SETTINGS, .id = m->reload.generation};
 
-    for (uint32_t i = 0; i < m->nslots; i++) {
+    for (uint32_t i = 0; i < WORKER_MAX; i++) {
         struct child *c = &m->child[i];
 
         if (c->told != m->reload.generation && lags(m, c) &&
@@ -182,7 +182,7 @@ static void spread(struct master *m)
     bool all = true;
 
     tell(m);
-    for (uint32_t i = 0; i < m->nslots; i++) {
+    for (uint32_t i = 0; i < WORKER_MAX; i++) {
         struct child *c = &m->child[i];
 
         if (!lags(m, c))

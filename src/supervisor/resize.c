@@ -34,16 +34,21 @@ void resize(struct master *m, uint32_t nworkers)
         bell_ring(m->r, i); /* a surplus one may sleep for half a second */
 }
 
-bool resize_left(struct master *m, struct child *c)
+void resize_vacate(struct master *m, struct child *c)
 {
-    if (c->slot < m->nworkers || m->keeper.load[c->slot] > 0)
-        return false;
     c->state = CHILD_NONE;
     m->left |= UINT64_C(1) << c->slot;
     /* Nobody is there who could be found silent. */
     __atomic_store_n(&region_worker(m->r, c->slot)->beat, 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&m->r->down_since[c->slot], 0, __ATOMIC_RELEASE);
     region_worker(m->r, c->slot)->generation = 0; /* nor missed by another master */
+}
+
+bool resize_left(struct master *m, struct child *c)
+{
+    if (c->slot < m->nworkers || m->keeper.load[c->slot] > 0 || httpworker_has(m, c->slot))
+        return false;
+    resize_vacate(m, c);
     log_info("surplus worker has left", log_uint("worker", c->slot));
     return true;
 }

@@ -61,6 +61,7 @@ void tell_ready(struct master *m)
     m->told.watchdog = notify_watchdog() / 2;
     notify_store(NOTIFY_REGION, m->args->region_fd); /* first, should there not be room for all */
     keep_listeners(m->args->listeners);
+    keep_listeners(m->args->http);
     notify_barrier();
     tell_status(m);
     m->told.next = m->now + TELL_NS;

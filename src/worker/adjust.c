@@ -7,24 +7,16 @@
  */
 #include "base/log.h"
 #include "base/point.h"
-#include "config/tlsfiles.h"
+#include "serving/newsettings.h"
 #include "worker/worker.h"
 
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 /* The master sends others only when all workers have said that they have these. */
 void adjust_came(struct worker *w, int fd, uint32_t generation)
 {
     w->new_settings = fd > 0 ? fd : 0; /* without it: the master will replace this worker */
     w->new_generation = generation;
-}
-
-static bool read_all(int fd, struct served *out)
-{
-    return SYS(RELOAD_READ, pread(fd, out, sizeof(*out), 0)) == (ssize_t)sizeof(*out) &&
-           out->size == sizeof(*out) && strcmp(out->program, SERVED_PROGRAM) == 0;
 }
 
 static void apply(struct worker *w, struct settings *s)
@@ -49,8 +41,9 @@ void adjust_turn(struct worker *w)
     if (w->new_settings <= 0)
         return;
     s = malloc(sizeof(*s));
-    all = malloc(sizeof(*all));
-    if (s && all && read_all(w->new_settings, all) && loop_use_tls(w, &all->tls_files) == 0) {
+    all = newsettings_read(w->new_settings);
+    w->new_settings = 0;
+    if (s && all && loop_use_tls(w, &all->tls_files) == 0) {
         *s = all->settings;
         POINT(RELOAD_APPLY);
         apply(w, s);
@@ -60,9 +53,5 @@ void adjust_turn(struct worker *w)
         log_error("new settings cannot be used, this worker will be replaced");
         free(s);
     }
-    if (all)
-        tlsfiles_wipe(&all->tls_files);
-    free(all);
-    SYS(RELOAD_DONE, close(w->new_settings));
-    w->new_settings = 0;
+    newsettings_free(all);
 }

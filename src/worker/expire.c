@@ -7,6 +7,7 @@
  * or stopped) is looked after by whoever notices that it is overdue.
  */
 #include "base/point.h"
+#include "serving/silence.h"
 #include "worker/worker.h"
 
 #include <stdlib.h>
@@ -85,23 +86,6 @@ static void collect_shard(struct worker *w, uint32_t shard)
     }
 }
 
-void expire_notice_silence(struct worker *w)
-{
-    uint32_t n = __atomic_load_n(&w->r->nslots, __ATOMIC_RELAXED);
-
-    for (uint32_t i = 0; i < n; i++) {
-        uint64_t beat = __atomic_load_n(&region_worker(w->r, i)->beat, __ATOMIC_RELAXED);
-        uint64_t up = 0;
-
-        /* Itself too, when its own turn takes long; nobody, where none is any more. */
-        if (beat == 0 || w->now <= beat || w->now - beat <= EXPIRE_SILENT_NS)
-            continue;
-        if (__atomic_compare_exchange_n(&w->r->down_since[i], &up, beat, false, __ATOMIC_ACQ_REL,
-                                        __ATOMIC_RELAXED))
-            w->poke |= UINT64_C(1) << i;
-    }
-}
-
 void expire_starved(struct worker *w)
 {
     for (uint32_t i = 0; i < SHARD_COUNT; i++)
@@ -120,7 +104,7 @@ void expire_turn(struct worker *w)
 
         if (due > w->began || table_lost(&w->sh.table, i) || !(mine(w, i) || (tick && w->began - due > NEGLECTED_NS)))
             continue;
-        expire_notice_silence(w);
+        silence_notice(&w->sh, w->now);
         expire_shard(w, i);
     }
     if (tick) {

@@ -64,7 +64,7 @@ void handover_turn(struct worker *w)
     uint32_t n = 0;
 
     /* The master's duplicate is the only one once ours is closed. */
-    if (w->channel < 0 || w->offer != OFFER_NONE)
+    if (w->life.channel < 0 || lifeline_telling(&w->life))
         return;
     if (w->sh.worker < __atomic_load_n(&w->r->nworkers, __ATOMIC_RELAXED)) {
         w->handover_at = TIME_NEVER;

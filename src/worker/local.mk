@@ -4,6 +4,8 @@ noinst_LIBRARIES += src/worker/libworker.a
 src_worker_libworker_a_CPPFLAGS = $(AM_CPPFLAGS) $(CRYPTO_CFLAGS) $(JANSSON_CFLAGS)
 src_worker_libworker_a_SOURCES = \
 	src/worker/adjust.c \
+	src/worker/calls.c \
+	src/worker/calls.h \
 	src/worker/conn.c \
 	src/worker/deliver.c \
 	src/worker/expire.c \
@@ -14,8 +16,6 @@ src_worker_libworker_a_SOURCES = \
 	src/worker/orphan.c \
 	src/worker/report.c \
 	src/worker/report.h \
-	src/worker/sandbox.c \
-	src/worker/sandbox.h \
 	src/worker/session.c \
 	src/worker/takeover.c \
 	src/worker/timers.c \

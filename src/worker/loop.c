@@ -12,8 +12,11 @@
 #include "config/tlsfiles.h"
 #include "net/pass.h"
 #include "net/tls.h"
+#include "serving/repairs.h"
+#include "serving/sandbox.h"
+#include "serving/silence.h"
 #include "shm/bell.h"
-#include "worker/sandbox.h"
+#include "worker/calls.h"
 #include "worker/worker.h"
 
 #include <errno.h>
@@ -53,7 +56,7 @@ void loop_flush_closed(struct worker *w)
     /* Should the channel be full, the slots stay CONN_CLOSED and the master finds them on its own
        tick: the truth is the slot's state, the message only makes it quick. */
     w->closed.type = CHANNEL_CLOSED;
-    pass_send(w->channel, &w->closed,
+    pass_send(w->life.channel, &w->closed,
               offsetof(struct channel_message, slot) + w->closed.n * sizeof(uint32_t), -1);
     w->closed.n = 0;
 }
@@ -61,7 +64,7 @@ void loop_flush_closed(struct worker *w)
 void loop_tell_closed(struct worker *w, uint32_t slot)
 {
     /* A new master hears who this worker is before it hears anything else. */
-    if (w->channel < 0 || w->offer != OFFER_NONE)
+    if (w->life.channel < 0 || lifeline_telling(&w->life))
         return;
     w->closed.slot[w->closed.n++] = slot;
     if (w->closed.n == CHANNEL_SLOTS)
@@ -114,7 +117,7 @@ static bool read_channel(struct worker *w)
     for (unsigned i = 0; i < CONNS_A_TURN; i++) {
         struct channel_message m = {0};
         int fd;
-        ssize_t n = pass_recv(w->channel, &m, sizeof(m), &fd);
+        ssize_t n = pass_recv(w->life.channel, &m, sizeof(m), &fd);
 
         if (n == -EAGAIN)
             return true;
@@ -140,36 +143,6 @@ static void ring_heard(struct worker *w)
         log_error("bell cannot be read", log_err("error", -errno));
 }
 
-static void log_damage(const struct worker *w, uint64_t shards, const char *result)
-{
-    const struct check_report *found = &w->sh.found;
-
-    /* Never rate-limited. */
-    LOG_WRITE(NULL, LVL_ERROR, "the lock table was damaged", log_str("result", result),
-              log_int("shards", __builtin_popcountll(shards)),
-              log_int("shard", 63 - __builtin_clzll(shards)),
-              log_int("invariant", found->invariant), log_uint("at", found->index),
-              log_str("found", found->what));
-}
-
-static void log_repairs(struct worker *w)
-{
-    if (w->sh.repaired) {
-        w->sh.slot->counters.repairs += (uint64_t)__builtin_popcountll(w->sh.repaired);
-        log_audit_warn("shards repaired after a death",
-                       log_int("shards", __builtin_popcountll(w->sh.repaired)));
-    }
-    if (w->sh.rebuilt) {
-        w->sh.slot->counters.rebuilt += (uint64_t)__builtin_popcountll(w->sh.rebuilt);
-        log_damage(w, w->sh.rebuilt, "rebuilt, nothing is lost");
-    }
-    if (w->sh.quarantined) {
-        w->sh.slot->counters.quarantined += (uint64_t)__builtin_popcountll(w->sh.quarantined);
-        log_damage(w, w->sh.quarantined, "beyond repair, keys there answer error");
-    }
-    w->sh.repaired = w->sh.rebuilt = w->sh.quarantined = 0;
-}
-
 /* How long the turn may sleep, ns. */
 static uint64_t sleep_for(const struct worker *w, bool busy)
 {
@@ -179,13 +152,13 @@ static uint64_t sleep_for(const struct worker *w, bool busy)
         return 0;
     /* Marked while this turn ran: the ring that followed may have been heard with an earlier one,
        and somebody waits for a whole turn. A mark set after this look is followed by its ring. */
-    if (__atomic_load_n(&w->r->down_since[w->sh.worker], __ATOMIC_SEQ_CST))
+    if (silence_marked(&w->sh))
         return 0;
     if (timers_next(w) < next)
         next = timers_next(w);
     if (w->handover_at < next)
         next = w->handover_at;
-    if (w->offer != OFFER_NONE && w->now + NS_PER_MS < next)
+    if (lifeline_telling(&w->life) && w->now + NS_PER_MS < next)
         next = w->now + NS_PER_MS; /* the channel was full */
     return next > w->now ? next - w->now : 0;
 }
@@ -196,31 +169,14 @@ static uint64_t sleep_for(const struct worker *w, bool busy)
  */
 static bool beat(struct worker *w)
 {
-    uint64_t *mark = &w->r->down_since[w->sh.worker];
-    uint64_t last = w->sh.slot->beat;
-    uint64_t up = 0;
+    uint64_t gap = silence_beat(&w->sh, w->now);
 
     w->began = w->now;
-    if (w->now - last > EXPIRE_HANG_NS) {
-        log_warn("did not run for a while", log_ms("gap", w->now - last));
-        takeover_after_silence(w, w->now - last);
-    } else if (w->now - last > EXPIRE_SILENT_NS) {
-        __atomic_compare_exchange_n(mark, &up, last, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+    if (gap) {
+        log_warn("did not run for a while", log_ms("gap", gap));
+        takeover_after_silence(w, gap);
     }
-    __atomic_store_n(&w->sh.slot->beat, w->now, __ATOMIC_RELAXED);
-    return __atomic_load_n(mark, __ATOMIC_ACQUIRE) != 0;
-}
-
-/* All that had come when the turn began is served. */
-static void answered(struct worker *w)
-{
-    __atomic_store_n(&w->r->down_since[w->sh.worker], 0, __ATOMIC_RELEASE);
-}
-
-static void ring_silent(struct worker *w)
-{
-    for (; w->poke; w->poke &= w->poke - 1)
-        bell_ring(w->r, (uint32_t)__builtin_ctzll(w->poke));
+    return silence_marked(&w->sh);
 }
 
 static int wait_for_events(struct worker *w, struct epoll_event *ev, bool busy)
@@ -319,7 +275,7 @@ static int turns(struct worker *w)
         if (w->starved && w->now >= w->next_tick)
             starved_again(w);
         if (silent && n < EVENTS && w->ready_n == 0)
-            answered(w);
+            silence_over(&w->sh);
         expire_turn(w);
         mask = bell_drain(w->r, w->sh.worker);
         if (mask)
@@ -327,12 +283,10 @@ static int turns(struct worker *w)
         busy = job_turn(w);
         handover_turn(w);
         loop_flush_closed(w);
-        if (w->offer != OFFER_NONE)
-            orphan_offer(w);
-        if (w->poke)
-            ring_silent(w); /* last: whatever this turn did may have marked somebody */
-        if (w->sh.repaired | w->sh.rebuilt | w->sh.quarantined)
-            log_repairs(w);
+        if (lifeline_telling(&w->life))
+            orphan_tell(w);
+        silence_ring(&w->sh);
+        repairs_log(&w->sh);
         adjust_turn(w);
     }
 }
@@ -382,7 +336,7 @@ static int prepare(struct worker *w, const struct heritage *heritage)
     int err, landlock;
 
     w->heritage = heritage;
-    w->channel = heritage->channel;
+    lifeline_init(&w->life, heritage);
     w->settings = heritage->settings;
     w->r = heritage->region;
     w->now = w->began = clock_boottime_ns();
@@ -404,12 +358,12 @@ static int prepare(struct worker *w, const struct heritage *heritage)
     w->epfd = SYS(LOOP_EPOLL, epoll_create1(EPOLL_CLOEXEC));
     w->efd = SYS(LOOP_EVENTFD, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
     if (w->epfd < 0 || w->efd < 0 || !loop_watch(w, w->efd, SOURCE_BELL) ||
-        !loop_watch(w, w->channel, SOURCE_CHANNEL))
+        !loop_watch(w, w->life.channel, SOURCE_CHANNEL))
         return -errno;
     landlock = sandbox_start();
     err = bell_start_thread(w->r, heritage->worker, w->efd);
     /* Before the takeover, which serves requests already: one may be what its predecessor died of. */
-    return err ? err : sandbox_seal(landlock);
+    return err ? err : sandbox_seal(landlock, worker_calls, worker_ncalls);
 }
 
 int worker_run(const struct heritage *heritage)

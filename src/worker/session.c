@@ -5,22 +5,15 @@
  * inherits the connection finds the request or its answer, never both and never neither. A request
  * that touches no shard does the same in the worker's own journal.
  */
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/point.h"
 #include "core/leases.h"
 #include "proto/reply.h"
-#include "shm/caps.h"
+#include "serving/op.h"
 #include "shm/fences.h"
 #include "worker/worker.h"
 
-#include <sched.h>
 #include <string.h>
-
-enum {
-    EXPIRE_BEFORE = 64, /* overdue leases of a shard ended before a request is served */
-    ROOM_TRIES = 100,   /* each gives the processor away once */
-};
 
 static uint64_t lease_seconds(uint64_t ns)
 {
@@ -83,26 +76,6 @@ static int reply_of(enum verdict v)
     }
 }
 
-static void count(struct worker *w, enum verdict v)
-{
-    struct counters *n = &w->sh.slot->counters;
-
-    switch (v) {
-    case VERDICT_TIMEOUT:
-        n->timeouts++;
-        break;
-    case VERDICT_MAX_LOCKS:
-        n->rejected_max_locks++;
-        break;
-    case VERDICT_MAX_WAITERS:
-    case VERDICT_NO_NODES:
-        n->rejected_max_waiters++;
-        break;
-    default:
-        break;
-    }
-}
-
 /* The request waits: it is consumed, and the connection remembers by which node it will hear. */
 static void block(struct worker *w, struct tx *tx, struct conn *c, uint64_t consumed,
                   uint32_t node, int64_t timeout_s)
@@ -130,24 +103,6 @@ static bool begin(struct worker *w, struct tx *tx, struct conn *c, const struct 
     return false;
 }
 
-/* Leases that have ended by now are ended before the request is looked at: callers never wait for
-   the sweep. */
-static void expire_first(struct worker *w, struct tx *tx, const struct table_key *key)
-{
-    uint64_t due = table_next_due(tx->t, tx->shard);
-
-    /* The wheel rounds up to its tick, the key's own holder is looked at to the nanosecond. */
-    if (due > tx->now + (UINT64_C(1) << WHEEL_TICK_SHIFT))
-        return;
-    expire_notice_silence(w);
-    for (unsigned i = 0; i < EXPIRE_BEFORE && due <= tx->now && table_expire(tx); i++) {
-        shared_step(tx);
-        due = table_next_due(tx->t, tx->shard);
-    }
-    for (unsigned i = 0; i < EXPIRE_BEFORE && table_expire_key(tx, key); i++)
-        shared_step(tx);
-}
-
 static struct table_key key_of(const struct worker *w, const struct request *req)
 {
     return shared_key(&w->sh, (enum kind)req->kind, req->key, req->key_len);
@@ -172,53 +127,6 @@ static void refuse_draining(struct worker *w, uint32_t slot, const struct reques
         conn_last(w, slot);
 }
 
-/* Whether a unit of max-locks is in another worker's hand: collected there and not yet given back,
-   or taken for a key that turned out to exist. */
-static bool unit_on_its_way(const struct worker *w)
-{
-    for (uint32_t i = 0; i < WORKER_MAX; i++)
-        if (__atomic_load_n(&region_worker(w->r, i)->units.reserved, __ATOMIC_SEQ_CST))
-            return true;
-    return caps_free(w->r) > 0; /* looked at last: that is where the others' units go */
-}
-
-/* The cap is exact both ways: units that are only changing hands are waited for. */
-static bool make_room(struct worker *w)
-{
-    for (unsigned i = 0; i < ROOM_TRIES; i++) {
-        /* Others may have released, and so made idle, after this turn's time was read. */
-        w->now = clock_boottime_ns();
-        if (shared_make_room(&w->sh, w->now))
-            return true;
-        if (!unit_on_its_way(w))
-            return false;
-        SYS(ROOM_YIELD, sched_yield());
-    }
-    return false;
-}
-
-/* table_acquire() with a unit of max-locks when it needs one. *locked says whether tx is still
-   open: making room may have to lock another shard. */
-static enum verdict acquire_with_unit(struct worker *w, struct tx *tx,
-                                      const struct acquire_args *args, struct grant *g,
-                                      bool *locked)
-{
-    enum verdict v = table_acquire(tx, args, g);
-
-    if (v == VERDICT_NEED_UNIT && caps_take(w->r, w->sh.worker))
-        v = table_acquire(tx, args, g);
-    if (v != VERDICT_NEED_UNIT)
-        return v;
-    shared_end(&w->sh, tx);
-    *locked = false;
-    if (!make_room(w))
-        return VERDICT_MAX_LOCKS;
-    if (!shared_begin(&w->sh, tx, tx->shard, w->now))
-        return VERDICT_NOT_HELD;
-    *locked = true;
-    return table_acquire(tx, args, g);
-}
-
 static bool serve_acquire(struct worker *w, uint32_t slot, const struct request *req)
 {
     struct conn *c = conns_slot(w->r, slot);
@@ -234,7 +142,7 @@ static bool serve_acquire(struct worker *w, uint32_t slot, const struct request 
                                 .patient = !two_phase && req->timeout_s > 0 &&
                                            fences_may_come(w->r)};
     char text[REPLY_MAX];
-    bool locked = true;
+    bool locked;
     struct grant g;
     struct tx tx;
     enum verdict v;
@@ -254,8 +162,8 @@ static bool serve_acquire(struct worker *w, uint32_t slot, const struct request 
     }
     if (!begin(w, &tx, c, req, &args.key))
         return true;
-    expire_first(w, &tx, &args.key);
-    v = acquire_with_unit(w, &tx, &args, &g, &locked);
+    op_end_overdue(&w->sh, &tx, &args.key);
+    v = op_acquire(&w->sh, &tx, &args, &g, &locked, &w->now);
     if (put_off(w, slot, v)) {
         shared_end(&w->sh, &tx);
         shared_return_units(&w->sh);
@@ -275,7 +183,7 @@ static bool serve_acquire(struct worker *w, uint32_t slot, const struct request 
         shared_end(&w->sh, &tx);
     }
     w->sh.slot->counters.grants_fast += v == VERDICT_OK;
-    count(w, v);
+    op_count(&w->sh.slot->counters, v);
     shared_return_units(&w->sh);
     return true;
 }
@@ -294,7 +202,7 @@ static bool serve_wait(struct worker *w, uint32_t slot, const struct request *re
     expire_tombstones(w, slot);
     if (!begin(w, &tx, c, req, &key))
         return true;
-    expire_first(w, &tx, &key);
+    op_end_overdue(&w->sh, &tx, &key);
     v = table_wait(&tx, &key, slot, may_block, &g);
     if (put_off(w, slot, v)) {
         shared_end(&w->sh, &tx);
@@ -312,7 +220,7 @@ static bool serve_wait(struct worker *w, uint32_t slot, const struct request *re
         session_answer(w, &tx.s->journal, c, req->consumed, text, n);
     }
     shared_end(&w->sh, &tx);
-    count(w, v);
+    op_count(&w->sh.slot->counters, v);
     return true;
 }
 
@@ -583,7 +491,7 @@ void session_unblock(struct worker *w, uint32_t slot, bool draining)
         n = v == VERDICT_OK ? session_grant_text(text, REPLY_OK, &g)
             : v == VERDICT_TIMEOUT && draining ? reply_word(text, REPLY_ERROR)
                                                : reply_word(text, (enum reply)reply_of(v));
-        count(w, v);
+        op_count(&w->sh.slot->counters, v);
     }
     JOURNAL_SET(j, base, c->blocked, 0);
     JOURNAL_SET(j, base, c->phase, PHASE_READY);

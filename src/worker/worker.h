@@ -19,6 +19,7 @@
 #include "config/settings.h"
 #include "net/stream.h"
 #include "proto/request.h"
+#include "serving/lifeline.h"
 #include "shm/conns.h"
 #include "shm/heritage.h"
 #include "shm/shared.h"
@@ -73,14 +74,12 @@ struct worker {
     uint32_t *ready; /* ring of slots to run again */
     uint32_t ready_head, ready_n;
     struct channel_message closed; /* not yet told to the master */
-    int channel;    /* to the master; -1: it is gone */
-    uint32_t offer; /* the connection slot from which on the new master is to be told; OFFER_… */
+    struct lifeline life; /* to the master */
     uint64_t now; /* BOOTTIME ns of this turn, refreshed for each connection */
     uint64_t read_timeout, write_timeout, default_lease, max_lease; /* ns */
     uint64_t next_gc;
     uint64_t next_tick;
     uint64_t began;     /* this turn: what had come by then is served before its expiry */
-    uint64_t poke;      /* workers to ring: their answer is waited for */
     uint64_t expire_at; /* nothing to do in expire_turn() before */
     uint64_t handover_at; /* TIME_NEVER: this worker is not surplus */
     struct settings *own_settings; /* after a reload: w->settings, to be freed with the next */
@@ -92,8 +91,6 @@ struct worker {
     uint32_t fences_turn; /* of the region, as last seen */
     char *scratch; /* REQUEST_AUTH_BYTES_MAX bytes */
 };
-
-enum { OFFER_NONE = 0, OFFER_HELLO = UINT32_MAX };
 
 /* epoll data of what is not a connection: slot 0. */
 enum { SOURCE_BELL = 1, SOURCE_CHANNEL = 2, SOURCE_RENDEZVOUS = 3 };
@@ -161,16 +158,7 @@ size_t session_grant_text(char *buf, int reply, const struct grant *g);
 /* deliver.c: grants to connections of this worker, in the shards of `mask`. */
 void deliver_shards(struct worker *w, uint64_t mask);
 
-/*
- * expire.c. A lease ends only when the worker that serves its connection has answered since: a
- * renew may lie unread in a socket. A worker that has not begun a turn for EXPIRE_SILENT_NS is
- * marked in region->down_since, from its last beat on, and rung; the mark goes when it has served
- * all that had come. Until then, or for 3 s, no lease of its connections ends that had not ended
- * before the mark. After a silence of EXPIRE_HANG_NS its leases are extended by the gap.
- */
-#define EXPIRE_SILENT_NS UINT64_C(10000000)
-#define EXPIRE_HANG_NS UINT64_C(1000000000)
-void expire_notice_silence(struct worker *w); /* marks; who was marked is rung by the loop */
+/* expire.c */
 void expire_starved(struct worker *w); /* its shards: more may be promised now */
 void expire_turn(struct worker *w); /* leases of its shards; call each turn, free until expire_at */
 void expire_tombstones(struct worker *w, uint32_t slot); /* keeps at most TOMBSTONE_MAX */
@@ -210,7 +198,7 @@ bool handover_take(struct worker *w, uint32_t slot);
 /* orphan.c */
 bool orphan_begin(struct worker *w); /* the master is gone; false: this worker ends too */
 void orphan_answer(struct worker *w); /* somebody is at the rendezvous */
-void orphan_offer(struct worker *w); /* goes on telling; call each turn while w->offer */
+void orphan_tell(struct worker *w);   /* each turn while lifeline_telling() */
 
 /* takeover.c: adopts what the slot's last worker left. 0 or a negative error. */
 int takeover(struct worker *w);

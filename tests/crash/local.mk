@@ -7,19 +7,8 @@ EXTRA_PROGRAMS += \
 check_DATA += \
 	tests/crash/dflockd \
 	tests/crash/scribble
-tests_crash_dflockd_CPPFLAGS = \
-	$(AM_CPPFLAGS) $(CRYPTO_CFLAGS) $(SSL_CFLAGS) $(INIH_CFLAGS) $(JANSSON_CFLAGS) \
-	$(SECCOMP_CFLAGS) $(SYSTEMD_CFLAGS) -DCRASH_POINTS
-tests_crash_dflockd_SOURCES = \
-	$(src_base_libbase_a_SOURCES) \
-	$(src_core_libcore_a_SOURCES) \
-	$(src_shm_libshm_a_SOURCES) \
-	$(src_proto_libproto_a_SOURCES) \
-	$(src_net_libnet_a_SOURCES) \
-	$(src_config_libconfig_a_SOURCES) \
-	$(src_worker_libworker_a_SOURCES) \
-	$(src_supervisor_libsupervisor_a_SOURCES) \
-	$(src_dflockd_dflockd_SOURCES) \
+tests_crash_dflockd_CPPFLAGS = $(server_cppflags) -DCRASH_POINTS
+tests_crash_dflockd_SOURCES = $(server_sources) \
 	tests/crash/escape.c
-tests_crash_dflockd_LDADD = $(SSL_LIBS) $(CRYPTO_LIBS) $(INIH_LIBS) $(JANSSON_LIBS) $(SECCOMP_LIBS) $(SYSTEMD_LIBS)
+tests_crash_dflockd_LDADD = $(server_libs)
 tests_crash_scribble_LDADD = $(LINK_SHM)

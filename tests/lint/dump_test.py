@@ -20,7 +20,7 @@ NOT_DUMPED = {
         "niobuf_chunks": FRESH, "hash_key": "keys are hashed anew",
         "nworkers": PROCESS, "nslots": PROCESS, "units_kept": "follows from max-locks", "crashes": PROCESS, "stopping": PROCESS,
         "suspect": "all shards are validated before they are written",
-        "nconns": "counted anew", "units": "follows from max-locks and the keys",
+        "nconns": "counted anew", "nsessions": "counted anew", "units": "follows from max-locks and the keys",
         "bigbuf_owner": "follows from the connections' buffers",
         "mutex": PROCESS, "tickets": "TLS sessions begin anew",
         "promise_until": "the state file says it", "fences": "the settings say it",
@@ -29,7 +29,7 @@ NOT_DUMPED = {
     "struct worker_slot": {
         "units": "given back before it is written", "unit_seq": PROCESS, "unit_give": PROCESS,
         "unit_seen": PROCESS, "pid": PROCESS, "suspect": "mended before it is written",
-        "journal": "rolled back before it is written", "mask": PROCESS, "parked": PROCESS,
+        "journal": "rolled back before it is written", "mask": PROCESS, "parked": PROCESS, "http": PROCESS,
         "bell": PROCESS, "beat": PROCESS, "configured": PROCESS,
     },
     "struct counters": {},

@@ -16,14 +16,16 @@ MAY_INCLUDE = {
     "config": {"base"},
     "shm": {"base", "core"},
     "net": {"base"},
-    "worker": {"base", "core", "proto", "config", "shm", "net"},
+    "serving": {"base", "core", "config", "shm", "net"},
+    "worker": {"base", "core", "proto", "config", "shm", "net", "serving"},
+    "http": {"base", "core", "proto", "config", "shm", "net", "serving"},
     "supervisor": {"base", "config", "shm", "net"},
     "client": {"base"},
     "where": {"base", "client"},
     "cli": {"base", "client", "where"},
     "ctl": {"base", "client", "where"},
     "bench": {"base", "client", "where"},
-    "dflockd": {"base", "core", "config", "shm", "net", "worker", "supervisor"},
+    "dflockd": {"base", "core", "config", "shm", "net", "worker", "http", "supervisor"},
 }
 
 ALLOC = r"\b(?:malloc|calloc|realloc|reallocarray|strdup|strndup|asprintf|free)\s*\("

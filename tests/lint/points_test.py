@@ -58,7 +58,7 @@ def read(path):
 files = {}
 for path in sorted(glob.glob(os.path.join(top, "src/*/*.[ch]"))):
     name = os.path.relpath(path, os.path.join(top, "src"))
-    if name.split("/")[0] in ("base", "shm", "net", "worker", "supervisor"):
+    if name.split("/")[0] in ("base", "shm", "net", "serving", "worker", "http", "supervisor"):
         files[name] = strip(read(path))
 
 

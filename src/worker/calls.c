@@ -1,16 +1,11 @@
 /*
- * worker/sandbox.c - see sandbox.h.
+ * worker/calls.c - the system calls that a lock worker may make once it serves.
  *
  * A call that is not in the table fails with ENOSYS, as on a kernel that does not have it. In the
  * tests' program it kills, so that what is missing here is found.
  */
-#include "worker/sandbox.h"
+#include "worker/calls.h"
 
-#include "base/confine.h"
-#include "base/err.h"
-#include "base/log.h"
-
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
@@ -20,7 +15,7 @@
 
 #define OPTION(level, name) {"setsockopt", {CONFINE_IS(2, (level)), CONFINE_IS(3, (name))}}
 
-static const struct confine_call allowed[] = {
+const struct confine_call worker_calls[] = {
     /* connections: as they come by the channel, to their end */
     {.name = "accept4"}, /* on a listener that was inherited */
     {.name = "close"},
@@ -52,28 +47,4 @@ static const struct confine_call allowed[] = {
     {.name = "pwrite64"},
 };
 
-/* What passes, as opposed to what this kernel does not have: the next worker will try again. */
-static bool will_pass(int err)
-{
-    return err == -ENOMEM || err == -EMFILE || err == -ENFILE || err == -EAGAIN;
-}
-
-int sandbox_start(void)
-{
-    return confine_paths();
-}
-
-int sandbox_seal(int landlock)
-{
-    int seccomp = confine_calls(allowed, sizeof(allowed) / sizeof(allowed[0]));
-
-    if (will_pass(landlock) || will_pass(seccomp))
-        return will_pass(landlock) ? landlock : seccomp;
-    if (landlock > 0 && seccomp == 0)
-        log_debug("sandboxed", log_int("landlock", landlock), log_str("seccomp", "on"));
-    else
-        log_info("the sandbox is not complete here",
-                 log_str("landlock", landlock > 0 ? "on" : err_text(landlock)),
-                 log_str("seccomp", seccomp == 0 ? "on" : err_text(seccomp)));
-    return 0;
-}
+const size_t worker_ncalls = sizeof(worker_calls) / sizeof(worker_calls[0]);

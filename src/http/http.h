@@ -1,0 +1,42 @@
+/*
+ * http/http.h - the process that serves HTTP: what its files share. See docs/internals/http.md.
+ *
+ * Everything here is private memory and can be lost at any instruction. What must survive, sessions
+ * and what they hold and wait for, is in the region: a session is a connection slot behind max_conns
+ * (shm/conns.h), and the table's operations are called directly.
+ *
+ *   process   life: start, turns, the master's messages, drain     calls      its system calls
+ */
+#ifndef HTTP_HTTP_H
+#define HTTP_HTTP_H
+
+#include "base/num.h"
+#include "config/settings.h"
+#include "serving/lifeline.h"
+#include "shm/conns.h"
+#include "shm/heritage.h"
+#include "shm/shared.h"
+
+#include <event2/event.h>
+
+struct http {
+    const struct heritage *heritage;
+    const struct settings *settings;
+    struct settings *own_settings; /* after a reload: h->settings, to be freed with the next */
+    struct region *r;
+    struct shared sh;
+    struct lifeline life;
+    struct event_base *base;
+    struct event *bell, *channel, *nudge;
+    uint64_t now; /* BOOTTIME ns: http_now() reads it again */
+    int efd;
+    int new_settings; /* a memfd that came by the channel, 0 = none */
+    uint32_t new_generation;
+    bool draining;
+    bool leaves; /* the process is to end */
+};
+
+/* The process's whole life; returns its exit status. */
+int http_run(const struct heritage *heritage);
+
+#endif

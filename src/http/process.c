@@ -1,0 +1,229 @@
+/*
+ * http/process.c - the life of the HTTP worker. See http.h.
+ *
+ * A turn: sleep in libevent until something happens or half a second has passed; then, without
+ * sleeping, all that has come by now; grants made by others; what is due. libevent does not say when
+ * a sleep ends and serving begins, so a beat is given when a pass is over: see serving/silence.h.
+ */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/point.h"
+#include "config/exitcode.h"
+#include "http/calls.h"
+#include "http/http.h"
+#include "net/listen.h"
+#include "net/pass.h"
+#include "serving/newsettings.h"
+#include "serving/repairs.h"
+#include "serving/sandbox.h"
+#include "serving/silence.h"
+#include "shm/bell.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum { MESSAGES_A_TURN = 16 };
+
+#define SLEEP_NS (400 * NS_PER_MS) /* below a second, or the next beat would count as a silence */
+
+/* ---- the master ---- */
+
+static void master_speaks(evutil_socket_t fd, short what, void *arg);
+
+static bool watch(struct http *h, struct event **e, int fd, event_callback_fn call)
+{
+    *e = event_new(h->base, fd, EV_READ | EV_PERSIST, call, h);
+    return *e && event_add(*e, NULL) == 0;
+}
+
+static void unwatch(struct event **e)
+{
+    if (*e)
+        event_free(*e);
+    *e = NULL;
+}
+
+/* A new master is at the rendezvous. */
+static void somebody_calls(evutil_socket_t rendezvous, short what, void *arg)
+{
+    struct http *h = arg;
+    int fd = lifeline_answer(&h->life);
+
+    (void)rendezvous, (void)what;
+    if (fd < 0)
+        return;
+    unwatch(&h->channel);
+    if (watch(h, &h->channel, fd, master_speaks))
+        return;
+    log_error("a new master cannot be listened to");
+    lifeline_hang_up(&h->life);
+    h->leaves = true; /* what is left to it would be to serve for ever */
+}
+
+static void master_is_gone(struct http *h)
+{
+    unwatch(&h->channel);
+    if (!lifeline_lost(&h->life) ||
+        !watch(h, &h->channel, h->heritage->rendezvous, somebody_calls)) {
+        h->leaves = true;
+        return;
+    }
+    log_warn("the master is gone, serving on");
+}
+
+static void master_speaks(evutil_socket_t fd, short what, void *arg)
+{
+    struct http *h = arg;
+
+    (void)fd, (void)what;
+    for (unsigned i = 0; i < MESSAGES_A_TURN; i++) {
+        struct channel_message m = {0};
+        int passed;
+        ssize_t n = pass_recv(h->life.channel, &m, sizeof(m), &passed);
+
+        if (n == -EAGAIN)
+            return;
+        if (n == 0 || (n < 0 && n != -EMFILE)) {
+            master_is_gone(h);
+            return;
+        }
+        if (m.type == CHANNEL_LEAVE) {
+            h->leaves = true;
+        } else if (m.type == CHANNEL_SETTINGS) {
+            h->new_settings = passed > 0 ? passed : 0; /* without it: it will be replaced */
+            h->new_generation = (uint32_t)m.id;
+        }
+    }
+}
+
+/* All listeners at once: there are not more than a message takes. */
+static unsigned show_listeners(void *arg, uint32_t *next, uint32_t *slot, int *fd)
+{
+    struct http *h = arg;
+    unsigned n = 0;
+
+    _Static_assert((int)LISTEN_MAX <= (int)CHANNEL_SLOTS, "one message");
+    for (; *next == 1 && n < h->heritage->nlisteners; n++) {
+        slot[n] = HERITAGE_LISTENER;
+        fd[n] = h->heritage->listener[n];
+    }
+    *next = 2;
+    return n;
+}
+
+/* ---- settings ---- */
+
+static void take_new_settings(struct http *h)
+{
+    struct settings *s = malloc(sizeof(*s));
+    struct served *all = newsettings_read(h->new_settings);
+
+    h->new_settings = 0;
+    if (s && all) {
+        *s = all->settings;
+        POINT(HTTP_SETTINGS);
+        h->settings = s;
+        free(h->own_settings);
+        h->own_settings = s;
+        log_init(s->log_format, s->log_level);
+        __atomic_store_n(&h->sh.slot->configured, h->new_generation, __ATOMIC_RELEASE);
+    } else {
+        log_error("new settings cannot be used, this worker will be replaced");
+        free(s);
+    }
+    newsettings_free(all);
+}
+
+/* ---- turns ---- */
+
+static void bell_heard(evutil_socket_t fd, short what, void *arg)
+{
+    uint64_t rings;
+
+    (void)what, (void)arg;
+    if (SYS(HTTP_BELL_READ, read(fd, &rings, sizeof(rings))) < 0 && errno != EAGAIN)
+        log_error("bell cannot be read", log_err("error", -errno));
+}
+
+static void nothing(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what, (void)arg; /* the sleep is over */
+}
+
+static void sleep_until_something(struct http *h)
+{
+    struct timeval most = {.tv_usec = SLEEP_NS / 1000};
+
+    if (!bell_park(h->r, h->sh.worker))
+        return;
+    evtimer_add(h->nudge, &most);
+    event_base_loop(h->base, EVLOOP_ONCE);
+    bell_unpark(h->r, h->sh.worker);
+}
+
+static void turn(struct http *h)
+{
+    bool marked = silence_marked(&h->sh);
+    uint64_t gap;
+
+    h->now = clock_boottime_ns();
+    event_base_loop(h->base, EVLOOP_NONBLOCK);
+    gap = silence_served(&h->sh, h->now, marked);
+    if (gap)
+        log_warn("did not run for a while", log_ms("gap", gap));
+    bell_drain(h->r, h->sh.worker);
+    if (lifeline_telling(&h->life))
+        lifeline_tell(&h->life, show_listeners, h);
+    silence_ring(&h->sh);
+    repairs_log(&h->sh);
+    if (h->new_settings)
+        take_new_settings(h);
+}
+
+/* ---- start ---- */
+
+static int prepare(struct http *h, const struct heritage *heritage)
+{
+    int err, landlock;
+
+    h->heritage = heritage;
+    h->settings = heritage->settings;
+    h->r = heritage->region;
+    h->now = clock_boottime_ns();
+    shared_attach(&h->sh, h->r, heritage->worker);
+    lifeline_init(&h->life, heritage);
+    h->base = event_base_new();
+    h->efd = SYS(HTTP_EVENTFD, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+    if (!h->base || h->efd < 0)
+        return -ENOMEM;
+    h->nudge = evtimer_new(h->base, nothing, h);
+    if (!h->nudge || !watch(h, &h->bell, h->efd, bell_heard) ||
+        !watch(h, &h->channel, h->life.channel, master_speaks))
+        return -ENOMEM;
+    landlock = sandbox_start();
+    err = bell_start_thread(h->r, heritage->worker, h->efd);
+    return err ? err : sandbox_seal(landlock, http_calls, http_ncalls);
+}
+
+int http_run(const struct heritage *heritage)
+{
+    static struct http http;
+    struct http *h = &http;
+    int err = prepare(h, heritage);
+
+    if (err) {
+        log_error("HTTP worker cannot start", log_err("error", err));
+        return EXITCODE_FAIL;
+    }
+    shared_recover(&h->sh);
+    __atomic_store_n(&h->r->down_since[h->sh.worker], 0, __ATOMIC_RELEASE);
+    h->sh.slot->settled = h->sh.slot->generation;
+    while (!h->leaves) {
+        sleep_until_something(h);
+        turn(h);
+    }
+    return EXITCODE_OK;
+}

@@ -1,0 +1,27 @@
+/*
+ * serving/op.h - operations of the table as every process that serves clients runs them: what has
+ * to come before and around the core's own functions.
+ *
+ * The caller has begun the transaction and ends it; it adds its own records to it in between.
+ */
+#ifndef SERVING_OP_H
+#define SERVING_OP_H
+
+#include "shm/shared.h"
+
+/* Leases of the key's shard that have ended by tx->now are ended before a request is looked at:
+   callers never wait for the sweep. Who is silent is marked first: see silence.h. */
+void op_end_overdue(struct shared *sh, struct tx *tx, const struct table_key *key);
+
+/*
+ * table_acquire() with a unit of max-locks when it needs one. *locked says whether tx is still open:
+ * making room may have to lock another shard. *now is read again while room is made. The caller calls
+ * shared_return_units() when it has ended the transaction.
+ */
+enum verdict op_acquire(struct shared *sh, struct tx *tx, const struct acquire_args *args,
+                        struct grant *g, bool *locked, uint64_t *now);
+
+/* Statistics of a verdict that a client is told. */
+void op_count(struct counters *n, enum verdict v);
+
+#endif
