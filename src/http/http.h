@@ -5,7 +5,13 @@
  * and what they hold and wait for, is in the region: a session is a connection slot behind max_conns
  * (shm/conns.h), and the table's operations are called directly.
  *
- *   process   life: start, turns, the master's messages, drain     calls      its system calls
+ *   process   life: start, turns, the master's messages   calls     its system calls
+ *   server    evhttp, TLS                                 link      a TCP connection, deadlines
+ *   framing   what evhttp lets through                    call      a request and its answer
+ *   routes    the table of them                           path, body   what a request says
+ *   guard     CORS, rate, authentication, caps            sessions  as a connection is to TCP
+ *   locks     operations, long polls                      look      health, stats, resources
+ *   metrics, openapi, page
  */
 #ifndef HTTP_HTTP_H
 #define HTTP_HTTP_H
@@ -28,7 +34,15 @@ struct http {
     struct lifeline life;
     struct event_base *base;
     struct event *bell, *channel, *nudge;
+    struct evhttp *server;
+    struct guard *guard;       /* guard.c's */
+    struct sessions *sessions; /* sessions.c's */
+    struct polls *polls;       /* locks.c's */
+    struct looks *looks;       /* look.c's */
+    struct links *links;       /* link.c's */
     uint64_t now; /* BOOTTIME ns: http_now() reads it again */
+    uint64_t next_tick;
+    uint32_t fences_turn; /* of the region, as last seen */
     int efd;
     int new_settings; /* a memfd that came by the channel, 0 = none */
     uint32_t new_generation;

@@ -9,8 +9,14 @@
 #include "base/log.h"
 #include "base/point.h"
 #include "config/exitcode.h"
+#include "core/leases.h"
 #include "http/calls.h"
+#include "http/guard.h"
 #include "http/http.h"
+#include "http/locks.h"
+#include "http/look.h"
+#include "http/server.h"
+#include "http/sessions.h"
 #include "net/listen.h"
 #include "net/pass.h"
 #include "serving/newsettings.h"
@@ -27,6 +33,7 @@
 
 enum { MESSAGES_A_TURN = 16 };
 
+#define TICK_NS (250 * NS_PER_MS)
 #define SLEEP_NS (400 * NS_PER_MS) /* below a second, or the next beat would count as a silence */
 
 /* ---- the master ---- */
@@ -122,13 +129,15 @@ static void take_new_settings(struct http *h)
     struct served *all = newsettings_read(h->new_settings);
 
     h->new_settings = 0;
-    if (s && all) {
+    if (s && all && server_use_tls(h, &all->tls_files) == 0) {
         *s = all->settings;
         POINT(HTTP_SETTINGS);
         h->settings = s;
         free(h->own_settings);
         h->own_settings = s;
         log_init(s->log_format, s->log_level);
+        guard_adjust(h);
+        server_adjust(h);
         __atomic_store_n(&h->sh.slot->configured, h->new_generation, __ATOMIC_RELEASE);
     } else {
         log_error("new settings cannot be used, this worker will be replaced");
@@ -164,23 +173,59 @@ static void sleep_until_something(struct http *h)
     bell_unpark(h->r, h->sh.worker);
 }
 
-static void turn(struct http *h)
+static void notice_drain(struct http *h)
 {
-    bool marked = silence_marked(&h->sh);
-    uint64_t gap;
+    if (h->draining || !__atomic_load_n(&h->r->draining, __ATOMIC_RELAXED))
+        return;
+    h->draining = true;
+    locks_drain(h);
+}
 
-    h->now = clock_boottime_ns();
+static void notice_fences(struct http *h)
+{
+    uint32_t turn = __atomic_load_n(&h->r->fences_turn, __ATOMIC_ACQUIRE);
+
+    if (turn == h->fences_turn)
+        return;
+    h->fences_turn = turn;
+    locks_fences(h);
+}
+
+static void tick(struct http *h)
+{
+    if (h->now < h->next_tick)
+        return;
+    h->next_tick = h->now + TICK_NS;
+    sessions_tick(h);
+    guard_tick(h);
+}
+
+/* Returns whether there is more to do at once. */
+static bool turn(struct http *h)
+{
+    bool marked = silence_marked(&h->sh), busy;
+    uint64_t began, gap;
+
+    began = h->now = clock_boottime_ns();
+    notice_drain(h); /* before requests are served that came after it began */
     event_base_loop(h->base, EVLOOP_NONBLOCK);
-    gap = silence_served(&h->sh, h->now, marked);
-    if (gap)
+    gap = silence_served(&h->sh, began, marked);
+    if (gap) {
         log_warn("did not run for a while", log_ms("gap", gap));
-    bell_drain(h->r, h->sh.worker);
+        sessions_extend(h, gap);
+    }
+    h->now = clock_boottime_ns();
+    locks_deliver(h, bell_drain(h->r, h->sh.worker));
+    notice_fences(h);
+    tick(h);
+    busy = look_turn(h);
     if (lifeline_telling(&h->life))
         lifeline_tell(&h->life, show_listeners, h);
     silence_ring(&h->sh);
     repairs_log(&h->sh);
     if (h->new_settings)
         take_new_settings(h);
+    return busy;
 }
 
 /* ---- start ---- */
@@ -203,9 +248,38 @@ static int prepare(struct http *h, const struct heritage *heritage)
     if (!h->nudge || !watch(h, &h->bell, h->efd, bell_heard) ||
         !watch(h, &h->channel, h->life.channel, master_speaks))
         return -ENOMEM;
+    err = sessions_init(h);
+    if (!err)
+        err = guard_init(h);
+    if (!err)
+        err = server_use_tls(h, heritage->tls_files);
+    if (err)
+        return err;
     landlock = sandbox_start();
     err = bell_start_thread(h->r, heritage->worker, h->efd);
-    return err ? err : sandbox_seal(landlock, http_calls, http_ncalls);
+    if (!err)
+        err = sandbox_seal(landlock, http_calls, http_ncalls);
+    return err ? err : server_start(h);
+}
+
+/* What the last HTTP worker left; the first finds nothing. */
+static void take_over(struct http *h)
+{
+    uint64_t down = __atomic_load_n(&h->r->down_since[h->sh.worker], __ATOMIC_ACQUIRE);
+    uint64_t gap = 0;
+
+    shared_recover(&h->sh);
+    bell_unpark(h->r, h->sh.worker);
+    h->now = clock_boottime_ns();
+    if (down && h->now > down)
+        gap = h->now - down < LEASES_GRACE_NS ? h->now - down : LEASES_GRACE_NS;
+    sessions_take_over(h, gap);
+    silence_over(&h->sh);
+    locks_deliver(h, UINT64_MAX);
+    h->sh.slot->suspect = 0;
+    h->sh.slot->settled = h->sh.slot->generation;
+    if (down)
+        log_audit("took over", log_uint("sessions", h->r->nsessions), log_ms("gap", gap));
 }
 
 int http_run(const struct heritage *heritage)
@@ -213,17 +287,17 @@ int http_run(const struct heritage *heritage)
     static struct http http;
     struct http *h = &http;
     int err = prepare(h, heritage);
+    bool busy = false;
 
     if (err) {
         log_error("HTTP worker cannot start", log_err("error", err));
         return EXITCODE_FAIL;
     }
-    shared_recover(&h->sh);
-    __atomic_store_n(&h->r->down_since[h->sh.worker], 0, __ATOMIC_RELEASE);
-    h->sh.slot->settled = h->sh.slot->generation;
+    take_over(h);
     while (!h->leaves) {
-        sleep_until_something(h);
-        turn(h);
+        if (!busy)
+            sleep_until_something(h);
+        busy = turn(h);
     }
     return EXITCODE_OK;
 }

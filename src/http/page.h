@@ -1,0 +1,15 @@
+/*
+ * http/page.h - the status page: one document without anything from outside, read-only.
+ */
+#ifndef HTTP_PAGE_H
+#define HTTP_PAGE_H
+
+#include <stdbool.h>
+
+struct call;
+struct http;
+
+/* Handler */
+void page_serve(struct call *c);
+
+#endif

@@ -1,0 +1,19 @@
+/*
+ * http/server.h - evhttp: the listening sockets, TLS, its limits.
+ */
+#ifndef HTTP_SERVER_H
+#define HTTP_SERVER_H
+
+struct http;
+struct tls_files;
+
+/* Accepts from all listening sockets of the heritage. 0 or a negative error. */
+int server_start(struct http *h);
+
+/* Handshakes to come use these files (NULL, or empty: plain). 0 or a negative error: as before. */
+int server_use_tls(struct http *h, const struct tls_files *files);
+
+/* After other settings came: limits and deadlines. */
+void server_adjust(struct http *h);
+
+#endif
