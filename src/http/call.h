@@ -16,6 +16,7 @@
 #include <event2/http.h>
 #include <jansson.h>
 
+struct evbuffer;
 struct http;
 struct link;
 
@@ -56,7 +57,7 @@ struct call {
     uint32_t key_len;
     uint32_t session; /* connection slot, of ROUTE_SESSION; 0 = none */
     uint64_t session_id; /* its connection id: the slot may be another's by the time of the answer */
-    /* A long poll: locks.c. */
+    /* A list of those that wait: long polls (locks.c), long answers (tasks.c). */
     struct call *prev, *next;
     struct event *timer;
     void (*left)(struct call *c); /* the client has left; answer it all the same, nobody hears */
@@ -72,6 +73,8 @@ void call_client_left(struct call *c);
 void call_answer_json(struct call *c, int status, json_t *object);
 /* `bytes` are copied; a type such as "text/html; charset=utf-8". */
 void call_answer_bytes(struct call *c, int status, const char *type, const char *bytes, size_t n);
+/* Takes the buffer, without a copy. */
+void call_answer_buffer(struct call *c, int status, const char *type, struct evbuffer *body);
 /* 204 */
 void call_answer_nothing(struct call *c);
 /* `detail` is for people; NULL: none. */

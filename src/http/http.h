@@ -11,6 +11,7 @@
  *   routes    the table of them                           path, body   what a request says
  *   guard     CORS, rate, authentication, caps            sessions  as a connection is to TCP
  *   locks     operations, long polls                      look      health, stats, resources
+ *   tasks     answers made in bounded steps          listing  which resources a query asks for
  *   metrics, openapi, page
  */
 #ifndef HTTP_HTTP_H
@@ -38,7 +39,7 @@ struct http {
     struct guard *guard;       /* guard.c's */
     struct sessions *sessions; /* sessions.c's */
     struct polls *polls;       /* locks.c's */
-    struct looks *looks;       /* look.c's */
+    struct tasks *tasks;       /* tasks.c's */
     struct links *links;       /* link.c's */
     uint64_t now; /* BOOTTIME ns: http_now() reads it again */
     uint64_t next_tick;
@@ -46,6 +47,7 @@ struct http {
     int efd;
     int new_settings; /* a memfd that came by the channel, 0 = none */
     uint32_t new_generation;
+    uint64_t unread; /* look.c's: bytes of its answers that are still on their way out */
     bool draining;
     bool leaves; /* the process is to end */
 };

@@ -17,6 +17,8 @@ src_http_libhttp_a_SOURCES = \
 	src/http/http.h \
 	src/http/link.c \
 	src/http/link.h \
+	src/http/listing.c \
+	src/http/listing.h \
 	src/http/locks.c \
 	src/http/locks.h \
 	src/http/look.c \
@@ -36,4 +38,6 @@ src_http_libhttp_a_SOURCES = \
 	src/http/server.c \
 	src/http/server.h \
 	src/http/sessions.c \
-	src/http/sessions.h
+	src/http/sessions.h \
+	src/http/tasks.c \
+	src/http/tasks.h

@@ -13,8 +13,8 @@
 #include "http/calls.h"
 #include "http/guard.h"
 #include "http/http.h"
+#include "http/tasks.h"
 #include "http/locks.h"
-#include "http/look.h"
 #include "http/server.h"
 #include "http/sessions.h"
 #include "net/listen.h"
@@ -218,7 +218,7 @@ static bool turn(struct http *h)
     locks_deliver(h, bell_drain(h->r, h->sh.worker));
     notice_fences(h);
     tick(h);
-    busy = look_turn(h);
+    busy = tasks_turn(h);
     if (lifeline_telling(&h->life))
         lifeline_tell(&h->life, show_listeners, h);
     silence_ring(&h->sh);
@@ -248,7 +248,9 @@ static int prepare(struct http *h, const struct heritage *heritage)
     if (!h->nudge || !watch(h, &h->bell, h->efd, bell_heard) ||
         !watch(h, &h->channel, h->life.channel, master_speaks))
         return -ENOMEM;
-    err = sessions_init(h);
+    err = tasks_init(h);
+    if (!err)
+        err = sessions_init(h);
     if (!err)
         err = guard_init(h);
     if (!err)
