@@ -13,7 +13,8 @@ static const char names[] = "kind prefix contains state sort order cursor limit"
 static const struct {
     const char *name;
     unsigned state;
-} states[] = {{"held", VIEW_HELD}, {"waiting", VIEW_WAITING}, {"idle", VIEW_IDLE}};
+} states[] = {{"held", VIEW_HELD}, {"waiting", VIEW_WAITING}, {"idle", VIEW_IDLE},
+              {"any", VIEW_ANY}};
 enum { STATES = sizeof(states) / sizeof(states[0]) };
 
 const char *listing_state_name(unsigned state)
@@ -135,7 +136,7 @@ static bool read_limit(const struct path *path, struct listing *l)
 
 static bool read_cursor(const struct path *path, struct listing *l)
 {
-    int n = path_query(path, "cursor", l->cursor, sizeof(l->cursor));
+    int n = path_query(path, "cursor", l->cursor, sizeof(l->cursor) - 1);
 
     l->cursor_len = n > 0 ? (uint32_t)n : 0;
     return n != -2;
@@ -156,7 +157,7 @@ bool listing_parse(const struct path *path, const char *others, struct listing *
     else if (!read_part(path, "contains", out->filter.contains, &out->filter.contains_len))
         *why = "contains has at most 256 bytes, percent-encoded";
     else if (!read_state(path, out))
-        *why = "state is held, waiting or idle";
+        *why = "state is held, waiting, idle or any";
     else if (!read_sort(path, out))
         *why = "sort is key, waiters, oldest_wait, held_since or lease_left";
     else if (!read_order(path, out))

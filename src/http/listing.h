@@ -27,7 +27,7 @@ struct listing {
 bool listing_parse(const struct path *path, const char *others, struct listing *out,
                    const char **why);
 
-/* "held", "waiting", "idle", or NULL for several. */
+/* "held", "waiting", "idle", "any", or NULL. */
 const char *listing_state_name(unsigned states);
 
 #endif

@@ -29,6 +29,9 @@ src_http_libhttp_a_SOURCES = \
 	src/http/openapi.h \
 	src/http/page.c \
 	src/http/page.h \
+	src/http/page_parts.h \
+	src/http/pagestatus.c \
+	src/http/pagetable.c \
 	src/http/path.c \
 	src/http/path.h \
 	src/http/process.c \
@@ -41,3 +44,19 @@ src_http_libhttp_a_SOURCES = \
 	src/http/sessions.h \
 	src/http/tasks.c \
 	src/http/tasks.h
+
+# The status page's document, style and script, as C.
+page_files = \
+	src/http/page/page.css \
+	src/http/page/page.html \
+	src/http/page/page.js
+EXTRA_DIST += $(page_files)
+BUILT_SOURCES += src/http/page/assets.h
+CLEANFILES += src/http/page/assets.h
+src/http/page/assets.h: $(page_files)
+	$(AM_V_GEN)$(MKDIR_P) src/http/page && { \
+	for type in css html js; do \
+	  echo "static const unsigned char page_$$type[] = {"; \
+	  od -An -v -tx1 $(srcdir)/src/http/page/page.$$type | $(SED) 's/[0-9a-f][0-9a-f]/0x&,/g'; \
+	  echo "0};"; \
+	done; } > $@.new && mv $@.new $@
