@@ -271,9 +271,16 @@ class Doctor:
             "connection-lost"}
 
     def refuse_private(self):
-        """A try on a key of one's own that nobody holds."""
-        i = self.pick(i for i in self.grants if self.request(i)[3] in ("l", "sl") and
-                      self.request(i)[4][0] == "p" and self.request(i)[5] == "0")
+        """A try on a key that nobody has asked for before: who has had it may have it still."""
+        first, asked = {}, {}  # line of its first request, and how many were sent by a reply to it
+        for i, w in enumerate(self.rows):
+            if w[0] == "S" and w[3] in ("l", "sl", "e", "se"):
+                first.setdefault(w[4], i)
+                asked[w[4]] = asked.get(w[4], 0) + 1
+            elif i in self.asked and self.asked[i] == first.get(self.request(i)[4]):
+                first[self.request(i)[4]] = i if asked[self.request(i)[4]] == 1 else -1
+        i = self.pick(i for i in self.grants if first.get(self.request(i)[4]) == i and
+                      self.request(i)[3] in ("l", "sl") and self.request(i)[5] == "0")
         token_, t = self.rows[i][4], self.rows[i]
         gone = {j for j, w in enumerate(self.rows) if w[0] == "S" and token_ in w[3:]}
         gone |= {j for j, s in self.asked.items() if s in gone}
