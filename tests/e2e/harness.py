@@ -398,7 +398,9 @@ class Server:
         running.discard(self)
         for c in self.clients:
             c.close()
-        # A master that is dead may have workers that live.
+        # The master first: it would replace workers. One that is dead may have workers that live.
+        if self.proc:
+            self.proc.kill()
         for pid in self.members() if self.proc else []:
             try:
                 os.kill(pid, signal.SIGKILL)
