@@ -131,7 +131,7 @@ class Program:
             self.proc.send_signal(signal.SIGKILL)
             fail(f"{self.name} has not ended after {timeout} s, having printed {bytes(self.out)}")
         for t in self.readers:
-            t.join(5)
+            t.join(20)
         if status != code:
             fail(f"{self.name} ended with {status}, not {code}: {self.err.decode()} {self.out.decode()}")
         lines = self.out[self.at:].decode("utf-8", "surrogateescape").splitlines()
