@@ -42,7 +42,7 @@ def drain(c):
 def storm(rules_of_the_game, rounds, threads=8, abrupt=True):
     """abrupt: ends with a reset, since a long wait may have been begun by chance."""
     diag(f"DFLOCKD_SEED={SEED}")
-    with Server(["--max-locks", "200", "--read-timeout", "2"]) as server:
+    with Server(["--max-locks", "200", "--read-timeout", "60"]) as server:
         pids = server.worker_pids()
 
         def one(n):
