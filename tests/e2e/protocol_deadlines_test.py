@@ -149,7 +149,8 @@ def idle():
                 token = token_of(asked(c, took, "l", "key", "0"))
                 check_eq(c.req("r", "key", token), "ok", "the release")
             elif how == "after a timeout":
-                check_eq(asked(c, took, "l", "held", "1"), "timeout", "a wait as long as the deadline")
+                reply = asked(c, took, "l", "held", "1")
+                check_eq(reply, "timeout", "a wait as long as the deadline")
                 least = 2
             elif how == "after a lost queue entry":
                 check_eq(asked(c, took, "e", "held"), "queued", "e")
@@ -270,7 +271,7 @@ def slow_progress():
 
 
 def read_slowly(server):
-    """Late: it did not read for almost the write timeout."""
+    """Late: closed, but it had not read as often as it should. Some reads let nothing be sent."""
     c = server.client(rcvbuf=32768)
     enough, sent, pauses = threading.Event(), [], [0]
 
@@ -295,7 +296,7 @@ def read_slowly(server):
             since = elapsed()
             if n == 0:
                 enough.set()
-                if max(pauses) > 0.9:
+                if max(pauses) > 0.3:
                     raise Late
                 check(n, f"closed after {took():.2f} s and {got} bytes")
             got += n

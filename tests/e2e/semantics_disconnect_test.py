@@ -10,7 +10,7 @@ import time
 from harness import (Server, check, check_eq, diag, elapsed, eventually, in_threads, json_of, main,
                      test, token_of)
 
-PROMPT = 1.0  # "at once", and "tens of ms", on a busy machine: for the best or the median of several
+PROMPT = 1.0  # "at once", and "tens of ms", on a busy machine: the best, or the median, of several
 HALF_CLOSE = 0.25  # a FIN within this time of the request is a half-close
 
 

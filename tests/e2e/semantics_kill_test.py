@@ -43,7 +43,7 @@ class Killer:
         self.victims = set()
 
     def run(self):
-        # By number of the worker: where the log was at its last death, deaths since it last settled.
+        # By number of the worker: where the log was at its last death; deaths since it settled.
         killed, last, row = set(), {}, collections.Counter()
         while self.kills < self.times:
             time.sleep(self.chance.random() * 0.03)
@@ -445,7 +445,8 @@ def gap_once():
         watch = server.client()
         b.ask("l", "renewed", "60")
         d.ask("l", "left", "60")
-        eventually(lambda: waiters(watch, "renewed") == waiters(watch, "left") == 1, 10, "both wait")
+        eventually(lambda: waiters(watch, "renewed") == waiters(watch, "left") == 1, 10,
+                   "both wait")
         victim, mark = first_worker(server), server.mark()
         since = now()
         check_eq(a.req("n", "renewed", renewed + " 1"), "ok 1", "a shorter lease")

@@ -39,8 +39,8 @@ def holder_and_waiter(server, key, lease, wait="60"):
       rules=["S14", "S17", "S12"])
 def lease_to_grant():
     """
-    When a waiter was granted is what `show` says of it, however late this test hears of it. That the
-    machine is busy is seen by a thread that sleeps: how late it wakes up.
+    When a waiter was granted is what `show` says of it, however late this test hears of it. How busy
+    the machine is, is seen by a thread that sleeps: how late it wakes up.
     """
     rounds = 100
     late, slow, done = [], [], threading.Event()
@@ -74,7 +74,8 @@ def lease_to_grant():
                 check(at >= soonest, f"a lease ended {soonest - at:.6f} s early")
                 asked = now()
                 held = json_of(watch.req("show", key, "lock"))["holders"][0]["held_s"]
-                check(now() - held >= soonest, f"a lease ended {soonest - now() + held:.6f} s early")
+                began = now() - held
+                check(began >= soonest, f"a lease ended {soonest - began:.6f} s early")
                 late.append(asked - held - 0.001 - latest)  # or more, which nobody can tell
         done.set()
         beside.join()
@@ -205,7 +206,7 @@ def unnoticed_ends(act):
         for key, token in zip(keys, tokens):
             check_eq(a.req("n", key, token + " 1"), "ok 1", "the renew")
         until = now() + 1
-        time.sleep(max(0, since + 0.95 - now()))
+        time.sleep(max(0, since + 0.8 - now()))
         held_up = server.worker_pids()[1]
         os.kill(held_up, signal.SIGSTOP)
         stopped = now()
@@ -234,13 +235,14 @@ def until_held_up(act):
             return found
 
 
-@test("an ended lease cannot be renewed, and the slot passes on at once", rules=["S20", "S12"])
+@test("an ended lease cannot be renewed, and the slot passes on at once", rules=["S20", "S12"],
+      deadline=90)
 def renew_ended():
     answers, _ = until_held_up(lambda a, key, token: a.req("n", key, token))
     check_eq(set(answers), {"error"}, "the renewals")
 
 
-@test("a release after an end that nobody noticed is ok", rules=["S23", "S12"])
+@test("a release after an end that nobody noticed is ok", rules=["S23", "S12"], deadline=90)
 def release_ended():
     answers, took = until_held_up(lambda a, key, token: a.req("r", key, token))
     diag(f"{answers.count('ok')} of 32 ends were not noticed, {took * 1000:.0f} ms after them")

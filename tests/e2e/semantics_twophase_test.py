@@ -35,7 +35,7 @@ class Kind:
 
 
 def fresh(key):
-    """Keys for as many turns as it takes until one was not held up beyond a lease."""
+    """Keys for as many turns as it takes until one is not held up beyond a lease."""
     return (f"{key}-{turn}" for turn in itertools.count())
 
 
