@@ -26,6 +26,7 @@
 
 #define STARTS_WITHIN (10 * NS_PER_SEC) /* a fork on a slow machine */
 #define ADOPT_PATIENCE (2 * NS_PER_SEC) /* as for a worker that hangs */
+#define ADOPT_LATE (500 * NS_PER_MS)    /* the machine was starved or stopped, ditto */
 
 static void close_fd(int fd)
 {
@@ -224,10 +225,11 @@ static int end_strangers(struct legacy *l)
 static int listen_to(struct legacy *l, uint64_t *who)
 {
     uint64_t callees = *who;
-    uint64_t end = clock_boottime_ns() + ADOPT_PATIENCE;
+    uint64_t now = clock_boottime_ns(), end = now + ADOPT_PATIENCE;
 
-    while (callees && clock_boottime_ns() < end) {
+    while (callees && now < end) {
         struct pollfd p[WORKER_MAX];
+        uint64_t before = now;
         unsigned n = 0;
 
         for (uint64_t left = callees; left; left &= left - 1)
@@ -250,6 +252,9 @@ static int listen_to(struct legacy *l, uint64_t *who)
             if (heard != HEARD_NOTHING)
                 callees &= ~(UINT64_C(1) << worker);
         }
+        now = clock_boottime_ns();
+        if (now - before > ADOPT_LATE)
+            end += now - before;
     }
     *who = callees;
     return 0;

@@ -289,6 +289,8 @@ static void watchdog(struct master *m, uint64_t late)
         uint64_t silent = m->now > beat ? m->now - beat : 0;
         uint64_t up = 0;
 
+        if (c->state == CHILD_LEAVING)
+            c->due += late; /* it was not run either */
         if ((c->state != CHILD_SERVING && c->state != CHILD_LEAVING) ||
             (!policy_hangs(silent, late) && !(c->state == CHILD_LEAVING && m->now >= c->due)))
             continue;

@@ -19,10 +19,10 @@ Each test is one TAP line; what fails raises, and is shown with the end of its s
 of a file run at the same time, up to main(jobs=…) of them, so each has servers of its own. One that
 is not done after `deadline` seconds has its stack dumped and has failed.
 
-    @test(text, rules=[…], deadline=30)   rules: numbers of docs/rules.md that the test proves;
+    @test(text, rules=[…], deadline=90)   rules: numbers of docs/rules.md that the test proves;
                                           alone=True: not beside others, for those that measure
     check(cond, text), check_eq(got, want, text), fail(text), diag(text)
-    eventually(predicate, timeout=5, text=…)  polls until true and returns that; never sleep instead
+    eventually(predicate, timeout=20, text=…)  polls until true and returns that; never sleep instead
     in_threads(function, items)           runs function(item) for all at once; raises what one did
     token_of("ok TOKEN LEASE"), fence_of(token), json_of("ok {…}")
     elapsed()                             t = elapsed(); …; t() is the seconds since
@@ -32,24 +32,25 @@ Server(args=[], env={}, expect_log=[], workers=2, program=DFLOCKD): with --port 
     environment has no DFLOCKD_* but what `env` says; it inherits the descriptors `fds`. program may be
     a list, of a program that runs it and its arguments.
     .start_again() another master, once this one is dead (.master_dies());  .members() → all pids
+    .signal_members(signal) to all of them
     .port .pid .worker_pids() .client(…) (its clients are closed when it stops)
-    .wait_log(regex, timeout=5, since=0) → match;  .logged(regex, since=0) → lines
+    .wait_log(regex, timeout=20, since=0) → match;  .logged(regex, since=0) → lines
     .mark() → position in the log for `since`;  .kill(signal) to the master
-    .stop(timeout=10): SIGTERM, drain; the exit code must be 0, and no line may have level error or
+    .stop(timeout=30): SIGTERM, drain; the exit code must be 0, and no line may have level error or
     tell of a worker's death, unless a regex of expect_log matches it. The end of `with` calls it.
-    .exited(timeout=5) → exit code, waits for an end that the test caused otherwise.
+    .exited(timeout=20) → exit code, waits for an end that the test caused otherwise.
 
 Program(target=DFLOCKD): .path, a name for it;  .becomes(target), .script(text)
 
 Client(server or (host, port), source="127.0.0.5", unix="/path", rcvbuf=4096, tls=SSLContext,
-    session=SSLSession, handshake=True); what does not come within 10 s is a failure:
+    session=SSLSession, handshake=True); what does not come within 20 s is a failure:
     .send(bytes or str)     all of it
     .ask(cmd, key, arg)     sends a request;  .req(cmd, key, arg) also returns its reply
-    .line(timeout=10)       one reply without its LF as str (bytes that are not UTF-8: surrogates)
+    .line(timeout=20)       one reply without its LF as str (bytes that are not UTF-8: surrogates)
     .lines(n)               the next n
     .expect(text, what="")  the next line must be exactly this
     .expect_silence(0.2)    nothing comes. The only place where a test just waits
-    .expect_close(timeout=10, how=None)   → "fin" or "rst", which must be `how`; no byte before it;
+    .expect_close(timeout=20, how=None)   → "fin" or "rst", which must be `how`; no byte before it;
         over TLS "fin" is a close_notify, "cut" a FIN without one
     .half_close() (over TLS: close_notify without FIN) .reset() .close() .is_closed()
     .sock .local (address as the server logs it) .tls (see class Tls)
@@ -81,8 +82,8 @@ BRIEF = bool(os.environ.get("DFLOCKD_TEST_BRIEF"))
 # Sanitizers need more system calls than a worker may make: it has no sandbox then.
 with open(os.environ["DFLOCKD"], "rb") as program:
     SANITIZED = b"__asan_init" in program.read()
-TIMEOUT = 10.0  # seconds for anything that must come
-DEADLINE = 30.0  # seconds for a test
+TIMEOUT = 20.0  # seconds for anything that must come
+DEADLINE = 90.0  # seconds for a test
 LOG_TAIL = 25  # lines of the log shown when a test fails
 
 
@@ -109,7 +110,7 @@ def check_eq(got, want, text):
         raise Failure(f"{text}: {shown(got)} instead of {shown(want)}")
 
 
-def eventually(predicate, timeout=5.0, text="it never came about"):
+def eventually(predicate, timeout=20.0, text="it never came about"):
     end = time.monotonic() + timeout
     while True:
         late = time.monotonic() > end  # before the look: who was held up looks once more
@@ -211,6 +212,7 @@ class Server:
         self.clients = []
         self.proc = None
         self.port = None
+        self._reserved = None
         self.sessions = []  # of each master there has been
         self.dies_with_master = True  # a start that fails is its end
         if not {"DFLOCKD_RUN_DIR", "--run-dir"} & {*self.extra_env, *self.args}:
@@ -258,7 +260,7 @@ class Server:
 
     def _exec(self, port):
         program = self.program if isinstance(self.program, list) else [self.program]
-        argv = program + ["--port", str(port)]
+        argv = program + ["--port", str(port or self._reserve())]
         if "--workers" in self.args:
             self.workers = int(self.args[self.args.index("--workers") + 1])
         elif self.workers:
@@ -278,6 +280,21 @@ class Server:
         self._readers += 1
         self._pipes.append(self.proc.stderr)
         threading.Thread(target=self._read_log, args=(self.proc.stderr,), daemon=True).start()
+
+    def _reserve(self):
+        """A port that nobody gets between two masters: it is bound here, too, and not listened at."""
+        if "--host" in self.args or "DFLOCKD_HOST" in self.extra_env:
+            return 0  # free here says nothing of another address
+        if not self._reserved:
+            self._reserved = socket.socket()
+            self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._reserved.bind(("127.0.0.1", 0))
+        return self._reserved.getsockname()[1]
+
+    def _unreserve(self):
+        if self._reserved:
+            self._reserved.close()
+        self._reserved = None
 
     def _read_log(self, pipe):
         poll, rest, more = select.poll(), b"", True
@@ -305,15 +322,15 @@ class Server:
 
     def mark(self):
         with self._changed:
-            self._changed.wait_for(self._all_read, 5)
+            self._changed.wait_for(self._all_read, 20)
             return len(self.log)
 
     def logged(self, regex, since=0):
         with self._changed:
-            self._changed.wait_for(self._all_read, 5)
+            self._changed.wait_for(self._all_read, 20)
             return [x for x in self.log[since:] if re.search(regex, x)]
 
-    def wait_log(self, regex, timeout=5.0, since=0):
+    def wait_log(self, regex, timeout=20.0, since=0):
         found, at = [], since
 
         def look():
@@ -354,20 +371,31 @@ class Server:
                 found.append(int(entry))
         return sorted(found)
 
+    def signal_members(self, signum):
+        """To all of them; how many there were. One may end meanwhile."""
+        pids = self.members()
+        for pid in pids:
+            try:
+                os.kill(pid, signum)
+            except ProcessLookupError:
+                pass
+        return len(pids)
+
     def client(self, **options):
         return Client(self, **options)
 
     def kill(self, signum):
         os.kill(self.pid, signum)
 
-    def exited(self, timeout=5.0):
+    def exited(self, timeout=20.0):
         try:
             code = self.proc.wait(timeout)
         except subprocess.TimeoutExpired:
             fail(f"the server has not ended after {timeout} s")
         with self._changed:
-            self._changed.wait_for(lambda: self._readers == 0, 5)
+            self._changed.wait_for(lambda: self._readers == 0, 20)
         running.discard(self)
+        self._unreserve()
         return code
 
     def master_dies(self):
@@ -375,7 +403,7 @@ class Server:
         self.kill(signal.SIGKILL)
         self.proc.wait()
 
-    def stop(self, timeout=10.0):
+    def stop(self, timeout=30.0):
         """A clean end, and a log without anything that should not be there."""
         if self not in running:
             return
@@ -396,18 +424,16 @@ class Server:
     def destroy(self):
         """Whatever state it is in."""
         running.discard(self)
+        self._unreserve()
         for c in self.clients:
             c.close()
-        # The master first: it would replace workers. One that is dead may have workers that live.
-        if self.proc:
-            self.proc.kill()
-        for pid in self.members() if self.proc else []:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        if self.proc:
-            self.proc.wait()
+        if not self.proc:
+            return
+        # A master that is dead may have workers that live, and one that is not may just have forked.
+        end = time.monotonic() + 10
+        while self.signal_members(signal.SIGKILL) and time.monotonic() < end:
+            time.sleep(0.002)
+        self.proc.wait()
 
 
 class Program:
