@@ -15,8 +15,10 @@ from puppet import BusyServer, FakeServer, Proxy, Puppet
 TOKEN = "0123456789abcdef0123456789abcdef"
 # Longer than any pause of the machine that tests run on.
 LONG = 20
-# Renewed early: who does not run for a few seconds has not lost it.
-BRISK = {"lease": 6, "ratio": 0.2}
+# Renewed early, each 1.2 s: who does not run for seven seconds has not lost it.
+BRISK = {"lease": 9, "ratio": 0.13}
+# Longer than that lease.
+OUTLIVES = 11
 
 
 def makers():
@@ -80,12 +82,12 @@ def renewing(how, make, call):
         b = p.sem("s", 1)
         b.acquire()
         end = elapsed()
-        while end() < 8:
+        while end() < OUTLIVES:
             check_eq(client.req("l", "k", "0"), "timeout", f"{how}: another at {end():.1f} s")
             check_eq(client.req("sl", "s", "0 1"), "timeout", f"slot: another at {end():.1f} s")
             time.sleep(0.2)
         held, left = a.held()
-        check(held and 0 < left <= 6, f"{how}: held {held}, {left} s left")
+        check(held and 0 < left <= BRISK["lease"], f"{how}: held {held}, {left} s left")
         check_eq(a.call("token")[0], token, "its token")
         a.release()
         b.release()
@@ -324,9 +326,9 @@ def callbacks():
         check_eq(handles["acquire"].wait("acquire", LONG)[0], "held", "acquire in the callback")
         handles["close"].wait_loss(timeout=LONG)
         eventually(lambda: handles["close"].call("release")[0] == "closed", LONG, "not closed")
-        time.sleep(7)
+        time.sleep(OUTLIVES)
         check_eq(other.held()[0], True, "another lock, while a callback blocks")
-        check_eq(client.req("l", "other", "0"), "timeout", "the same at the server")
+        check_eq(server.client().req("l", "other", "0"), "timeout", "the same at the server")
         check_eq([len(x.losses) for x in handles.values()], [1] * 4, "losses")
 
 
@@ -439,11 +441,11 @@ def long_wait():
         token = token_of(client.req("l", "k", "0 100"))
         a = p.lock("k")
         a.start("acquire")
-        time.sleep(7)
+        time.sleep(OUTLIVES)
         check_eq(client.req("r", "k", token), "ok", "the release")
         check_eq(a.wait("acquire", LONG)[0], "held", "the grant")
         check(a.held()[0], "is_held")
-        time.sleep(7)
+        time.sleep(OUTLIVES)
         check(a.held()[0], "is_held later")
 
 
@@ -480,16 +482,16 @@ def at_most():
 def transports(how, make, call):
     path = os.path.join(temp_dir(), "socket")
     with BusyServer([*server_certificate().args, "--unix-socket", path], expect_log=["."]) as server, \
-            Puppet(None, on_loss="tell", lease=9, ratio=0.13) as p:
+            Puppet(None, on_loss="tell", **BRISK) as p:
         locks = [make(p, "tls", servers=f"localhost:{server.port}", tls_ca_file=authority().cert),
                  make(p, "unix", servers=f"unix:{path}")]
         for a in locks:
             call(a, "acquire")
-        time.sleep(10)
+        time.sleep(OUTLIVES)
         check_eq([a.held()[0] for a in locks], [True] * 2, f"{how}: after their leases")
         # Over TLS a worker's death is the end of its connections, and keeps their slots.
         all_workers_die(server)
-        time.sleep(10)
+        time.sleep(OUTLIVES)
         check_eq([a.held()[0] for a in locks], [True] * 2, f"{how}: after the workers died")
         check_eq([a.losses for a in locks], [[], []], "losses")
         for a in locks:
@@ -503,10 +505,9 @@ def after_fork():
         a.acquire()
         p.write("fork", 0, "child")
         check_eq(a.wait("fork", LONG)[0], "held", "in the child")
-        client = server.client()
-        time.sleep(8)
+        time.sleep(OUTLIVES)
         for key in ("parent", "child"):
-            check_eq(client.req("l", key, "0"), "timeout", f"the lock of the {key}")
+            check_eq(server.client().req("l", key, "0"), "timeout", f"the lock of the {key}")
         a.release()
 
 
