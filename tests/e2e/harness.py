@@ -19,7 +19,7 @@ Each test is one TAP line; what fails raises, and is shown with the end of its s
 of a file run at the same time, up to main(jobs=…) of them, so each has servers of its own. One that
 is not done after `deadline` seconds has its stack dumped and has failed.
 
-    @test(text, rules=[…], deadline=60)   rules: numbers of docs/rules.md that the test proves;
+    @test(text, rules=[…], deadline=120)  rules: numbers of docs/rules.md that the test proves;
                                           alone=True: not beside others, for those that measure
     check(cond, text), check_eq(got, want, text), fail(text), diag(text)
     eventually(predicate, timeout=10, text=…)  polls until true and returns that; never sleep instead
@@ -84,7 +84,7 @@ with open(os.environ["DFLOCKD"], "rb") as program:
     SANITIZED = b"__asan_init" in program.read()
 # They cost nothing when all is well; a machine that is busy stops any process for some seconds.
 TIMEOUT = 20.0  # seconds for anything that must come
-DEADLINE = 60.0  # seconds for a test
+DEADLINE = 120.0  # seconds for a test
 LOG_TAIL = 25  # lines of the log shown when a test fails
 
 

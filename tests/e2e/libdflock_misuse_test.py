@@ -37,7 +37,7 @@ SILENT = {"keys": b"ping\n_\n\n" + b"w\n" + b"k" * 256 + b"\n0\n",
 
 
 for name, sent in SILENT.items():
-    @test(f"misuse/{name}: refused, and nothing is sent", rules=["X8"], deadline=120)
+    @test(f"misuse/{name}: refused, and nothing is sent", rules=["X8"])
     def silent(name=name, sent=sent):
         with Fake(answers) as fake:
             run(name, fake.address)
@@ -56,28 +56,28 @@ def on_a_server(name):
         run(name, address(server))
 
 
-@test("misuse/closed: each call on a closed connection", rules=["X11"], deadline=120)
+@test("misuse/closed: each call on a closed connection", rules=["X11"])
 def closed():
     on_a_server("closed")
 
 
-@test("misuse/null: no address, nothing to store a result in", rules=["X8"], deadline=120)
+@test("misuse/null: no address, nothing to store a result in", rules=["X8"])
 def null():
     on_a_server("null")
 
 
-@test("misuse/pipeline: blocking calls while replies are outstanding", rules=["X12"], deadline=120)
+@test("misuse/pipeline: blocking calls while replies are outstanding", rules=["X12"])
 def pipeline():
     on_a_server("pipeline")
 
 
-@test("misuse/threads: four threads, one connection", rules=["X12"], deadline=120)
+@test("misuse/threads: four threads, one connection", rules=["X12"])
 def threads():
     on_a_server("threads")
 
 
 @test("a call in one thread is cancelled from another; the connection and its locks are gone",
-      rules=["X11"], deadline=120)
+      rules=["X11"])
 def cancel():
     with Server() as server:
         watch = server.client()
@@ -96,7 +96,7 @@ def cancel():
                        text="its place in the queue is kept")
 
 
-@test("closed from another thread while a call blocks", rules=["X11"], deadline=120)
+@test("closed from another thread while a call blocks", rules=["X11"])
 def closed_meanwhile():
     with Server() as server:
         watch = server.client()
@@ -110,7 +110,7 @@ def closed_meanwhile():
 
 
 @test("two calls in two threads take turns: the second waits until the first is done",
-      rules=["X12"], deadline=120)
+      rules=["X12"])
 def turns():
     with Server() as server:
         watch = server.client()
