@@ -4,6 +4,7 @@ blocking and by an event loop; with a real server, and with ones that say what n
 import os
 import signal
 import subprocess
+import time
 
 from harness import check, check_eq, elapsed, eventually, in_threads, main, test, token_of
 from puppet import BUILD, BusyServer, FakeServer, Puppet
@@ -134,6 +135,24 @@ def two_phases():
             check_eq(call(b, "wait", 10)[0], "held", f"{how}: the second's turn")
             b.release()
             until_free(server, how)
+
+
+@test("a first phase whose answer took long is followed by a second one as any other",
+      rules=["L10", "L11", "L13"])
+def slow_first_phase():
+    def script(peer):
+        while True:
+            command = peer.request()[0]
+            if command == "e":
+                time.sleep(2.5)
+            peer.say({"e": f"acquired {TOKEN} 30\n", "n": "ok 30\n"}.get(command, "ok\n"))
+
+    with FakeServer(script) as fake, Puppet(fake, lease=30) as p:
+        for how, make, call in makers():
+            a = make(p, how)
+            check_eq(call(a, "enqueue")[0], "held", f"{how}: the first phase")
+            check_eq(call(a, "wait", 0)[0], "held", f"{how}: the second")
+            check_eq(call(a, "wait", 0)[0], "state", f"{how}: a third")
 
 
 @test("a grant that nobody fetched until its lease ended is an error", rules=["L11", "L16"])
