@@ -7,7 +7,7 @@ import os
 import re
 import struct
 
-from harness import Server, check, eventually, temp_dir
+from harness import TIMEOUT, Server, check, eventually, temp_dir
 
 KILL, SEGV, FAIL, HANG, ESCAPE = 1, 2, 3, 4, 5
 ANY, WORKER, MASTER, WRITER = 0, 1, 2, 3
@@ -124,7 +124,7 @@ class CrashServer(Server):
         super().__init__(args, env=env, **options, program=os.path.join(
             os.environ["top_builddir"], "tests/crash/dflockd"))
 
-    def start(self, timeout=20.0):
+    def start(self, timeout=TIMEOUT):
         super().start(timeout)
         check(self.board._word(0) == 2 * len(ROWS), "the program has other places than points.def")
         return self
