@@ -32,6 +32,7 @@ enum { EVENTS = 64, MESSAGES_A_TURN = 256, RELOAD_POLL_MS = 5 };
 #define FORK_AGAIN_NS (100 * NS_PER_MS)
 #define REPLACE_NS (2 * NS_PER_MS) /* how often an upgrade looks whether an heir has settled */
 #define DISMISS_NS NS_PER_SEC /* workers that were told to go are killed after this */
+#define REVIVE_NS NS_PER_SEC /* until all are run again when the machine was starved */
 
 static void signals_set(sigset_t *set)
 {
@@ -316,7 +317,10 @@ static void tick(struct master *m)
 {
     uint64_t late = m->now - m->next_tick;
 
-    watchdog(m, m->next_tick ? late : 0);
+    if (m->next_tick && policy_starved(late))
+        m->starved = m->now;
+    if (m->now - m->starved >= REVIVE_NS)
+        watchdog(m, m->next_tick ? late : 0);
     turn_tickets(m);
     keeper_reap_all(&m->keeper);
     for (uint32_t slot = 1; slot <= m->r->max_conns; slot++)
