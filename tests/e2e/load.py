@@ -218,8 +218,9 @@ class Load:
         count = 0
         while True:
             token = self.granted(key, holder.req("l", key, WAIT))
-            gone, half = self.client(), self.client()
+            gone = self.client()
             gone.ask("l", key, WAIT)
+            half = self.client()
             known = self.asks_and_ends(half, f"l\n{key}\n{WAIT}\n")
             if known:
                 half.expect_silence(0.2)
