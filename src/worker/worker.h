@@ -161,7 +161,6 @@ void deliver_shards(struct worker *w, uint64_t mask);
 /* expire.c */
 void expire_starved(struct worker *w); /* its shards: more may be promised now */
 void expire_turn(struct worker *w); /* leases of its shards; call each turn, free until expire_at */
-void expire_tombstones(struct worker *w, uint32_t slot); /* keeps at most TOMBSTONE_MAX */
 
 /* job.c: stats, list, show. */
 int jobs_init(struct jobs *j, uint32_t slots);
