@@ -6,7 +6,9 @@
 
 #include "shm/heritage.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -297,4 +299,17 @@ void conns_shrink(struct region *r, uint32_t slot)
     JOURNAL_BARRIER();
     explicit_bzero(big, BIGBUF_SIZE);
     __atomic_store_n(&r->bigbuf_owner[i], 0, __ATOMIC_RELEASE);
+}
+
+const char *conns_peer_text(const struct conn *c, char *buf, size_t n)
+{
+    char addr[INET6_ADDRSTRLEN];
+
+    if (c->family == AF_INET)
+        snprintf(buf, n, "%s:%u", inet_ntop(AF_INET, c->addr, addr, sizeof(addr)), c->port);
+    else if (c->family == AF_INET6)
+        snprintf(buf, n, "[%s]:%u", inet_ntop(AF_INET6, c->addr, addr, sizeof(addr)), c->port);
+    else
+        snprintf(buf, n, "unix");
+    return buf;
 }

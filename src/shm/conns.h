@@ -146,6 +146,9 @@ bool conns_possible(struct region *r, uint32_t slot);
 /* Such a connection is given up, its slots are kept: nothing is known of its stream any more. */
 void conns_give_up(struct region *r, uint32_t slot);
 
+/* "192.0.2.7:4711", "[2001:db8::7]:4711", "unix": for logs and people. */
+const char *conns_peer_text(const struct conn *c, char *buf, size_t n);
+
 /*
  * A worker's free buffers. Private memory, made from the region: what the worker's chunks have and
  * no connection of its uses.

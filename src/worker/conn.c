@@ -22,8 +22,6 @@
 #include "worker/transfer.h"
 #include "worker/worker.h"
 
-#include <arpa/inet.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -56,19 +54,6 @@ static void enter(struct conn *c, unsigned phase)
     if (!(may_follow[c->phase] & BIT(phase)))
         __builtin_trap();
     *(volatile uint8_t *)&c->phase = (uint8_t)phase;
-}
-
-const char *conn_peer_text(const struct conn *c, char *buf, size_t n)
-{
-    char addr[INET6_ADDRSTRLEN];
-
-    if (c->family == AF_INET)
-        snprintf(buf, n, "%s:%u", inet_ntop(AF_INET, c->addr, addr, sizeof(addr)), c->port);
-    else if (c->family == AF_INET6)
-        snprintf(buf, n, "[%s]:%u", inet_ntop(AF_INET6, c->addr, addr, sizeof(addr)), c->port);
-    else
-        snprintf(buf, n, "unix");
-    return buf;
 }
 
 void conn_adopt(struct worker *w, uint32_t slot, int fd, bool look)
@@ -188,7 +173,7 @@ void conn_drop(struct worker *w, uint32_t slot, const char *why)
     if (c->phase == PHASE_DROP || c->state != CONN_OPEN)
         return;
     log_debug("connection ends", log_uint("conn", c->id), log_str("why", why),
-              log_str("peer", conn_peer_text(c, peer, sizeof(peer))));
+              log_str("peer", conns_peer_text(c, peer, sizeof(peer))));
     enter(c, PHASE_DROP);
     loop_ready(w, slot);
 }
@@ -288,7 +273,7 @@ static void notice_tls(struct worker *w, const struct conn *c)
 
     if (n == 2 && memcmp(view, "\x16\x03", 2) == 0)
         log_warn("TLS on a plain-text address", log_uint("conn", c->id),
-                 log_str("peer", conn_peer_text(c, peer, sizeof(peer))));
+                 log_str("peer", conns_peer_text(c, peer, sizeof(peer))));
 }
 
 /* Serves whole requests. True when it consumed something. */
@@ -489,7 +474,7 @@ static void settle(struct worker *w, uint32_t slot)
     if (c->phase != PHASE_DROP && p->dead) {
         if (p->stream.fault)
             log_warn("connection failed", log_uint("conn", c->id), log_str("why", p->stream.fault),
-                     log_str("peer", conn_peer_text(c, peer, sizeof(peer))));
+                     log_str("peer", conns_peer_text(c, peer, sizeof(peer))));
         conn_drop(w, slot, "reset");
     }
     if (c->phase == PHASE_READY && p->eof && conns_in_used(c) == 0)

@@ -283,7 +283,7 @@ static void serve_evict(struct worker *w, uint32_t slot, const struct request *r
 
     if (!(c->flags & CONN_ADMIN)) {
         log_warn("evict refused, the connection has not authenticated with the admin token",
-                 log_uint("conn", c->id), log_str("peer", conn_peer_text(c, peer, sizeof(peer))));
+                 log_uint("conn", c->id), log_str("peer", conns_peer_text(c, peer, sizeof(peer))));
         session_word(w, c, req->consumed, REPLY_ERROR);
         return;
     }
@@ -296,7 +296,7 @@ static void serve_evict(struct worker *w, uint32_t slot, const struct request *r
     log_audit("evict", log_bytes("key", req->key, req->key_len),
               log_str("kind", req->kind == REQUEST_SEM ? "sem" : "lock"),
               log_uint("fence", req->fence), log_str("result", v == VERDICT_OK ? "ok" : "error"),
-              log_uint("conn", c->id), log_str("peer", conn_peer_text(c, peer, sizeof(peer))));
+              log_uint("conn", c->id), log_str("peer", conns_peer_text(c, peer, sizeof(peer))));
 }
 
 bool session_must_authenticate(const struct worker *w, const struct conn *c)
@@ -318,7 +318,7 @@ static void serve_auth(struct worker *w, uint32_t slot, const struct request *re
         w->sh.slot->counters.auth_failures++;
         /* The connection stays and may try again at once: rate-limited. */
         log_warn("authentication failed", log_uint("conn", c->id),
-                 log_str("peer", conn_peer_text(c, peer, sizeof(peer))),
+                 log_str("peer", conns_peer_text(c, peer, sizeof(peer))),
                  log_str("why", "wrong admin token"));
     }
     if ((c->flags & CONN_AUTHENTICATED) || (!user && !admin)) {
@@ -376,7 +376,7 @@ void session_refuse_stranger(struct worker *w, uint32_t slot, const char *why)
     w->sh.slot->counters.auth_failures++;
     /* Each costs a connection and 100 ms, so there is no flood to be held back. */
     log_audit_warn("authentication failed", log_uint("conn", c->id),
-                   log_str("peer", conn_peer_text(c, peer, sizeof(peer))), log_str("why", why));
+                   log_str("peer", conns_peer_text(c, peer, sizeof(peer))), log_str("why", why));
 }
 
 void session_bad(struct worker *w, uint32_t slot, const struct request *req)
