@@ -50,6 +50,7 @@ struct call {
     const struct route *labelled; /* for the metrics; NULL: unmatched */
     enum http_method method;
     uint64_t began; /* BOOTTIME ns */
+    bool counted;   /* in the metrics: not so a preflight */
     const struct path *path; /* while its handler runs, not longer; and so is */
     const struct body *body;
     char key[KEY_MAX]; /* of ROUTE_LOCK and ROUTE_SEM, checked */

@@ -35,6 +35,7 @@ struct http {
     struct event_base *base;
     struct event *bell, *channel, *nudge;
     struct evhttp *server;
+    struct ssl_ctx_st *tls; /* what handshakes use, NULL: there are none */
     struct guard *guard;       /* guard.c's */
     struct sessions *sessions; /* sessions.c's */
     struct polls *polls;       /* polls.c's */

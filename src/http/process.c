@@ -13,6 +13,7 @@
 #include "http/calls.h"
 #include "http/guard.h"
 #include "http/http.h"
+#include "http/link.h"
 #include "http/look.h"
 #include "http/polls.h"
 #include "http/server.h"
@@ -136,8 +137,6 @@ static void take_new_settings(struct http *h)
         free(h->own_settings);
         h->own_settings = s;
         log_init(s->log_format, s->log_level);
-        guard_adjust(h);
-        server_adjust(h);
         __atomic_store_n(&h->sh.slot->configured, h->new_generation, __ATOMIC_RELEASE);
     } else {
         log_error("new settings cannot be used, this worker will be replaced");
@@ -199,6 +198,8 @@ static void tick(struct http *h)
     sessions_tick(h);
     polls_tick(h);
     guard_tick(h);
+    links_tick(h);
+    server_tick(h);
 }
 
 /* Returns whether there is more to do at once. */
@@ -253,6 +254,8 @@ static int prepare(struct http *h, const struct heritage *heritage)
     err = sessions_init(h);
     if (!err)
         err = guard_init(h);
+    if (!err)
+        err = links_init(h);
     if (!err)
         err = server_use_tls(h, heritage->tls_files);
     if (err)
