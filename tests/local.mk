@@ -72,7 +72,8 @@ e2e_modules = \
 	tests/e2e/lowlevel.py \
 	tests/e2e/points.py \
 	tests/e2e/programs.py \
-	tests/e2e/puppet.py
+	tests/e2e/puppet.py \
+	tests/e2e/web.py
 e2e_tests = \
 	tests/e2e/check_region_test.py \
 	tests/e2e/completions_test.py \
@@ -97,6 +98,11 @@ e2e_tests = \
 	tests/e2e/dflockctl_top_test.py \
 	tests/e2e/examples_test.py \
 	tests/e2e/fences_test.py \
+	tests/e2e/http_death_test.py \
+	tests/e2e/http_locks_test.py \
+	tests/e2e/http_polls_test.py \
+	tests/e2e/http_sessions_test.py \
+	tests/e2e/http_twophase_test.py \
 	tests/e2e/lib_lock_test.py \
 	tests/e2e/lib_renew_test.py \
 	tests/e2e/libdflock_errors_test.py \

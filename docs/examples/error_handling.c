@@ -18,7 +18,7 @@ static int work(dflock *l, void *arg)
 int main(void)
 {
     dflock_options *o = dflock_options_new();
-    dflock_options_set_acquire_timeout(o, 0.2);
+    dflock_options_set_acquire_timeout(o, 1);
     dflock *l = dflock_lock_new("my-key", o);
     dflock_options_free(o);
 

@@ -133,7 +133,9 @@ static void holding_reply(struct claim *c, const struct claim_request *q,
             c->pause = PAUSE_MIN_NS;
         holding_begin(c, c->sent, now);
         if (c->working) {
-            c->unsure = c->first_phase = false;
+            /* A first phase that took long is one all the same. */
+            c->first_phase = c->first_phase && c->unsure;
+            c->unsure = false;
             claim_finish(c, DFLOCK_HELD);
         }
         return;

@@ -51,15 +51,18 @@ struct call {
     const struct route *labelled; /* for the metrics; NULL: unmatched */
     enum http_method method;
     uint64_t began; /* BOOTTIME ns */
+    bool counted;   /* in the metrics: not so a preflight */
     const struct path *path; /* while its handler runs, not longer; and so is */
     const struct body *body;
     char key[KEY_MAX]; /* of ROUTE_LOCK and ROUTE_SEM, checked */
     uint32_t key_len;
     uint32_t session; /* connection slot, of ROUTE_SESSION; 0 = none */
     uint64_t session_id; /* its connection id: the slot may be another's by the time of the answer */
-    /* A list of those that wait: long polls (locks.c), long answers (tasks.c). */
+    /* While it waits: polls.c, tasks.c. */
     struct call *prev, *next;
     struct event *timer;
+    struct body *kept; /* what `body` was; freed with the call */
+    unsigned waits;
     void (*left)(struct call *c); /* the client has left; answer it all the same, nobody hears */
 };
 

@@ -10,9 +10,9 @@
  *   framing   what evhttp lets through                    call      a request and its answer
  *   routes    the table of them                           path, body   what a request says
  *   guard     CORS, rate, authentication, caps            sessions  as a connection is to TCP
- *   locks     operations, long polls                      look      health, stats, resources
- *   tasks     answers made in bounded steps          listing  which resources a query asks for
- *   metrics, openapi, page
+ *   locks     operations                                  polls     those that wait
+ *   look      health, stats, resources                    listing   which of them a query asks for
+ *   tasks     answers made in bounded steps               metrics, openapi, page
  */
 #ifndef HTTP_HTTP_H
 #define HTTP_HTTP_H
@@ -36,9 +36,10 @@ struct http {
     struct event_base *base;
     struct event *bell, *channel, *nudge;
     struct evhttp *server;
+    struct ssl_ctx_st *tls; /* what handshakes use, NULL: there are none */
     struct guard *guard;       /* guard.c's */
     struct sessions *sessions; /* sessions.c's */
-    struct polls *polls;       /* locks.c's */
+    struct polls *polls;       /* polls.c's */
     struct tasks *tasks;       /* tasks.c's */
     struct links *links;       /* link.c's */
     uint64_t now; /* BOOTTIME ns: http_now() reads it again */

@@ -4,12 +4,16 @@ noinst_LIBRARIES += src/http/libhttp.a
 src_http_libhttp_a_CPPFLAGS = \
 	$(AM_CPPFLAGS) $(CRYPTO_CFLAGS) $(SSL_CFLAGS) $(EVENT_CFLAGS) $(JANSSON_CFLAGS)
 src_http_libhttp_a_SOURCES = \
+	src/http/auth.c \
+	src/http/auth.h \
 	src/http/body.c \
 	src/http/body.h \
 	src/http/call.c \
 	src/http/call.h \
 	src/http/calls.c \
 	src/http/calls.h \
+	src/http/cors.c \
+	src/http/cors.h \
 	src/http/framing.c \
 	src/http/framing.h \
 	src/http/guard.c \
@@ -34,16 +38,26 @@ src_http_libhttp_a_SOURCES = \
 	src/http/pagetable.c \
 	src/http/path.c \
 	src/http/path.h \
+	src/http/polls.c \
+	src/http/polls.h \
 	src/http/process.c \
 	src/http/routes.c \
 	src/http/routes.def \
 	src/http/routes.h \
+	src/http/secure.h \
 	src/http/server.c \
 	src/http/server.h \
 	src/http/sessions.c \
 	src/http/sessions.h \
 	src/http/tasks.c \
 	src/http/tasks.h
+if WITH_TLS
+src_http_libhttp_a_SOURCES += \
+	src/http/secure.c
+else
+src_http_libhttp_a_SOURCES += \
+	src/http/secure_none.c
+endif
 
 # The status page's document, style and script, as C.
 page_files = \

@@ -13,10 +13,11 @@
 #include "http/calls.h"
 #include "http/guard.h"
 #include "http/http.h"
-#include "http/tasks.h"
-#include "http/locks.h"
+#include "http/link.h"
+#include "http/polls.h"
 #include "http/server.h"
 #include "http/sessions.h"
+#include "http/tasks.h"
 #include "net/listen.h"
 #include "net/pass.h"
 #include "serving/newsettings.h"
@@ -136,8 +137,6 @@ static void take_new_settings(struct http *h)
         free(h->own_settings);
         h->own_settings = s;
         log_init(s->log_format, s->log_level);
-        guard_adjust(h);
-        server_adjust(h);
         __atomic_store_n(&h->sh.slot->configured, h->new_generation, __ATOMIC_RELEASE);
     } else {
         log_error("new settings cannot be used, this worker will be replaced");
@@ -178,7 +177,7 @@ static void notice_drain(struct http *h)
     if (h->draining || !__atomic_load_n(&h->r->draining, __ATOMIC_RELAXED))
         return;
     h->draining = true;
-    locks_drain(h);
+    polls_drain(h);
 }
 
 static void notice_fences(struct http *h)
@@ -188,7 +187,7 @@ static void notice_fences(struct http *h)
     if (turn == h->fences_turn)
         return;
     h->fences_turn = turn;
-    locks_fences(h);
+    polls_fences(h);
 }
 
 static void tick(struct http *h)
@@ -197,7 +196,10 @@ static void tick(struct http *h)
         return;
     h->next_tick = h->now + TICK_NS;
     sessions_tick(h);
+    polls_tick(h);
     guard_tick(h);
+    links_tick(h);
+    server_tick(h);
 }
 
 /* Returns whether there is more to do at once. */
@@ -215,10 +217,11 @@ static bool turn(struct http *h)
         sessions_extend(h, gap);
     }
     h->now = clock_boottime_ns();
-    locks_deliver(h, bell_drain(h->r, h->sh.worker));
+    polls_deliver(h, bell_drain(h->r, h->sh.worker));
     notice_fences(h);
     tick(h);
-    busy = tasks_turn(h);
+    busy = sessions_turn(h);
+    busy |= tasks_turn(h);
     if (lifeline_telling(&h->life))
         lifeline_tell(&h->life, show_listeners, h);
     silence_ring(&h->sh);
@@ -254,6 +257,8 @@ static int prepare(struct http *h, const struct heritage *heritage)
     if (!err)
         err = guard_init(h);
     if (!err)
+        err = links_init(h);
+    if (!err)
         err = server_use_tls(h, heritage->tls_files);
     if (err)
         return err;
@@ -277,7 +282,7 @@ static void take_over(struct http *h)
         gap = h->now - down < LEASES_GRACE_NS ? h->now - down : LEASES_GRACE_NS;
     sessions_take_over(h, gap);
     silence_over(&h->sh);
-    locks_deliver(h, UINT64_MAX);
+    polls_deliver(h, UINT64_MAX);
     h->sh.slot->suspect = 0;
     h->sh.slot->settled = h->sh.slot->generation;
     if (down)

@@ -59,11 +59,14 @@ void conns_open(struct region *r, uint32_t slot, uint64_t id, uint32_t worker, u
     struct owner *o = (struct owner *)(region_base(r) + r->geo.owners) + slot;
     uint8_t family = c->family;
     uint16_t port = c->port;
+    uint64_t high = c->session_high, low = c->session_low;
     uint8_t addr[16];
 
     memcpy(addr, c->addr, sizeof(addr));
     memset(c, 0, sizeof(*c));
     memcpy(c->addr, addr, sizeof(addr));
+    c->session_high = high;
+    c->session_low = low;
     c->family = family;
     c->port = port;
     c->id = id;

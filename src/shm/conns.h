@@ -136,7 +136,8 @@ void conns_put(struct region *r, struct conn *c, const char *bytes, uint32_t n);
 uint32_t conns_view(struct region *r, const struct conn *c, char *scratch, uint32_t max,
                     const char **view);
 
-/* The master's: makes a free slot an open connection of `worker`, or frees a closed one. */
+/* The master's, and for sessions the HTTP worker's: makes a free slot, which says who it is (address,
+   session), an open connection of `worker`, or frees a closed one. */
 void conns_open(struct region *r, uint32_t slot, uint64_t id, uint32_t worker, uint64_t now);
 void conns_free(struct region *r, uint32_t slot);
 

@@ -28,6 +28,8 @@
 #define STARTS_WITHIN (10 * NS_PER_SEC) /* a fork on a slow machine */
 #define ADOPT_PATIENCE (2 * NS_PER_SEC) /* as for a worker that hangs */
 
+enum { ADOPT_POLL_MS = 100 };
+
 static void close_fd(int fd)
 {
     SYS(ADOPT_CLOSE, close(fd));
@@ -224,20 +226,22 @@ static int end_strangers(struct legacy *l)
     return 0;
 }
 
-/* A bit for each worker that is still to be heard out; they may take ADOPT_PATIENCE. */
+/* A bit for each worker that is still to be heard out; they may take ADOPT_PATIENCE. A look takes no
+   longer than twice as long as it waits: what is more, this process did not run. */
 static int listen_to(struct legacy *l, uint64_t *who)
 {
-    uint64_t callees = *who;
-    uint64_t end = clock_boottime_ns() + ADOPT_PATIENCE;
+    const uint64_t longest = 2 * ADOPT_POLL_MS * NS_PER_MS;
+    uint64_t callees = *who, spent = 0;
 
-    while (callees && clock_boottime_ns() < end) {
+    while (callees && spent < ADOPT_PATIENCE) {
         struct pollfd p[WORKER_MAX];
+        uint64_t began = clock_boottime_ns(), took;
         unsigned n = 0;
 
         for (uint64_t left = callees; left; left &= left - 1)
             p[n++] = (struct pollfd){.fd = l->worker[__builtin_ctzll(left)].channel,
                                      .events = POLLIN};
-        SYS(ADOPT_POLL, poll(p, n, 100));
+        SYS(ADOPT_POLL, poll(p, n, ADOPT_POLL_MS));
         for (uint64_t left = callees; left; left &= left - 1) {
             unsigned worker = (unsigned)__builtin_ctzll(left);
             enum hearing heard;
@@ -254,6 +258,8 @@ static int listen_to(struct legacy *l, uint64_t *who)
             if (heard != HEARD_NOTHING)
                 callees &= ~(UINT64_C(1) << worker);
         }
+        took = clock_boottime_ns() - began;
+        spent += took < longest ? took : longest;
     }
     *who = callees;
     return 0;

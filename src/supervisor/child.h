@@ -34,6 +34,7 @@ struct child {
     int channel;         /* the master's end; -1 = none */
     uint64_t started;    /* BOOTTIME ns */
     uint64_t due;        /* WAITING: when to start again */
+    uint64_t asked;      /* LEAVING: since when */
     uint32_t row;        /* crashes in a row, see policy.h */
     uint32_t generation; /* lives so far */
     uint32_t told;       /* the last generation of settings that it was sent, or born with */

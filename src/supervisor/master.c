@@ -30,9 +30,9 @@ enum { EVENTS = 64, MESSAGES_A_TURN = 256, RELOAD_POLL_MS = 5 };
 
 #define TICK_NS (250 * NS_PER_MS)
 #define FORK_AGAIN_NS (100 * NS_PER_MS)
-#define LEAVE_NS (2 * NS_PER_SEC) /* who was asked to leave and has not is killed after this */
 #define REPLACE_NS (2 * NS_PER_MS) /* how often an upgrade looks whether an heir has settled */
 #define DISMISS_NS NS_PER_SEC /* workers that were told to go are killed after this */
+#define REVIVE_NS NS_PER_SEC /* until all are run again when the machine was starved */
 
 static void signals_set(sigset_t *set)
 {
@@ -94,7 +94,7 @@ static void ask_to_leave(struct master *m, struct child *c)
     if (err)
         child_kill(c);
     c->state = CHILD_LEAVING;
-    c->due = m->now + LEAVE_NS;
+    c->asked = m->now;
 }
 
 static void child_happens(struct master *m, struct child *c, enum child_event event)
@@ -282,17 +282,19 @@ static void read_signals(struct master *m)
     }
 }
 
-/* A worker that does not beat is killed, unless the machine as a whole was slow. */
+/* A worker that does not beat, or was asked to leave and stays, is killed, unless the machine as a
+   whole was slow. */
 static void watchdog(struct master *m, uint64_t late)
 {
     for (uint32_t i = 0; i < WORKER_MAX; i++) {
         struct child *c = &m->child[i];
         uint64_t beat = __atomic_load_n(&region_worker(m->r, i)->beat, __ATOMIC_RELAXED);
         uint64_t silent = m->now > beat ? m->now - beat : 0;
+        bool stays = c->state == CHILD_LEAVING && policy_hangs(m->now - c->asked, late);
         uint64_t up = 0;
 
         if ((c->state != CHILD_SERVING && c->state != CHILD_LEAVING) ||
-            (!policy_hangs(silent, late) && !(c->state == CHILD_LEAVING && m->now >= c->due)))
+            (!policy_hangs(silent, late) && !stays))
             continue;
         log_error("worker hangs, killing it", log_uint("worker", i), log_int("pid", c->pid),
                   log_ms("silent", silent));
@@ -317,7 +319,10 @@ static void tick(struct master *m)
 {
     uint64_t late = m->now - m->next_tick;
 
-    watchdog(m, m->next_tick ? late : 0);
+    if (m->next_tick && policy_starved(late))
+        m->starved = m->now;
+    if (m->now - m->starved >= REVIVE_NS)
+        watchdog(m, m->next_tick ? late : 0);
     turn_tickets(m);
     keeper_reap_all(&m->keeper);
     for (uint32_t slot = 1; slot <= m->r->max_conns; slot++)

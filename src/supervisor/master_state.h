@@ -39,6 +39,7 @@ struct master {
     uint64_t now;
     uint64_t deadline;  /* of the drain, or of stopping */
     uint64_t next_tick;
+    uint64_t starved; /* when the machine was last found to have been */
     uint64_t accept_again; /* the listeners are off until then; 0 = on */
     uint32_t accept_pause; /* ms, grows with errors in a row */
     uint32_t *unsent;      /* ring of slots whose message found the channel full */

@@ -35,7 +35,12 @@ uint64_t policy_backoff(enum death death, uint64_t lived_ns, uint32_t *row)
     return wait;
 }
 
+bool policy_starved(uint64_t tick_late_ns)
+{
+    return tick_late_ns >= LATE_NS;
+}
+
 bool policy_hangs(uint64_t silent_ns, uint64_t tick_late_ns)
 {
-    return silent_ns > HANG_NS && tick_late_ns < LATE_NS;
+    return silent_ns > HANG_NS && !policy_starved(tick_late_ns);
 }

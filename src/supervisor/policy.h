@@ -25,8 +25,11 @@ enum death policy_death(int code, int status);
  */
 uint64_t policy_backoff(enum death death, uint64_t lived_ns, uint32_t *row);
 
-/* Whether a worker whose last beat was `silent_ns` ago is to be killed. Not when the master's own
-   tick came late: then the whole machine was starved, or stopped. */
+/* Whether the master's own tick came so late that the whole machine was starved, or stopped. */
+bool policy_starved(uint64_t tick_late_ns);
+
+/* Whether a worker that has been silent for so long is to be killed. Not when the whole machine was
+   starved. */
 bool policy_hangs(uint64_t silent_ns, uint64_t tick_late_ns);
 
 #endif

@@ -4,7 +4,8 @@
  *     option NAME VALUE       for the handles made from then on; "fresh" forgets all
  *     lock H KEY | sem H KEY LIMIT    H: 0 to 255
  *     acquire H | enqueue H | wait H SECONDS | release H | with H SECONDS | free H
- *                             in a thread of its own, so that others can be called meanwhile
+ *                             in a thread of its own, so that others can be called meanwhile;
+ *                             with less than 0 SECONDS: until there is a line "leave 0"
  *     cancel H | close H | held H | token H
  *     driver H                an event loop for H, in a thread; then, without another thread:
  *     do H acquire | do H enqueue | do H wait SECONDS | do H release | do H cancel
@@ -20,6 +21,8 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,12 +143,17 @@ struct call {
     double number;
 };
 
+static atomic_bool leaving;
+
 static int nap(dflock *l, void *arg)
 {
     const struct call *c = arg;
 
     say(c->h, "inside", "%d", dflock_is_held(l));
-    usleep((useconds_t)(c->number * 1e6));
+    if (c->number >= 0)
+        usleep((useconds_t)(c->number * 1e6));
+    while (c->number < 0 && !atomic_load(&leaving))
+        usleep(1000);
     return 42;
 }
 
@@ -291,6 +299,8 @@ static void obey(char *line)
         make(h, word[2], NULL);
     } else if (strcmp(word[0], "sem") == 0) {
         make(h, word[2], word[3]);
+    } else if (strcmp(word[0], "leave") == 0) {
+        atomic_store(&leaving, true);
     } else if (strcmp(word[0], "cancel") == 0) {
         int error = dflock_cancel(l);
 

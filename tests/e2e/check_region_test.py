@@ -48,7 +48,7 @@ def busy(program):
 
 
 @test("the region of a running server: shared by its like, imported by another layout",
-      rules=["C53"], deadline=60)
+      rules=["C53"], deadline=180)
 def regions():
     for ours, other in ((OURS, OTHER), (OTHER, OURS)):
         server = busy(ours)
@@ -64,7 +64,7 @@ def regions():
 
 
 @test("a dump of a running server's region: read by both layouts", rules=["C53"],
-      deadline=60)
+      deadline=180)
 def dumps():
     server = busy(OURS)
     path = os.path.join(temp_dir(), "dump")
@@ -87,7 +87,7 @@ def dumps():
     says(OURS, path, 1, "it was cut off or changed")
 
 
-@test("what nobody could go on with", rules=["C53"], deadline=60)
+@test("what nobody could go on with", rules=["C53"], deadline=180)
 def refused():
     server = busy(OURS)
     path = saved(server)
@@ -120,7 +120,7 @@ def refused():
     says(OURS, temp_dir(), 1, "Is a directory")
 
 
-@test("the other layout serves as well", deadline=60)
+@test("the other layout serves as well", deadline=180)
 def serves():
     with Server(program=OTHER) as server:
         a, b = server.client(), server.client()

@@ -50,7 +50,7 @@ SECRETS = ("auth-token",)
 TLS = {"tls_cert", "tls_key", "tls_client_ca"}  # tls_config_test.py
 
 
-def run(*args, env=None, prefix=(), timeout=5):
+def run(*args, env=None, prefix=(), timeout=60):
     """Runs dflockd to its end: (exit code, stdout, lines of stderr)."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("DFLOCKD_")}
     if not {"-T", "-t"} & set(args):  # those that only ask have nothing to do with other servers
@@ -76,7 +76,8 @@ def shown(flag, value):
 
 @test("every setting: flag, variable and default, and -T says which one won",
       rules=["C1", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C11", "C12", "C13", "C14", "C15",
-             "C16", "C17", "C18", "C19", "C20", "C21", "C22", "C23", "C24", "C25", "C27"])
+             "C16", "C17", "C18", "C19", "C20", "C21", "C22", "C23", "C24", "C25", "C27"],
+      deadline=240)
 def every_setting():
     defaults = dump()
     with tempfile.NamedTemporaryFile("w") as f:
@@ -105,7 +106,7 @@ def every_setting():
 
 
 @test("every setting from a file: -T names its line, a flag and a variable win over it",
-      rules=["C36", "C37", "C38"])
+      rules=["C36", "C37", "C38"], deadline=240)
 def every_setting_in_a_file():
     tokens, d = temp_file("filetoken\n"), temp_dir()
     settings = [(f.replace("-", "_"), f, v, o or tokens) for f, v, _, o, _ in SETTINGS
@@ -138,7 +139,7 @@ def every_setting_in_a_file():
     in_threads(over, settings)
 
 
-@test("errors of files: all at once, each with its file and line", rules=["C39", "C36"])
+@test("errors of files: all at once, each with its file and line", rules=["C39", "C36"], deadline=120)
 def file_errors():
     d = temp_dir()
     with open(f"{d}/conf", "w") as f:
@@ -183,7 +184,7 @@ def server_with_file():
             check_eq(len(warned), int(mode == 0o644), f"warnings at mode {mode:o}")
 
 
-@test("both spellings, one dash, booleans", rules=["C2", "C3"])
+@test("both spellings, one dash, booleans", rules=["C2", "C3"], deadline=240)
 def spellings():
     for args in (["--port", "7000"], ["--port=7000"], ["-port", "7000"], ["-port=7000"]):
         check_eq(dump(*args)["port"], ("7000", "--port"), args)
@@ -206,7 +207,7 @@ def spellings():
 
 
 @test("a bad value anywhere refuses the start, with its origin and exit code 78",
-      rules=["C29", "C30", "C20", "C21", "C22"])
+      rules=["C29", "C30", "C20", "C21", "C22"], deadline=240)
 def bad_values():
     def one(case):
         flag, variable, bad = case
@@ -231,7 +232,7 @@ def bad_values():
     check(run("--max-lease-ttl", "5", "--default-lease-ttl", "6")[0] == 78, "default above max")
 
 
-@test("all errors are said at once; -t says them too and starts nothing", rules=["C29", "C26"])
+@test("all errors are said at once; -t says them too and starts nothing", rules=["C29", "C26"], deadline=120)
 def several_errors():
     for check_only in ([], ["-t"], ["--check-config"], ["-T"]):
         code, out, err = run("--workers", "99", "--nonsense", "word", "--port=70000", *check_only,
@@ -260,7 +261,7 @@ def version_and_help():
 
 
 @test("secrets: which one wins, files, rotation, and nowhere to be seen",
-      rules=["C20", "C21", "C22", "C27", "C32"])
+      rules=["C20", "C21", "C22", "C27", "C32"], deadline=120)
 def secrets():
     with tempfile.TemporaryDirectory() as d:
         def path(name, text):
@@ -313,7 +314,7 @@ def older_names():
             check_eq(len(server.logged(f"warn .*{older}")), 1, "warnings")
 
 
-@test("--port in use: exit code 1, and a clear message", rules=["C5", "C30"])
+@test("--port in use: exit code 1, and a clear message", rules=["C5", "C30"], deadline=240)
 def port_in_use():
     with Server() as server:
         code, out, err = run("--port", str(server.port))
@@ -323,19 +324,19 @@ def port_in_use():
         check_eq(server.client().req("ping"), "ok", "the first server")
     code, _, err = run("--port", "0", "--host", "192.0.2.1")
     check_eq(code, 1, f"an address that is not here: {err}")
-    code, _, err = run("--port", "0", "--host", "no-such-host.invalid", timeout=20)
+    code, _, err = run("--port", "0", "--host", "no-such-host.invalid", timeout=120)
     check_eq(code, 1, f"a name that is not there: {err}")
     check("no-such-host.invalid" in err[-1], err[-1])
 
 
 @test("--host binds a list of IPv4, IPv6 and names; the log says what is bound", rules=["C4", "C33"])
 def hosts():
-    with Server(["--host", "127.0.0.1, [::1],127.0.0.3"]) as server:
-        for host in ("127.0.0.1", "::1", "127.0.0.3"):
+    with Server(["--host", "127.0.0.1, [::1],127.0.0.33"]) as server:
+        for host in ("127.0.0.1", "::1", "127.0.0.33"):
             with Client((host, server.port)) as c:
                 check_eq(c.req("ping"), "ok", host)
         bound = " ".join(server.logged(" listening "))
-        for text in ("127.0.0.1", "[::1]", "127.0.0.3"):
+        for text in ("127.0.0.1", "[::1]", "127.0.0.33"):
             check(f"address={text}:{server.port}" in bound, bound)
         check(not server.logged("served without TLS"), "loopback needs no warning")
     with Server(["--host", "localhost"]) as server:
@@ -369,7 +370,7 @@ def log():
         lines.append(json.loads(p.stderr.readline()))
     p.terminate()
     lines += [json.loads(x) for x in p.stderr]
-    check_eq(p.wait(5), 0, "the exit code")
+    check_eq(p.wait(30), 0, "the exit code")
     check(all("level" in x and "time" in x for x in lines), str(lines[0]))
     with Server(["--log-level", "info"]) as server:
         c = server.client()
@@ -384,11 +385,11 @@ def log_rate():
         a = server.client()
         check_eq(a.req("ping"), "ok", "ping")
         for _ in range(60):
-            server.client().expect_close(5)
+            server.client().expect_close(20)
         lines = server.logged("connection refused")
         check(10 <= len(lines) <= 40, f"{len(lines)} lines")
         time.sleep(1.1)
-        server.client().expect_close(5)
+        server.client().expect_close(20)
         eventually(lambda: server.logged("connection refused.*suppressed=[1-9]"), text="the count")
 
 
@@ -405,7 +406,8 @@ def unix_socket():
             clients[1].ask("l", "k", "10")
             check_eq(server.client().req("r", "k", token), "ok", "a release by TCP")
             token_of(clients[1].line())
-            check_eq(json_of(clients[2].req("stats"))["connections"], 6, "connections")
+            # The last two may not have been accepted yet.
+            eventually(lambda: json_of(clients[2].req("stats"))["connections"] == 6, 20, "six connections")
             code, _, err = run("--port", "0", "--unix-socket", path)
             check_eq(code, 1, "a socket that is served")
             check(path in err[-1] and "in use" in err[-1], err[-1])
@@ -450,7 +452,7 @@ def no_memory():
 
 
 @test("a low descriptor limit: a clear refusal, or service up to what it allows",
-      rules=["C34", "C14", "S53"])
+      rules=["C34", "C14", "S53"], deadline=120)
 def low_descriptors():
     code, _, err = run("--port", "0", prefix=limited(nofile=30))
     check_eq(code, 1, str(err))
@@ -485,12 +487,13 @@ def low_descriptors():
         for c in first[::2]:
             c.close()
         left = first[1::2]
-        eventually(lambda: json_of(left[0].req("stats"))["connections"] == len(left))
+        eventually(lambda: json_of(left[0].req("stats"))["connections"] == len(left),
+                   20, "their ends are seen")
         check(all(served() for _ in first[::2]), "as many are accepted again")
         for c in clients:
             c.close()
         server.terminate()
-        check_eq(server.wait(5), 0, "the exit status")
+        check_eq(server.wait(30), 0, "the exit status")
     finally:
         server.kill()
         server.wait()

@@ -97,10 +97,10 @@ for row in ROWS:
         where = "before, after" if len(row.sides) == 2 else "at"
         function = place_test(row)
         function.__name__ = row.name
-        test(f"who passes it dies {where} {row.name}: {row.what}", deadline=120)(function)
+        test(f"who passes it dies {where} {row.name}: {row.what}", deadline=300)(function)
 
 
-@test("a worker that cannot read the settings is replaced by one that has them", deadline=60)
+@test("a worker that cannot read the settings is replaced by one that has them", deadline=120)
 def cannot_read():
     with Site(expect_log=["new settings cannot be", "does not take", "worker died"]) as server:
         clients = [server.client() for _ in range(12)]
@@ -115,7 +115,7 @@ def cannot_read():
 
 
 @test("the master dies where a connection is between two workers: only that one may be lost",
-      deadline=60)
+      deadline=120)
 def keeper_moved():
     with Site(expect_log=["worker died"]) as server:
         clients = [server.client() for _ in range(20)]
@@ -132,7 +132,7 @@ def keeper_moved():
             check_eq(c.req("n", f"k{i}", f"{tokens[i]} 1000"), "ok 1000", "a renew")
 
 
-@test("the master dies as it stops the process that reads the settings", deadline=60)
+@test("the master dies as it stops the process that reads the settings", deadline=120)
 def abandoned():
     for side in (BEFORE, AFTER):
         with Site() as server:
@@ -141,7 +141,7 @@ def abandoned():
             server.board.arm("RELOAD_ABANDON", side, role=MASTER)
             since = server.mark()
             server.kill(signal.SIGHUP)
-            server.wait_log("reading the settings", 10, since)
+            server.wait_log("reading the settings", 20, since)
             server.kill(signal.SIGTERM)
             check_eq(server.proc.wait(20), -signal.SIGKILL, "how the master ended")
             server.write()

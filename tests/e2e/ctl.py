@@ -5,11 +5,13 @@
     column(r.out, "KEY")                what stands under this head of a table, line by line
     Terminal(args, rows, columns)       dflockctl on a pty of its own, in a session of its own
     hung(server)                        with hung(server): all its processes are stopped
+    test(…)                             as that of harness.py, with a deadline for a machine that is busy
 """
 
 import contextlib
 import errno
 import fcntl
+import functools
 import json
 import os
 import pty
@@ -21,8 +23,10 @@ import subprocess
 import termios
 import time
 
+import harness
 from harness import Server, check, check_eq, elapsed, fail, shown
 
+test = functools.partial(harness.test, deadline=120)
 CTL = os.path.join(os.environ["top_builddir"], "src/ctl/dflockctl")
 
 
@@ -95,6 +99,9 @@ def hung(server):
             os.kill(pid, signal.SIGCONT)
 
 
+ALL = b"<that is all>"
+
+
 class Terminal:
     """.screen: the lines of the last whole frame;  .raw: all that was written;  .before: the settings
     of the terminal at the start, .settings() those of now."""
@@ -103,7 +110,7 @@ class Terminal:
         self.master, self.slave = pty.openpty()
         self.resize(rows, columns)
         self.before = self.settings()
-        self.raw = b""
+        self.raw, self.drained = b"", False
         self.proc = subprocess.Popen(
             [program, *words(args)], stdin=self.slave, stdout=self.slave, stderr=self.slave,
             env=environment(env), start_new_session=True, preexec_fn=self._begin)
@@ -162,12 +169,24 @@ class Terminal:
             self.read()
             if predicate(self):
                 return self.screen
-            if time.monotonic() > end or (self.proc.poll() is not None and not self.more()):
+            if time.monotonic() > end or self.drained:
                 fail(f"{text}: never seen; the last frame was {shown(self.screen)}, "
                      f"the end {shown(self.raw[-300:])}")
+            if self.proc.poll() is not None:
+                self.drain()
 
-    def more(self):
-        return bool(select.select([self.master], [], [], 0)[0])
+    def drain(self, timeout=20):
+        """Its process has ended. What that wrote last may still be on its way to this end."""
+        if self.drained:
+            return
+        self.read()
+        os.write(self.slave, ALL)
+        end = time.monotonic() + timeout
+        while ALL not in self.raw:
+            check(time.monotonic() < end, f"the terminal gives nothing: {shown(self.raw[-300:])}")
+            self.read()
+        self.raw = self.raw.replace(ALL, b"")
+        self.drained = True
 
     def ended(self, timeout=20):
         """Its exit status; reads on, so that it is not kept from writing."""
@@ -175,7 +194,7 @@ class Terminal:
         while self.proc.poll() is None:
             self.read()
             check(time.monotonic() < end, f"it has not ended: {shown(self.raw[-300:])}")
-        self.read()
+        self.drain()
         return self.proc.returncode
 
     def check_restored(self):

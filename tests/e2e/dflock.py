@@ -12,18 +12,24 @@
     lenient_server(…) → a Server whose workers may be slow: a machine on which so many processes beat is
         busy, and they are killed as hanging; that is not what is tested here
     is_held(server, key);  gone(pid): it has ended, perhaps unseen by its parent
+    becomes_free(server, key): dflock waits 2 s at most for the answer to its release, so the lock may be
+        free only after it has ended
+    test(…) as that of harness.py, with a deadline for many processes on a machine that is busy
     processes_with(word) → pids of living processes that have it in their arguments;
     left_of_command(word) → those of them that are not dflock
 """
 
+import functools
 import json
 import os
 import subprocess
 import threading
 import time
 
+import harness
 from harness import Client, Server, check, check_eq, eventually, fail, temp_dir
 
+test = functools.partial(harness.test, deadline=120)
 DFLOCK = os.environ.get("DFLOCK") or os.path.join(os.environ["top_builddir"], "src/cli/dflock")
 ENV = {k: v for k, v in os.environ.items() if not k.startswith("DFLOCK_")}
 LONG = 20.0  # seconds for anything that must come
@@ -102,6 +108,10 @@ def is_held(server, key, command="l"):
         return c.req(command, key, args) == "timeout"
 
 
+def becomes_free(server, key):
+    eventually(lambda: not is_held(server, key), LONG, f"the lock {key} is held")
+
+
 class Dflock:
     def __init__(self, server, args, command=None, env=None, stdin=subprocess.DEVNULL, port=None,
                  json_events=True, stdout=None, **options):
@@ -153,8 +163,9 @@ class Dflock:
 
     def event(self, name, timeout=LONG):
         def find():
+            ended = self.proc.poll() is not None and self._ended.is_set()  # before the look
             found = [x for x in self.events() if x["event"] == name]
-            check(found or self.proc.poll() is None or not self._ended.is_set(),
+            check(found or not ended,
                   f"dflock has ended without the event {name}: {self.err!r}")
             return found
 

@@ -12,11 +12,11 @@ import threading
 import time
 import zlib
 
-from benchrun import PROGRAM, bench, grants, started
+from benchrun import PROGRAM, bench, grants, started, test
 from certs import authority, server_certificate
 from fakeserver import FakeServer, Gone
 from harness import (Server, check, check_eq, eventually, in_threads, json_of, main, temp_dir,
-                     temp_file, test, token_of)
+                     temp_file, token_of)
 
 MS = r"\d+\.\d{3} ms\n"
 TOKEN = "%016x0123456789abcdef"
@@ -148,7 +148,8 @@ def pipeline():
 def shards():
     with Server() as a, Server() as b, Server() as c:
         servers = [a, b, c]
-        bench("--workers", 20, "--rounds", 3, "--pipeline", 3, at=servers).ended(0)
+        # So many that no server is without a key: names are random.
+        bench("--workers", 60, "--rounds", 3, "--pipeline", 3, at=servers).ended(0)
         for i, server in enumerate(servers):
             idle = json_of(server.client().req("stats"))["idle_locks"]
             check(idle, f"server {i} was asked nothing")
@@ -292,13 +293,13 @@ def transports():
         bench("--rounds", 5, "--workers", 40, "--unix", path).ended(0)
 
 
-@test("a server that goes away in the middle ends the run with a message", rules=["B13"], deadline=90)
+@test("a server that goes away in the middle ends the run with a message", rules=["B13"], deadline=150)
 def server_dies():
     server = Server().start()
     with started("--duration", 60, at=server) as run:
         other = server.client()
         before = grants(other)
-        eventually(lambda: grants(other) > before + 1000, 20, "it does not begin")
+        eventually(lambda: grants(other) > before + 300, 40, "it does not begin")
         server.destroy()
         run.wait().ended(1, r"dflock-bench: 127\.0\.0\.1:\d+: ")
 
@@ -398,7 +399,7 @@ def progress():
     check("ops, " not in run.out, run.out)
 
 
-@test("connections that rest longer than the server allows are kept alive", rules=["B6"], deadline=60)
+@test("connections that rest longer than the server allows are kept alive", rules=["B6"], deadline=120)
 def kept_alive():
     with Server(["--read-timeout", 15]) as server:
         got = bench("--rate", 2, "--workers", 60, "--duration", 22, "--json", at=server).ended(0).json

@@ -3,6 +3,7 @@
 descends from it are dead before another can have it. The processes write the time (CLOCK_BOOTTIME,
 as /proc/uptime has it, in 1/100 s) over and over; who gets the lock next reads the same clock."""
 
+import contextlib
 import os
 import pwd
 import select
@@ -14,20 +15,23 @@ import threading
 import time
 
 from dflock import (DFLOCK, ENV, LONG, Dflock, beat, boottime, gone, last_beat, lenient_server,
-                    left_of_command, processes_with, wait_for_line)
-from harness import check, check_eq, diag, eventually, in_threads, main, temp_dir, test
+                    left_of_command, processes_with, state_of, test, wait_for_line)
+from harness import check, check_eq, diag, eventually, in_threads, main, temp_dir
 
 TICK = 0.01  # what /proc/uptime may be behind
+# Of this lease the last 4 s are the margin: so long may a machine that is busy not run dflock.
+TTL = "24"
 
 
 class Network:
-    """A TCP proxy before a server. .cut(): from then on nothing passes, and nobody is told."""
+    """A TCP proxy before a server. .cut(): when it returns nothing passes any more; nobody is told."""
 
     def __init__(self, server):
         self.server = server
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.pairs, self.is_cut, self.closes, self.ended = [], False, False, False
+        self.has_cut = threading.Event()
         self.wake_r, self.wake_w = os.pipe()
         threading.Thread(target=self._run, daemon=True).start()
 
@@ -41,6 +45,7 @@ class Network:
     def cut(self):
         self.is_cut = True
         os.write(self.wake_w, b"x")
+        check(self.has_cut.wait(LONG), "the network is not cut")
 
     def close_all(self):
         """Both ends of each connection see its end."""
@@ -50,6 +55,8 @@ class Network:
     def _run(self):
         while not self.ended:
             # A network that is cut takes no byte and no connection.
+            if self.is_cut:
+                self.has_cut.set()
             ends = [] if self.is_cut else [self.listener] + [s for p in self.pairs for s in p]
             ready, _, _ = select.select([self.wake_r] + ends, [], [])
             if self.wake_r in ready:
@@ -131,8 +138,9 @@ def check_order(run, mark, result):
 @test("the network is cut: all processes are dead before the server gives the lock to the next",
       rules=["R26"], deadline=240)
 def network_cut():
-    in_threads(cut_one, [["--ttl", "18"], ["--ttl", "18", "--kill-after", "0.1"],
-                         ["--ttl", "20", "--kill-after", "5"]])
+    # 0.1 s is not enough to look for the processes on a machine that is busy: that is the margin's.
+    in_threads(cut_one, [["--ttl", TTL], ["--ttl", "30", "--kill-after", "0.1"],
+                         ["--ttl", TTL, "--kill-after", "6"]])
 
 
 def cut_one(args):
@@ -154,17 +162,20 @@ def cut_one(args):
       rules=["R26"], deadline=240)
 def server_stopped():
     with lenient_server(expect_exit=None) as server:
-        run, mark = start_stubborn(server.port, ["--ttl", "18"])
+        run, mark = start_stubborn(server.port, ["--ttl", TTL])
         with run:
             result = []
             thread = next_holder(server, result)
             eventually(lambda: '"waiters":1' in server.client().req("stats"), LONG, "no waiter")
+            # The master first: it would replace workers.
+            server.kill(signal.SIGSTOP)
+            eventually(lambda: state_of(server.pid) == "T", LONG, "it does not stop")
             members = server.members()
-            stopped = boottime()
             for pid in members:
                 os.kill(pid, signal.SIGSTOP)
+            stopped = boottime()
             # Whatever was renewed before ends by then.
-            while boottime() < stopped + 18:
+            while boottime() < stopped + int(TTL):
                 time.sleep(0.05)
             for pid in members:
                 os.kill(pid, signal.SIGCONT)
@@ -178,14 +189,22 @@ def server_stopped():
       deadline=120)
 def server_killed():
     server = lenient_server().start()
-    run, mark = start_stubborn(server.port, ["--ttl", "18"])
+    run, mark = start_stubborn(server.port, ["--ttl", TTL])
     with run:
+        # The master first: it would replace workers.
+        server.master_dies()
+
+        def none_left():
+            left = server.members()
+            for pid in left:
+                os.kill(pid, signal.SIGKILL)
+            return not left
+
+        eventually(none_left, LONG, "some of the server lives")
         killed = boottime()
-        for pid in server.members():
-            os.kill(pid, signal.SIGKILL)
         run.ends(125, 60)
         last = max(last_beat(x) for x in files(mark))
-        check(last < killed + 18, f"a process lived {last - killed:.2f} s after the server's death")
+        check(last < killed + int(TTL), f"a process lived {last - killed:.2f} s after the server's death")
         check_eq(left_of_command(mark), [], "processes that live")
     server.destroy()
 
@@ -196,8 +215,8 @@ def long_lease():
     with lenient_server() as server, Network(server) as network:
         run, mark = start_stubborn(network.port, ["--ttl", "3600"])
         with run:
-            cut = boottime()
             network.cut()
+            cut = boottime()
             run.ends(125, 120)
             last = max(last_beat(x) for x in files(mark))
             diag(f"dead {last - cut:.2f} s after the cut")
@@ -221,7 +240,7 @@ def end_with_full(make):
         except BlockingIOError:
             os.set_blocking(writer, True)
         mark = os.path.join(temp_dir(), "mark-of-%d" % time.monotonic_ns())
-        p = subprocess.Popen([DFLOCK, "-s", f"127.0.0.1:{network.port}", "--ttl", "18", "--json", "k",
+        p = subprocess.Popen([DFLOCK, "-s", f"127.0.0.1:{network.port}", "--ttl", TTL, "--json", "k",
                               "sh", "-c", stubborn(mark)], env=ENV, stdin=subprocess.DEVNULL,
                              stderr=writer)
         for path in files(mark):
@@ -247,7 +266,9 @@ def end_orderly(stopped):
     with lenient_server() as server, Network(server) as network:
         path = os.path.join(temp_dir(), "said")
         command = f"trap 'echo orderly >>{path}; exit 3' TERM; echo ready >>{path}; while :; do sleep 0.1; done"
-        with Dflock(None, ["--ttl", "28", "k"], command=command, port=network.port) as run:
+        # The most time for it that there can be: the machine may be busy.
+        with Dflock(None, ["--ttl", "30", "--kill-after", "7.5", "k"], command=command,
+                    port=network.port) as run:
             wait_for_line(path)
             if stopped:
                 os.kill(run.command(), signal.SIGSTOP)
@@ -262,11 +283,13 @@ def end_orderly(stopped):
 @test("a command that is stopped is ended as well", rules=["R26"], deadline=120)
 def stopped_command():
     with lenient_server() as server, Network(server) as network:
-        run, mark = start_stubborn(network.port, ["--ttl", "18"])
+        run, mark = start_stubborn(network.port, ["--ttl", TTL])
         with run:
             for pid in processes_with(mark):
                 if pid not in (run.pid, run.guardian()):
-                    os.kill(pid, signal.SIGSTOP)
+                    # What a shell has just started has its arguments at first, and soon ends.
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGSTOP)
             result = []
             thread = next_holder(server, result)
             network.cut()
@@ -286,7 +309,7 @@ def evicted():
     os.chmod(user, 0o600)
     with lenient_server(["--admin-token-file", secret, "--auth-token-file", user]) as server:
         mark = os.path.join(temp_dir(), "mark-of-%d" % time.monotonic_ns())
-        with Dflock(server, ["--ttl", "3", "--kill-after", "0.5", "--auth-token-file", user, "k"],
+        with Dflock(server, ["--ttl", "18", "--kill-after", "0.5", "--auth-token-file", user, "k"],
                     command=stubborn(mark)) as run:
             for path in files(mark):
                 wait_for_line(path)
@@ -329,7 +352,7 @@ def unkillable():
         with open(os.path.join(place, "inner"), "w", encoding="ascii") as f:
             f.write(f"echo $$ >{paths['pid']}\n{nobody} sh -c 'trap \"\" TERM; {beat(paths['beats'])}'\nexec sleep 1000\n")
         argv = ["setpriv", f"--reuid={user.pw_uid}", "--clear-groups", paths["dflock"], "-s",
-                f"127.0.0.1:{network.port}", "--ttl", "18", "--json", "k", paths["become"], "--reuid=0",
+                f"127.0.0.1:{network.port}", "--ttl", TTL, "--json", "k", paths["become"], "--reuid=0",
                 "sh", os.path.join(place, "inner")]
         p = subprocess.Popen(argv, env=ENV, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         root = int(wait_for_line(paths["pid"]))
@@ -361,7 +384,7 @@ def forks():
                  "sleep 1 until $go; $SIG{TERM} = 'IGNORE';"
                  "until (-e $ARGV[2]) { exit if fork; open F, '<', '/proc/uptime';"
                  "($up) = split ' ', <F>; open F, '>>', $ARGV[1]; print F qq($up\n); close F }")
-        with Dflock(None, ["--ttl", "18", "k", "perl", "-e", chain, mark, log, end],
+        with Dflock(None, ["--ttl", TTL, "k", "perl", "-e", chain, mark, log, end],
                     port=network.port) as run:
             try:
                 wait_for_line(mark)

@@ -9,9 +9,9 @@ import select
 import signal
 import time
 
-from dflock import (DFLOCK, ENV, LONG, gone, is_held, lenient_server, stat_of, state_of,
-                    wait_for_line)
-from harness import check, check_eq, eventually, fail, main, temp_dir, test
+from dflock import (DFLOCK, ENV, LONG, becomes_free, gone, is_held, lenient_server, stat_of, state_of,
+                    test, wait_for_line)
+from harness import check, check_eq, eventually, fail, main, temp_dir, token_of
 
 PROMPT = "ready> "
 
@@ -56,7 +56,7 @@ class Shell:
                 self.at += m.end()
                 return m
             left = end - time.monotonic()
-            if left <= 0 or not select.select([self.fd], [], [], left)[0]:
+            if not select.select([self.fd], [], [], max(left, 0))[0]:
                 fail(f"no {regex!r} on the terminal: {self.text[-800:]!r}")
             self.text += os.read(self.fd, 4096).decode("utf-8", "replace")
 
@@ -66,6 +66,14 @@ class Shell:
 
     def code(self):
         return int(self.expect(r"code=(\d+)=\r?\n")[1])
+
+    def knows_that_it_stopped(self):
+        """Before that, fg would be of a job that runs."""
+        def look():
+            self.line("jobs")
+            return self.expect(r"\[1\]\S*\s+(Stopped|Running)")[1] == "Stopped"
+
+        eventually(look, LONG, "the shell's job is not stopped")
 
     def path(self, name):
         return os.path.join(self.dir, name)
@@ -98,7 +106,7 @@ def ctrl_c():
         check(gone(pid), "the command lives")
         shell.line("echo code=$?=")
         check_eq(shell.code(), 130, "the exit code")
-        check(not is_held(server, "k"), "the lock is held")
+        becomes_free(server, "k")
 
 
 @test("Ctrl-C ends the script that runs dflock, as if it had run the command itself",
@@ -118,7 +126,7 @@ def ctrl_c_script():
 @test("Ctrl-C and Ctrl-backslash while dflock waits for the lock end it", rules=["R21", "R14"])
 def ctrl_c_waiting():
     with lenient_server() as server, Shell(server) as shell:
-        server.client().req("l", "k", "0")
+        token_of(server.client().req("l", "k", "0 600"))
         for key, code in [("\x03", 130), ("\x1c", 131)]:
             shell.line("$DFLOCK -v k true")
             shell.expect(r"asking \S+\r\n")
@@ -154,7 +162,7 @@ def ctrl_z():
 
 
 @test("bg lets the command go on without the terminal; when it reads it stops, until fg",
-      rules=["R22", "R23"], deadline=60)
+      rules=["R22", "R23"], deadline=120)
 def ctrl_z_bg():
     with lenient_server() as server, Shell(server) as shell:
         # Not sh: Debian's cannot be stopped while it is about to start a program (vfork).
@@ -173,6 +181,7 @@ def ctrl_z_bg():
         eventually(lambda: state_of(pid) == "T", LONG, "it is not stopped when it reads")
         shell.line("echo 'shell' 'still reads'")
         shell.expect("shell still reads")
+        shell.knows_that_it_stopped()
         shell.line("fg")
         shell.expect(r"fg\r\n")
         eventually(lambda: state_of(pid) != "T", LONG, "the command does not go on")
@@ -188,6 +197,7 @@ def background():
         eventually(lambda: state_of(pid) == "T", LONG, "it is not stopped when it reads")
         shell.line("echo 'shell' 'reads'")
         shell.expect("shell reads")
+        shell.knows_that_it_stopped()
         shell.line("fg")
         shell.expect(r"fg\r\n")
         eventually(lambda: state_of(pid) != "T", LONG, "the command does not go on")
@@ -245,15 +255,15 @@ def hangup():
             shell.line("$DFLOCK k sh -c 'echo $$ >$DIR/pid; exec sleep 1000'")
             pid = pid_in(shell.path("pid"))
         eventually(lambda: gone(pid), LONG, "the command lives")
-        eventually(lambda: not is_held(server, "k"), LONG, "the lock is held")
+        becomes_free(server, "k")
 
 
 @test("dflock stopped by Ctrl-Z while it waits keeps its place", rules=["R22"])
 def ctrl_z_waiting():
     with lenient_server() as server, Shell(server) as shell:
         holder = server.client()
-        token = holder.req("l", "k", "0").split()[1]
-        shell.line("$DFLOCK -v k sh -c 'echo \"ran[yes]\"'")
+        token = token_of(holder.req("l", "k", "0 600"))
+        shell.line("$DFLOCK -v k sh -c 'echo \"ran[$0]\"' yes")
         shell.expect(r"asking \S+\r\n")
         shell.type("\x1a")
         shell.expect(r"Stopped")

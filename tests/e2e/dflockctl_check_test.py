@@ -2,8 +2,8 @@
 
 import re
 
-from ctl import address, ctl, hung
-from harness import Server, check, check_eq, eventually, main, test, token_of
+from ctl import address, ctl, hung, test
+from harness import Server, check, check_eq, eventually, main, token_of
 
 NAMES = ["OK", "WARNING", "CRITICAL", "UNKNOWN"]
 
@@ -25,7 +25,7 @@ def checked(*args, status=None, env=None):
 
 
 def waiting(server, n):
-    eventually(lambda: checked(server)[2]["waiters"][0] == n, timeout=10, text=f"{n} wait")
+    eventually(lambda: checked(server)[2]["waiters"][0] == n, timeout=30, text=f"{n} wait")
 
 
 @test("check says in one line how a server is, with perfdata", rules=["K14"])
@@ -68,7 +68,7 @@ def thresholds():
                 check(f"(over {over})" in text and address(server) in text, text)
                 # The server may not have seen yet that the call before has ended its connection.
                 perf = eventually(lambda: (lambda r: r[0] == 0 and r[2])(
-                    checked(server, f"--{name}-{level}", exact, *more)), timeout=10,
+                    checked(server, f"--{name}-{level}", exact, *more)), timeout=30,
                     text=f"{name} not over {level}")
                 check_eq(perf[label][want], exact, f"{name}: perfdata")
             check_eq(checked(server, f"--{name}-warn", "0", f"--{name}-crit", over, *more)[0], 2,
@@ -101,7 +101,7 @@ def several():
 
 
 @test("no server is CRITICAL, within the time given; wrong options are UNKNOWN", rules=["K14", "K4"],
-      deadline=60)
+      deadline=120)
 def trouble():
     checked("-s", "127.0.0.1:1", status=2)
     with Server() as server, hung(server):

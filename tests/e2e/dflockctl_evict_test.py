@@ -2,8 +2,8 @@
 
 import time
 
-from ctl import Terminal, address, column, ctl, hung
-from harness import Server, check, check_eq, eventually, fence_of, main, temp_file, test, token_of
+from ctl import Terminal, address, column, ctl, hung, test
+from harness import Server, check, check_eq, eventually, fence_of, main, temp_file, token_of
 
 ADMIN = temp_file(b"the admin's\n")
 TOKEN = ["--auth-token-file", ADMIN]
@@ -30,8 +30,8 @@ def evict():
     with admin_server() as server:
         c, waiter = client(server), client(server)
         token = token_of(c.req("l", "key", "0 300"))
-        waiter.ask("l", "key", "30")
-        eventually(lambda: column(ctl("ls", server, *TOKEN).out, "WAITERS") == ["1"], timeout=10)
+        waiter.ask("l", "key", "300")
+        eventually(lambda: column(ctl("ls", server, *TOKEN).out, "WAITERS") == ["1"], timeout=30)
         r = ctl("evict", "key", "--yes", server, *TOKEN, status=0)
         check_eq(r.out, f"evicted: lock key at {address(server)} from {c.local}, "
                         f"fence {fence_of(token)}\n", "what it says")
@@ -130,12 +130,12 @@ def shown_only():
 @test("a question that stood for longer than the server's patience is answered all the same",
       rules=["K10"])
 def slow_answer():
-    with admin_server("--read-timeout", "1") as server:
+    with admin_server("--read-timeout", "4") as server:
         c = client(server)
         token_of(c.req("l", "key", "0 300"))
         with at_prompt(server) as t:
             eventually(lambda: ctl("stats", server, *TOKEN, "--json").json[0]["connections"] == 2,
-                       timeout=20, text="the server ends the idle connection")
+                       timeout=40, text="the server ends the idle connection")
             t.press("y\n")
             check_eq(t.ended(), 0, f"status: {t.raw}")
 

@@ -8,8 +8,8 @@ import subprocess
 import threading
 import zlib
 
-from ctl import CTL, address, column, ctl, environment, hung
-from harness import Server, check, check_eq, eventually, fence_of, main, temp_file, test, token_of
+from ctl import CTL, address, column, ctl, environment, hung, test
+from harness import Server, check, check_eq, eventually, fence_of, main, temp_file, token_of
 
 
 def of_three(key):
@@ -27,13 +27,13 @@ def one_error(r, *parts):
 def ls():
     with Server() as a, Server() as b:
         c, d = a.client(), b.client()
-        token_of(c.req("l", "my-key", "0"))
-        token_of(c.req("sl", "sem", "0 7"))
-        token_of(c.req("sl", "sem", "0 7"))
+        token_of(c.req("l", "my-key", "0 300"))
+        token_of(c.req("sl", "sem", "0 7 300"))
+        token_of(c.req("sl", "sem", "0 7 300"))
         check_eq(a.client().req("e", "my-key"), "queued", "e")
         c.req("r", "idle", token_of(c.req("l", "idle", "0")))
-        token_of(d.req("l", "other", "0"))
-        token_of(d.req("l", "my-key", "0"))
+        token_of(d.req("l", "other", "0 300"))
+        token_of(d.req("l", "my-key", "0 300"))
         r = ctl("ls", a, status=0)
         check_eq(column(r.out, "KEY"), ["idle", "my-key", "sem"], "keys")
         check_eq(column(r.out, "KIND"), ["lock", "lock", "sem"], "kinds")
@@ -41,7 +41,7 @@ def ls():
         check_eq(column(r.out, "LIMIT"), ["1", "1", "7"], "limits")
         check_eq(column(r.out, "WAITERS"), ["0", "1", "0"], "waiters")
         waits = column(r.out, "OLDEST WAIT")
-        check(waits[0] == waits[2] == "-" and re.fullmatch(r"\d+\.\d{3}s", waits[1]), f"{waits}")
+        check(waits[0] == waits[2] == "-" and re.fullmatch(r"\d+\.\d+s", waits[1]), f"{waits}")
         check_eq(len({len(x.split("KEY")[0]) for x in r.lines[:1]}), 1, "aligned")
         check_eq({x.rindex(k) for x, k in zip(r.lines[1:], ["idle", "my-key", "sem"])},
                  {r.lines[0].rindex("KEY")}, "all keys begin below their head")
@@ -61,13 +61,13 @@ def ls():
                                               "oldest_wait_s")}, "its members")
 
 
-@test("ls goes through 10,000 keys", rules=["K5"], deadline=90)
+@test("ls goes through 10,000 keys", rules=["K5"], deadline=240)
 def ls_many():
     n = 10000
     with Server(["--max-locks", str(n)]) as server:
         c = server.client()
         for at in range(0, n, 1000):
-            c.send("".join(f"l\nkey-{i:05}\n0\n" for i in range(at, at + 1000)))
+            c.send("".join(f"l\nkey-{i:05}\n0 300\n" for i in range(at, at + 1000)))
             c.lines(1000)
         want = [f"key-{i:05}" for i in range(n)]
         check_eq(column(ctl("ls", server, status=0).out, "KEY"), want, "all of them, in order")
@@ -113,10 +113,10 @@ def show():
 def show_both():
     with Server() as server:
         c = server.client()
-        token_of(c.req("l", "both", "0"))
+        token_of(c.req("l", "both", "0 300"))
         for _ in range(2):
-            token_of(c.req("sl", "both", "0 3"))
-        token_of(c.req("sl", "only", "0 3"))
+            token_of(c.req("sl", "both", "0 3 300"))
+        token_of(c.req("sl", "only", "0 3 300"))
         kinds = lambda *args: [x["kind"] for x in ctl("show", "--json", *args, server).json]
         check_eq(kinds("both"), ["lock", "sem"], "both")
         check_eq(kinds("both", "--sem"), ["sem"], "the semaphore")
@@ -137,7 +137,7 @@ def show_both():
 def show_many():
     with Server() as server:
         c = server.client()
-        token_of(c.req("l", "key", "0"))
+        token_of(c.req("l", "key", "0 300"))
         waiters = [server.client() for _ in range(103)]
         for w in waiters:
             check_eq(w.req("e", "key"), "queued", "e")
@@ -150,8 +150,8 @@ def stats():
     with Server() as a, Server() as b:
         c = a.client()
         for key in ["x", "y"]:
-            token_of(c.req("l", key, "0"))
-        token_of(c.req("sl", "s", "0 3"))
+            token_of(c.req("l", key, "0 300"))
+        token_of(c.req("sl", "s", "0 3 300"))
         c.req("r", "idle", token_of(c.req("l", "idle", "0")))
         check_eq(a.client().req("e", "x"), "queued", "e")
         r = ctl("stats", [a, b], status=0)
@@ -185,13 +185,13 @@ def ping():
 
 @test("a connection that the server has ended between two pings is made again", rules=["K8"])
 def ping_idle():
-    with Server(["--read-timeout", "1"]) as server:
-        r = ctl("ping", "-c", "3", "-i", "2.5", server, status=0)
+    with Server(["--read-timeout", "3"]) as server:
+        r = ctl("ping", "-c", "3", "-i", "5", server, status=0)
         check(f"{address(server)}: 3 of 3 answered" in r.out and r.err == "", f"{r}")
 
 
 @test("nobody there: 69, the address and why; what other servers say is shown all the same",
-      rules=["K3", "K4"])
+      rules=["K3", "K4"], deadline=240)
 def unreachable():
     with Server() as server:
         token_of(server.client().req("l", "my-key", "0"))
@@ -210,7 +210,7 @@ def unreachable():
 
 
 @test("a server that stops answering is an error in time, whatever is asked", rules=["K4"],
-      deadline=120)
+      deadline=240)
 def stops_answering():
     with Server() as server, Server() as other:
         token_of(server.client().req("l", "key", "0"))
@@ -259,7 +259,7 @@ class Fake:
 
 
 @test("a server that answers what no dflockd does: 76 and its address, whatever is asked",
-      rules=["K3"], deadline=90)
+      rules=["K3"], deadline=240)
 def nonsense():
     commands = [["ls"], ["ls", "--json"], ["show", "k"], ["stats"], ["top"], ["evict", "k", "--yes"]]
     for answer, wrong in [

@@ -4,8 +4,8 @@ import os
 import signal
 import subprocess
 
-from ctl import CTL, Terminal, address, column, ctl, environment, hung
-from harness import Server, check, check_eq, eventually, main, test, token_of
+from ctl import CTL, Terminal, address, column, ctl, environment, hung, test
+from harness import Server, check, check_eq, eventually, main, token_of
 
 FAST = ["top", "-i", "0.2"]
 
@@ -26,7 +26,7 @@ def shows(t, want, text):
 
 
 @test("top shows the keys, those with the most waiters first, as they change", rules=["K12"],
-      deadline=90)
+      deadline=120)
 def live():
     with Server() as server:
         c = server.client()
@@ -71,7 +71,7 @@ def live():
 
 
 @test("lines are cut to the width, their number to the height, also when these change",
-      rules=["K12"], deadline=90)
+      rules=["K12"], deadline=120)
 def sizes():
     with Server() as server:
         c = server.client()
@@ -92,7 +92,7 @@ def sizes():
 
 
 @test("a server that does not answer is named; the others are shown, keys work", rules=["K12", "K4"],
-      deadline=90)
+      deadline=120)
 def silent():
     with Server() as a, Server() as b:
         token_of(a.client().req("l", "of-a", "0 300"))
@@ -111,7 +111,7 @@ def silent():
             t.check_restored()
 
 
-@test("a server that is started again is seen again", rules=["K12"], deadline=90)
+@test("a server that is started again is seen again", rules=["K12"], deadline=120)
 def again():
     with Server() as server:
         with Terminal([*FAST, server]) as t:
@@ -128,7 +128,7 @@ def again():
 
 
 @test("the terminal is as before, whichever signal ends it, and the signal is what ended it",
-      rules=["K13"], deadline=90)
+      rules=["K13"], deadline=120)
 def signals():
     with Server() as server:
         for s in [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]:
@@ -150,7 +150,7 @@ def signals():
                 t.check_restored()
 
 
-@test("a signal that was ignored before is ignored (nohup)", rules=["K13"], deadline=60)
+@test("a signal that was ignored before is ignored (nohup)", rules=["K13"], deadline=120)
 def ignored():
     with Server() as server:
         with Terminal(["-c", f"trap '' HUP; exec {CTL} top -i 0.2 -s {address(server)}"],
@@ -163,7 +163,7 @@ def ignored():
             check_eq(t.ended(), -signal.SIGTERM, "how it ended")
 
 
-@test("Ctrl-Z gives the terminal back and stops, fg draws again", rules=["K13"], deadline=90)
+@test("Ctrl-Z gives the terminal back and stops, fg draws again", rules=["K13"], deadline=120)
 def stopped():
     with Server() as server:
         # A shell with job control: what top is a job of.
@@ -187,7 +187,7 @@ def stopped():
 
 
 @test("a stop that the kernel does not grant, with no shell to continue it, leaves it drawing",
-      rules=["K13"], deadline=60)
+      rules=["K13"], deadline=120)
 def not_stopped():
     with Server() as server:
         with Terminal([*FAST, server]) as t:
@@ -199,7 +199,7 @@ def not_stopped():
             t.check_restored()
 
 
-@test("a terminal that goes away ends it", rules=["K13"], deadline=60)
+@test("a terminal that goes away ends it", rules=["K13"], deadline=120)
 def gone():
     with Server() as server:
         with Terminal([*FAST, server]) as t:

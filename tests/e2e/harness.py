@@ -19,10 +19,10 @@ Each test is one TAP line; what fails raises, and is shown with the end of its s
 of a file run at the same time, up to main(jobs=…) of them, so each has servers of its own. One that
 is not done after `deadline` seconds has its stack dumped and has failed.
 
-    @test(text, rules=[…], deadline=30)   rules: numbers of docs/rules.md that the test proves;
+    @test(text, rules=[…], deadline=120)  rules: numbers of docs/rules.md that the test proves;
                                           alone=True: not beside others, for those that measure
     check(cond, text), check_eq(got, want, text), fail(text), diag(text)
-    eventually(predicate, timeout=5, text=…)  polls until true and returns that; never sleep instead
+    eventually(predicate, timeout=20, text=…)  polls until true and returns that; never sleep instead
     in_threads(function, items)           runs function(item) for all at once; raises what one did
     token_of("ok TOKEN LEASE"), fence_of(token), json_of("ok {…}")
     elapsed()                             t = elapsed(); …; t() is the seconds since
@@ -32,24 +32,26 @@ Server(args=[], env={}, expect_log=[], workers=2, program=DFLOCKD): with --port 
     environment has no DFLOCKD_* but what `env` says; it inherits the descriptors `fds`. program may be
     a list, of a program that runs it and its arguments.
     .start_again() another master, once this one is dead (.master_dies());  .members() → all pids
+    .signal_members(signal) to all of them
     .port .pid .worker_pids() .client(…) (its clients are closed when it stops)
-    .wait_log(regex, timeout=5, since=0) → match;  .logged(regex, since=0) → lines
+    .wait_log(regex, timeout=20, since=0) → match;  .logged(regex, since=0) → lines
     .mark() → position in the log for `since`;  .kill(signal) to the master
-    .stop(timeout=10): SIGTERM, drain; the exit code must be 0, and no line may have level error or
-    tell of a worker's death, unless a regex of expect_log matches it. The end of `with` calls it.
-    .exited(timeout=5) → exit code, waits for an end that the test caused otherwise.
+    .stop(timeout=30): SIGTERM, drain; the exit code must be 0, and no line may have level error or
+    tell of a worker's death, unless a regex of expect_log matches it, or the machine did not run it
+    for so long that it was taken for one that hangs (see Stalls). The end of `with` calls it.
+    .exited(timeout=20) → exit code, waits for an end that the test caused otherwise.
 
 Program(target=DFLOCKD): .path, a name for it;  .becomes(target), .script(text)
 
 Client(server or (host, port), source="127.0.0.5", unix="/path", rcvbuf=4096, tls=SSLContext,
-    session=SSLSession, handshake=True); what does not come within 10 s is a failure:
+    session=SSLSession, handshake=True); what does not come within 20 s is a failure:
     .send(bytes or str)     all of it
     .ask(cmd, key, arg)     sends a request;  .req(cmd, key, arg) also returns its reply
-    .line(timeout=10)       one reply without its LF as str (bytes that are not UTF-8: surrogates)
+    .line(timeout=20)       one reply without its LF as str (bytes that are not UTF-8: surrogates)
     .lines(n)               the next n
     .expect(text, what="")  the next line must be exactly this
     .expect_silence(0.2)    nothing comes. The only place where a test just waits
-    .expect_close(timeout=10, how=None)   → "fin" or "rst", which must be `how`; no byte before it;
+    .expect_close(timeout=20, how=None)   → "fin" or "rst", which must be `how`; no byte before it;
         over TLS "fin" is a close_notify, "cut" a FIN without one
     .half_close() (over TLS: close_notify without FIN) .reset() .close() .is_closed()
     .sock .local (address as the server logs it) .tls (see class Tls)
@@ -81,8 +83,9 @@ BRIEF = bool(os.environ.get("DFLOCKD_TEST_BRIEF"))
 # Sanitizers need more system calls than a worker may make: it has no sandbox then.
 with open(os.environ["DFLOCKD"], "rb") as program:
     SANITIZED = b"__asan_init" in program.read()
-TIMEOUT = 10.0  # seconds for anything that must come
-DEADLINE = 30.0  # seconds for a test
+# They cost nothing when all is well; a machine that is busy stops any process for some seconds.
+TIMEOUT = 20.0  # seconds for anything that must come
+DEADLINE = 120.0  # seconds for a test
 LOG_TAIL = 25  # lines of the log shown when a test fails
 
 
@@ -109,7 +112,7 @@ def check_eq(got, want, text):
         raise Failure(f"{text}: {shown(got)} instead of {shown(want)}")
 
 
-def eventually(predicate, timeout=5.0, text="it never came about"):
+def eventually(predicate, timeout=20.0, text="it never came about"):
     end = time.monotonic() + timeout
     while True:
         late = time.monotonic() > end  # before the look: who was held up looks once more
@@ -211,6 +214,8 @@ class Server:
         self.clients = []
         self.proc = None
         self.port = None
+        self._reserved = None
+        self.began = time.monotonic()
         self.sessions = []  # of each master there has been
         self.dies_with_master = True  # a start that fails is its end
         if not {"DFLOCKD_RUN_DIR", "--run-dir"} & {*self.extra_env, *self.args}:
@@ -258,7 +263,7 @@ class Server:
 
     def _exec(self, port):
         program = self.program if isinstance(self.program, list) else [self.program]
-        argv = program + ["--port", str(port)]
+        argv = program + ["--port", str(port or self._reserve())]
         if "--workers" in self.args:
             self.workers = int(self.args[self.args.index("--workers") + 1])
         elif self.workers:
@@ -278,6 +283,21 @@ class Server:
         self._readers += 1
         self._pipes.append(self.proc.stderr)
         threading.Thread(target=self._read_log, args=(self.proc.stderr,), daemon=True).start()
+
+    def _reserve(self):
+        """A port that nobody gets between two masters: it is bound here, too, and not listened at."""
+        if "--host" in self.args or "DFLOCKD_HOST" in self.extra_env:
+            return 0  # free here says nothing of another address
+        if not self._reserved:
+            self._reserved = socket.socket()
+            self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._reserved.bind(("127.0.0.1", 0))
+        return self._reserved.getsockname()[1]
+
+    def _unreserve(self):
+        if self._reserved:
+            self._reserved.close()
+        self._reserved = None
 
     def _read_log(self, pipe):
         poll, rest, more = select.poll(), b"", True
@@ -305,15 +325,15 @@ class Server:
 
     def mark(self):
         with self._changed:
-            self._changed.wait_for(self._all_read, 5)
+            self._changed.wait_for(self._all_read, 20)
             return len(self.log)
 
     def logged(self, regex, since=0):
         with self._changed:
-            self._changed.wait_for(self._all_read, 5)
+            self._changed.wait_for(self._all_read, 20)
             return [x for x in self.log[since:] if re.search(regex, x)]
 
-    def wait_log(self, regex, timeout=5.0, since=0):
+    def wait_log(self, regex, timeout=20.0, since=0):
         found, at = [], since
 
         def look():
@@ -326,7 +346,10 @@ class Server:
             return found or self._readers == 0
 
         with self._changed:
-            self._changed.wait_for(look, timeout)
+            if not self._changed.wait_for(look, timeout):
+                # The line may be there: who reads the pipe was held up as well.
+                self._changed.wait_for(self._all_read, 5)
+                look()
         if not found:
             fail(f"the log has no line with {regex!r} (within {timeout} s)")
         return found[0]
@@ -336,10 +359,15 @@ class Server:
         if len(self.sessions) > 1 or self.proc.poll() is not None:
             pids = self.members()
         else:
-            with open(f"/proc/{self.pid}/task/{self.pid}/children") as f:
-                pids = [int(x) for x in f.read().split()]
+            pids, before = self._children(), None
+            while pids != before:  # one that is reaped while they are listed may hide the next
+                pids, before = self._children(), pids
         found = [(worker_born(pid), pid) for pid in pids]
         return [pid for _, pid in sorted(x for x in found if x[0] is not None)]
+
+    def _children(self):
+        with open(f"/proc/{self.pid}/task/{self.pid}/children") as f:
+            return [int(x) for x in f.read().split()]
 
     def members(self):
         """All its living processes, of all masters there have been."""
@@ -354,20 +382,31 @@ class Server:
                 found.append(int(entry))
         return sorted(found)
 
+    def signal_members(self, signum):
+        """To all of them; how many there were. One may end meanwhile."""
+        pids = self.members()
+        for pid in pids:
+            try:
+                os.kill(pid, signum)
+            except ProcessLookupError:
+                pass
+        return len(pids)
+
     def client(self, **options):
         return Client(self, **options)
 
     def kill(self, signum):
         os.kill(self.pid, signum)
 
-    def exited(self, timeout=5.0):
+    def exited(self, timeout=20.0):
         try:
             code = self.proc.wait(timeout)
         except subprocess.TimeoutExpired:
             fail(f"the server has not ended after {timeout} s")
         with self._changed:
-            self._changed.wait_for(lambda: self._readers == 0, 5)
+            self._changed.wait_for(lambda: self._readers == 0, 20)
         running.discard(self)
+        self._unreserve()
         return code
 
     def master_dies(self):
@@ -375,7 +414,7 @@ class Server:
         self.kill(signal.SIGKILL)
         self.proc.wait()
 
-    def stop(self, timeout=10.0):
+    def stop(self, timeout=30.0):
         """A clean end, and a log without anything that should not be there."""
         if self not in running:
             return
@@ -387,25 +426,36 @@ class Server:
             code = self.exited(timeout)
             if self.expect_exit is not None:
                 check_eq(code, self.expect_exit, "the server's exit status")
-            for line in self.log:
-                if bad_line.search(line) and not any(x.search(line) for x in self.expect_log):
+            bad = [line for line in self.log if bad_line.search(line) and
+                   not any(x.search(line) for x in self.expect_log)]
+            excuses = self._starved() if bad else []
+            for line in bad:
+                if not any(x.search(line) for x in excuses):
                     fail(f"the server's log has: {line}")
         finally:
             self.destroy()
 
+    def _starved(self):
+        """What may be said of workers that were killed because the machine did not run them."""
+        pids = [m[1] for m in (starved_line.search(x) for x in self.log) if m]
+        if not pids or not Stalls.since(self.began):
+            return []
+        return [starved_line] + [re.compile(rf"worker died\b.*\bpid\W+{x}\b.*\bsignal\W+KILL\b")
+                                 for x in pids]
+
     def destroy(self):
-        """Whatever state it is in."""
+        """Whatever state it is in. None of its processes is left."""
         running.discard(self)
+        self._unreserve()
         for c in self.clients:
             c.close()
-        # A master that is dead may have workers that live.
-        for pid in self.members() if self.proc else []:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        if self.proc:
-            self.proc.wait()
+        if not self.proc:
+            return
+        # A master that is dead may have workers that live, and one that is not may just have forked.
+        end = time.monotonic() + 10
+        while self.signal_members(signal.SIGKILL) and time.monotonic() < end:
+            time.sleep(0.002)
+        self.proc.wait()
 
 
 class Program:
@@ -429,19 +479,20 @@ class Program:
 
 
 def worker_born(pid):
-    """(when this worker was started, in clock ticks, its number), None if it is none."""
+    """(when this worker was started, in clock ticks, its number), None if it is none or has ended."""
     try:
         with open(f"/proc/{pid}/stat") as f:
             name, rest = f.read().split("(", 1)[1].rsplit(")", 1)
     except OSError:
         return None
-    found = re.fullmatch(r"dflockd-w(\d+)", name)
-    return (int(rest.split()[19]), int(found[1])) if found else None
+    found, fields = re.fullmatch(r"dflockd-w(\d+)", name), rest.split()
+    return (int(fields[19]), int(found[1])) if found and fields[0] not in "ZX" else None
 
 
 running = set()
 bad_line = re.compile(r"^\S+ error |\"level\":\"error\"|^<3>|worker died|worker hangs|"
                       r"ERROR: \w+Sanitizer|runtime error:")
+starved_line = re.compile(r"worker hangs, killing it.*?\bpid\W+(\d+)")
 
 
 @atexit.register
@@ -666,6 +717,36 @@ def poll_in(sock, seconds):
 # --- running tests
 
 
+class Stalls(threading.Thread):
+    """When a CPU of this machine stood still, or a thread on it was not run, for more than a second:
+    a thread for each looks at the clock. Elsewhere the master runs on, and takes a worker that
+    shares this fate for one that hangs."""
+
+    found = []  # when each was over
+
+    def __init__(self, cpu):
+        super().__init__(daemon=True)
+        self.cpu = cpu
+
+    def run(self):
+        try:
+            os.sched_setaffinity(0, {self.cpu})
+        except OSError:
+            return
+        last = time.monotonic()
+        while True:
+            time.sleep(0.1)
+            now = time.monotonic()
+            if now - last > 1.0:
+                Stalls.found.append(now)
+            last = now
+
+    @staticmethod
+    def since(when):
+        time.sleep(0.3)  # one that is just over is noticed
+        return any(x >= when for x in Stalls.found)
+
+
 class Run:
     """A test that is being run; found by thread, so that its servers can be told."""
 
@@ -746,6 +827,8 @@ def main(jobs=4):
     """Runs the file's tests. Environment: DFLOCKD_TEST=part of a name or description, …_JOBS=n."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     wanted = os.environ.get("DFLOCKD_TEST", "")
+    for cpu in os.sched_getaffinity(0):
+        Stalls(cpu).start()
     jobs = int(os.environ.get("DFLOCKD_TEST_JOBS", jobs))
     count = failed = 0
 

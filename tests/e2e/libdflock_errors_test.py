@@ -24,7 +24,7 @@ def is_closed(c):
 # --- what a real server answers
 
 
-@test("timeout: of a try, of a wait, with a fraction", rules=["X9", "X13"], deadline=60)
+@test("timeout: of a try, of a wait, with a fraction", rules=["X9", "X13"], deadline=120)
 def timeout():
     with Server() as server:
         holder = server.client()
@@ -48,7 +48,7 @@ def timeout():
                    "it still waits")
 
 
-@test("the longest timeout, with the longest connect timeout: it waits", rules=["X9"], deadline=60)
+@test("the longest timeout, with the longest connect timeout: it waits", rules=["X9"], deadline=120)
 def longest():
     with Server() as server:
         holder = server.client()
@@ -90,7 +90,7 @@ def two_phases():
         check_eq(c.sem_wait("key", 0).name, "ok", "sem_wait")
 
 
-@test("lease_expired: granted, and not fetched in time", rules=["X9"], deadline=60)
+@test("lease_expired: granted, and not fetched in time", rules=["X9"], deadline=120)
 def lease_expired():
     with Server() as server, LowLevel(address(server)) as c:
         check_eq(c.enqueue("key", 1).result, 1, "enqueue")
@@ -100,7 +100,7 @@ def lease_expired():
 
 
 @test("server: what is not held is neither renewed nor released; a lease too long", rules=["X9"],
-      deadline=60)
+      deadline=120)
 def server_says_error():
     with Server(["--max-lease-ttl", "100"]) as server, LowLevel(address(server)) as c:
         for call in ("release", "sem_release", "renew", "sem_renew"):
@@ -144,7 +144,7 @@ def auth():
             check_eq(c.option("auth_token_file", "/no/such/file").name, "invalid", "no file")
 
 
-@test("draining: a server that is about to stop", rules=["X9"], deadline=60)
+@test("draining: a server that is about to stop", rules=["X9"], deadline=120)
 def draining():
     with Server() as server, LowLevel(address(server)) as c, LowLevel(address(server)) as d:
         grant = c.must("acquire", "key", 0, 60)
@@ -184,7 +184,7 @@ def inspection():
             check_eq(c.renew("one", grant.stored[0], 0).name, "server", "it is gone")
 
 
-@test("stats of a large table, in pages as well", rules=["X9"], deadline=90)
+@test("stats of a large table, in pages as well", rules=["X9"], deadline=150)
 def large():
     with Server(["--max-locks", "20000"]) as server, LowLevel(address(server)) as c:
         keys = server.client()
@@ -202,11 +202,12 @@ def large():
 
 
 @test("connect: nobody listens, no such host, no such socket; names and brackets", rules=["X9"],
-      deadline=60)
+      deadline=120)
 def nobody():
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        port = s.getsockname()[1]
-    with LowLevel() as c:
+    # The port is taken, so that nobody else gets it meanwhile; but nobody listens.
+    with socket.socket() as taken, LowLevel() as c:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
         for to in (f"127.0.0.1:{port}", f"[::1]:{port}", "host.invalid:6388",
                    f"unix:{temp_dir()}/none"):
             answer = c.dial(to)
@@ -220,7 +221,7 @@ def nobody():
 
 
 @test("connect: who accepts and says nothing; the connect timeout bounds dial and each answer",
-      rules=["X10"], deadline=90)
+      rules=["X10"], deadline=150)
 def mute():
     def serve(peer):
         while peer.request():
@@ -242,7 +243,7 @@ def mute():
 
 
 @test("connect: a server that is stopped with SIGSTOP; a call is cancelled all the same",
-      rules=["X10", "X11"], deadline=90)
+      rules=["X10", "X11"], deadline=150)
 def stopped():
     with Server(expect_log=["hangs", "worker died"]) as server:
         with LowLevel(address(server), connect_timeout=2) as c, \
@@ -263,7 +264,7 @@ def stopped():
 
 
 @test("connect: the server dies while a call waits; SIGPIPE does not come", rules=["X10"],
-      deadline=60)
+      deadline=120)
 def dies():
     server = Server().start()
     with LowLevel(address(server)) as holder, LowLevel(address(server)) as c:
@@ -317,7 +318,7 @@ def nonsense(data, *call):
         check(c.ping().name in GONE, f"{call[0]}: {data[:60]}: the connection is open")
 
 
-@test("protocol: what no dflockd answers, whatever was asked", rules=["X10"], deadline=60)
+@test("protocol: what no dflockd answers, whatever was asked", rules=["X10"], deadline=120)
 def no_protocol():
     calls = [("ping",), ("acquire", "key", 0, 0), ("release", "key", TOKEN),
              ("renew", "key", TOKEN, 0), ("enqueue", "key", 0), ("wait", "key", 0), ("stats",)]
@@ -330,7 +331,7 @@ def no_protocol():
     in_threads(one, NONSENSE)
 
 
-@test("protocol: a grant that is none", rules=["X10"], deadline=60)
+@test("protocol: a grant that is none", rules=["X10"], deadline=120)
 def no_grant():
     def one(data):
         nonsense(data, "acquire", "key", 0, 0)
@@ -352,9 +353,10 @@ def unasked():
 
 
 @test("connect: the server closed the connection while it was idle; its good-bye is no answer",
-      rules=["X10"], deadline=60)
+      rules=["X10"], deadline=120)
 def idle():
-    with Server(["--read-timeout", "1"]) as server:
+    # Who is to stay must say something within that time, on a busy machine too.
+    with Server(["--read-timeout", "4"]) as server:
         with LowLevel(address(server)) as c, LowLevel(address(server)) as owner:
             owner.must("acquire", "key", 0, 60)
             watch = server.client()
@@ -375,7 +377,7 @@ def ended_before():
             check_eq(c.call(*call).name, "closed", call[0])
 
 
-@test("protocol: a document that never ends is given up at 64 MiB", rules=["X10"], deadline=90)
+@test("protocol: a document that never ends is given up at 64 MiB", rules=["X10"], deadline=150)
 def endless():
     def serve(peer):
         peer.request()
@@ -388,7 +390,7 @@ def endless():
 
 
 @test("connect: a line that is cut by the end of the connection, at each byte", rules=["X10"],
-      deadline=60)
+      deadline=120)
 def cut():
     line = f"ok {TOKEN} 33\n".encode()
 
@@ -405,7 +407,7 @@ def cut():
     one(len(line) - 1)
 
 
-@test("a line that comes byte by byte is a line", rules=["X10"], deadline=60)
+@test("a line that comes byte by byte is a line", rules=["X10"], deadline=120)
 def slowly():
     def serve(peer):
         while peer.request():
@@ -419,7 +421,7 @@ def slowly():
 
 
 @test("a cancelled connection is closed also when the server is a Unix socket or speaks TLS",
-      rules=["X11"], deadline=60)
+      rules=["X11"], deadline=120)
 def cancel_everywhere():
     where = os.path.join(temp_dir(), "socket")
     with Server(["--unix-socket", where]) as server:
@@ -442,7 +444,7 @@ def cancelled(server, to, options, watch):
 
 
 @test("tls: another authority, another name, plain text on either side, files that are none",
-      rules=["X9"], deadline=60)
+      rules=["X9"], deadline=120)
 def tls():
     ca, other = authority(), authority("stranger")
     with Server(server_certificate().args) as server:
@@ -473,7 +475,7 @@ def tls():
 
 
 @test("pipelining: a thousand requests, their replies in order, each with its status",
-      rules=["X12"], deadline=60)
+      rules=["X12"], deadline=120)
 def pipeline():
     with Server(["--max-locks", "2000"]) as server, LowLevel() as c:
         c.must("dial_start", address(server))
@@ -516,7 +518,7 @@ def vectors():
 
 
 @test("sharding: of three servers the one that holds a key is the one of the vectors", rules=["X14"],
-      deadline=60)
+      deadline=120)
 def sharding():
     servers = [Server().start() for _ in range(3)]
     try:

@@ -29,7 +29,7 @@ def declared():
     return set(re.findall(r"\b(dflock_\w+)\(", text)) - {"dflock_shard_fn", "dflock_renew_error_fn"}
 
 
-@test("dflock.h compiles alone, as C and as C++", rules=["X1"], deadline=90)
+@test("dflock.h compiles alone, as C and as C++", rules=["X1"], deadline=180)
 def header_alone():
     use = '#include "dflock.h"\n#include "dflock.h"\n%s int x;\n'
     for compiler, standards in COMPILERS.items():
@@ -41,7 +41,7 @@ def header_alone():
 
 
 @test("the library exports the functions of dflock.h, each with its version, and nothing else",
-      rules=["X2"])
+      rules=["X2"], deadline=120)
 def symbols():
     node, names = re.search(r"^(\w+[\w.]*) \{\nglobal:\n(.*?)local:\n\t\*;\n\};", read(
         os.path.join(top, "src/client/libdflock.map")), re.M | re.S).groups()

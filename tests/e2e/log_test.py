@@ -66,22 +66,20 @@ class Quiet:
       rules=["C72", "P74"])
 def failures():
     token, admin = temp_file(SECRET + "\n"), temp_file(ADMIN + "\n")
-    with Server(["--auth-token-file", token, "--admin-token-file", admin,
-                 "--read-timeout", "1"]) as server:
+    failed = "authentication failed"
+    with Server(["--auth-token-file", token, "--admin-token-file", admin]) as server:
         clients = [server.client() for _ in range(60)]
         for c in clients:
             check_eq(c.req("auth", "", WRONG), "error_auth", "a wrong token")
         whys = {"wrong token": {c.local for c in clients}}
         for why, request in (("a command before auth", f"l\n{WRONG}\n0\n"),
                              ("unknown command", f"{WRONG}\n\n\n"),
-                             ("line too long", "ping\n" + WRONG * 30 + "\n\n"),
-                             ("read deadline passed", "")):
+                             ("line too long", "ping\n" + WRONG * 30 + "\n\n")):
             c = server.client()
             c.send(request)
             c.expect("error_auth", why)
             whys[why] = {c.local}
-        failed = "authentication failed"
-        eventually(lambda: len(server.logged(failed)) >= 64, 10, "lines")
+        eventually(lambda: len(server.logged(failed)) >= 63, 20, "lines")
         lines = server.logged(failed)
         found = {}
         for line in lines:
@@ -89,11 +87,18 @@ def failures():
             check(m, line)
             found.setdefault(m[2].strip('"'), []).append(m[1])
         check_eq({why: set(who) for why, who in found.items()}, whys, "who failed, and why")
-        check_eq(len(lines), 64, "lines")
+        check_eq(len(lines), 63, "lines")
         check_eq(server.client().req("auth", "", SECRET), "ok", "the right one")
-        check_eq(len(server.logged(failed)), 64, "lines after that")
+        check_eq(len(server.logged(failed)), 63, "lines after that")
         for line in server.log:
             check(not re.search("secret-47", line), line)
+    # Apart, where nobody else can be too slow for it.
+    with Server(["--auth-token-file", token, "--read-timeout", "1"]) as server:
+        c = server.client()
+        c.expect("error_auth", "who says nothing")
+        line = server.wait_log(failed).string
+        check(line.endswith(f" peer={c.local} why=\"read deadline passed\""), line)
+        check_eq(len(server.logged(failed)), 1, "lines")
 
 
 @test("guesses at the admin token are logged, and held back where one connection may go on guessing",
@@ -112,22 +117,23 @@ def guesses():
 
 
 @test("deaths, takeovers, repairs and failed authentications are written at --log-level error too",
-      rules=["C72"], deadline=60)
+      rules=["C72"], deadline=180)
 def whatever_the_level():
     with Quiet("--auth-token-file", temp_file(SECRET + "\n")) as server:
         for _ in range(30):
             c = server.client()
             check_eq(c.req("auth", "", WRONG), "error_auth", "a wrong token")
             c.close()
+        eventually(lambda: len(server.lines("authentication failed")) >= 30, 20, "lines")
         check_eq(len(server.lines("authentication failed")), 30, "lines")
         for n in range(1, 26):
             c = server.client()
             check_eq(c.req("auth", "", SECRET), "ok", "the right one")
             server.board.arm("SHARED_COMMIT")
             c.ask("l", "key", "0")
-            eventually(lambda: len(server.lines("took over")) >= n, 10, f"takeover {n}")
+            eventually(lambda: len(server.lines("took over")) >= n, 20, f"takeover {n}")
             c.close()
-        eventually(lambda: len(server.lines("shards repaired after a death")) >= 25, 10, "repairs")
+        eventually(lambda: len(server.lines("shards repaired after a death")) >= 25, 20, "repairs")
         check(len(server.lines("worker died")) >= 25, "deaths")
         check_eq(server.lines(" listening "), [], "what is information only")
 
@@ -174,7 +180,7 @@ def json_lines():
 def text_lines():
     with Server(["--admin-token-file", temp_file(ADMIN + "\n")]) as server:
         evict_all(server)
-        eventually(lambda: len(server.logged(" info evict ")) == len(NASTY), 10, "lines")
+        eventually(lambda: len(server.logged(" info evict ")) == len(NASTY), 20, "lines")
         for line in server.logged(" info evict "):
             check(line.isprintable(), repr(line))
             check(re.search(r' key=(\S+|"([^"\\]|\\.)*") kind=lock ', line), line)

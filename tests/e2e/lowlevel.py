@@ -49,6 +49,7 @@ class Answer:
 class LowLevel:
     def __init__(self, to=None, **options):
         env = {k: v for k, v in os.environ.items() if not k.startswith(("DFLOCK_", "DFLOCKD_"))}
+        env["RES_OPTIONS"] = "timeout:1 attempts:1"  # who asks for names may be far from any answer
         self.proc = subprocess.Popen([PROGRAM], env=env, stdin=subprocess.PIPE,
                                      stdout=subprocess.PIPE)
         self.lines, self.ended = [], False

@@ -72,7 +72,8 @@ def run(page, number, text, prints):
 
 
 for found in programs():
-    @test(f"{found[0]}(3): program {found[1]} compiles and prints what the page says", rules=["X5"])
+    @test(f"{found[0]}(3): program {found[1]} compiles and prints what the page says", rules=["X5"],
+          deadline=120)
     def one(found=found):
         check(found[3], "no display with its output follows it")
         run(*found)

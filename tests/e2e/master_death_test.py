@@ -19,7 +19,7 @@ DIED = ["worker died", "worker hangs", "cannot be adopted"]
 LASTING = ["pairs", "two_phase", "semaphores", "timeouts", "long_answers", "bytewise"]
 
 
-def run(*args, env=None, timeout=10):
+def run(*args, env=None, timeout=60):
     clean = {k: v for k, v in os.environ.items() if not k.startswith("DFLOCKD_")}
     clean.update(env or {})
     p = subprocess.run([os.environ["DFLOCKD"], *args], env=clean, text=True, timeout=timeout,
@@ -35,7 +35,7 @@ def all_goes_on():
         local = server.client(unix=path)
         token = token_of(holder.req("l", "key", "0 100"))
         waiter.ask("l", "key", "60")
-        eventually(lambda: json_of(local.req("stats"))["locks"][0]["waiters"] == 1, 10,
+        eventually(lambda: json_of(local.req("stats"))["locks"][0]["waiters"] == 1, 20,
                    "it waits before the next one asks")
         check_eq(local.req("e", "key"), "queued", "a unix client enqueues")
         half.send("l\nother\n")
@@ -43,7 +43,7 @@ def all_goes_on():
         server.master_dies()
         check_eq(len(server.worker_pids()), 3, "the workers live")
         check_eq(holder.req("n", "key", f"{token} 100"), "ok 100", "a renew without a master")
-        eventually(lambda: len(server.logged(GONE)) == 3, 10, "all notice")
+        eventually(lambda: len(server.logged(GONE)) == 3, 20, "all notice")
         took = elapsed()
         server.start_again()
         stranger = server.client()
@@ -64,7 +64,7 @@ def all_goes_on():
         os.kill(workers[0], signal.SIGKILL)
         # Of a Unix socket the kernel does not say how far its worker got.
         server.expect_log += [re.compile("worker died"), re.compile("stream position is lost")]
-        eventually(lambda: len(set(server.worker_pids()) - set(workers)) == 1, 10, "it is replaced")
+        eventually(lambda: len(set(server.worker_pids()) - set(workers)) == 1, 20, "it is replaced")
         for c in (holder, waiter, half, stranger):
             check_eq(c.req("ping"), "ok", "nobody lost a connection")
 
@@ -102,7 +102,7 @@ def caps():
             except (Failure, OSError):
                 return False
 
-        eventually(admitted, 10, "one may come when one has left")
+        eventually(admitted, 20, "one may come when one has left")
 
 
 @test("a worker dies with its master: its connections are lost, their slots are kept", rules=["S71"])
@@ -115,9 +115,8 @@ def both_die():
         c = server.client()
         check_eq(c.req("e", "key"), "queued", "the third in the queue")
         server.master_dies()
-        for pid in server.worker_pids():
-            os.kill(pid, signal.SIGKILL)
-        eventually(lambda: not server.members(), 10, "all are dead")
+        server.signal_members(signal.SIGKILL)
+        eventually(lambda: not server.members(), 20, "all are dead")
         server.start_again()
         check_eq(server.logged("table=kept"), [], "nobody was left to keep it")
 
@@ -130,11 +129,14 @@ def one_dies():
         waiters = [server.client() for _ in range(6)]
         for i, c in enumerate(waiters):
             c.ask("l", f"key{i}", "60")
-        eventually(lambda: json_of(server.client().req("stats", "", ""))["connections"] >= 12)
+        eventually(lambda: json_of(server.client().req("stats", "", ""))["connections"] >= 12, 20)
         server.master_dies()
-        os.kill(server.worker_pids()[0], signal.SIGKILL)
+        victim = server.worker_pids()[0]
+        os.kill(victim, signal.SIGKILL)
+        # Who is still dying when it is called is another case: it cannot be adopted.
+        eventually(lambda: victim not in server.members(), 20, "it is dead")
         server.start_again()
-        server.wait_log("is gone, its connections are lost")
+        server.wait_log("is gone, its connections are lost", 20)
         stranger = server.client()
         lost = [c.is_closed() for c in clients]
         check(True in lost and False in lost, f"one worker's are lost: {lost}")
@@ -166,11 +168,11 @@ def hung():
 
 
 @test("a worker that cannot even be called is never taken for dead: no second table beside it",
-      rules=["S71"], deadline=90)
+      rules=["S71"], deadline=240)
 def never_answers():
     with Server(workers=1, expect_log=DIED) as server:
         a = server.client()
-        token = token_of(a.req("l", "key", "0 100"))
+        token = token_of(a.req("l", "key", "0 1000"))
         server.master_dies()
         stopped = server.worker_pids()[0]
         os.kill(stopped, signal.SIGSTOP)
@@ -178,10 +180,10 @@ def never_answers():
             since = server.mark()
             server._exec(server.port)
             check_eq(server.proc.wait(20), 1, "the start is refused")
-            eventually(lambda: server.logged("does not answer", since), 10, "and says why")
+            eventually(lambda: server.logged("does not answer", since), 20, "and says why")
         os.kill(stopped, signal.SIGCONT)
-        check_eq(a.req("n", "key", f"{token} 100"), "ok 100", "it serves on")
-        eventually(lambda: server.logged(GONE), 10, "it notices")
+        check_eq(a.req("n", "key", f"{token} 1000"), "ok 1000", "it serves on")
+        eventually(lambda: server.logged(GONE), 20, "it notices")
         server.start_again()
         check_eq(a.req("r", "key", token), "ok", "and is taken over")
 
@@ -197,9 +199,8 @@ def ending():
         server.kill(signal.SIGTERM)
         server.wait_log(" stopping ")
         server.master_dies()
-        for pid in server.members():
-            os.kill(pid, signal.SIGCONT)
-        eventually(lambda: not server.members(), 10, "no process is left")
+        server.signal_members(signal.SIGCONT)  # the other one is on its way out
+        eventually(lambda: not server.members(), 20, "no process is left")
 
 
 @test("a master that dies while it drains: the next one serves as if there had been no drain",
@@ -213,7 +214,7 @@ def draining():
         check_eq(a.req("l", "other", "0"), "error_draining", "a new lock during the drain")
         server.master_dies()
         server.start_again()
-        eventually(lambda: a.req("l", "other", "0").startswith("ok "), 10, "new locks again")
+        eventually(lambda: a.req("l", "other", "0").startswith("ok "), 20, "new locks again")
         check_eq(a.req("n", "key", f"{token} 90"), "ok 90", "held on")
 
 
@@ -285,7 +286,7 @@ def stranger():
         a = server.client()
         token = token_of(a.req("l", "key", "0 100"))
         server.master_dies()
-        server.wait_log(GONE)
+        server.wait_log(GONE, 20)
         directory = server.extra_env["DFLOCKD_RUN_DIR"]
         os.chmod(directory, 0o711)
         os.chmod(f"{directory}/worker-0", 0o666)
@@ -333,10 +334,10 @@ def orphan_test(name):
                 server.board.arm(name, side, role=WORKER)
                 server.master_dies()
                 if name != "ORPHAN_CLOSE":
-                    eventually(lambda: len(server.logged(GONE)) == 2, 10, "both notice")
+                    eventually(lambda: len(server.logged(GONE)) == 2, 20, "both notice")
                 server.start_again()
-                eventually(lambda: server.board.fired == 1, 10, f"a worker dies at {name}")
-                eventually(lambda: len(server.worker_pids()) == 2, 10, "two workers again")
+                eventually(lambda: server.board.fired == 1, 20, f"a worker dies at {name}")
+                eventually(lambda: len(server.worker_pids()) == 2, 20, "two workers again")
                 stranger = server.client()
                 for i, token in enumerate(tokens):
                     check_eq(stranger.req("l", f"key{i}", "0"), "timeout", "held on")
@@ -349,7 +350,7 @@ def orphan_test(name):
 for place in ORPHAN_ROWS:
     function = orphan_test(place)
     function.__name__ = place
-    test(f"a worker dies at {place} as it is handed to the next master", deadline=60)(function)
+    test(f"a worker dies at {place} as it is handed to the next master", deadline=180)(function)
 
 if __name__ == "__main__":
     main(jobs=4)

@@ -7,7 +7,7 @@ import os
 import re
 import struct
 
-from harness import Server, check, eventually, temp_dir
+from harness import TIMEOUT, Server, check, eventually, temp_dir
 
 KILL, SEGV, FAIL, HANG, ESCAPE = 1, 2, 3, 4, 5
 ANY, WORKER, MASTER, WRITER = 0, 1, 2, 3
@@ -124,16 +124,16 @@ class CrashServer(Server):
         super().__init__(args, env=env, **options, program=os.path.join(
             os.environ["top_builddir"], "tests/crash/dflockd"))
 
-    def start(self, timeout=10.0):
+    def start(self, timeout=TIMEOUT):
         super().start(timeout)
         check(self.board._word(0) == 2 * len(ROWS), "the program has other places than points.def")
         return self
 
-    def stop(self, timeout=10.0):
+    def stop(self, timeout=30.0):
         check(not self.logged("worker died.* signal=SYS "), "a worker needed a call that is denied")
         super().stop(timeout)
 
-    def whole(self, timeout=10.0):
+    def whole(self, timeout=30.0):
         """Waits until every worker slot has somebody who serves."""
         eventually(lambda: len(self.worker_pids()) == self.workers, timeout, "all workers are back")
 

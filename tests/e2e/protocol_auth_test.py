@@ -18,8 +18,8 @@ def guarded(args=(), tokens=SECRET + "\n", **options):
 
 def closed_after_penalty(c, took):
     """took: since before the request was sent, so that 100 ms is a hard limit."""
-    c.expect_close(how="fin", timeout=3)
-    check(0.1 <= took() <= 5, f"closed {took() * 1000:.0f} ms after a wrong request was sent")
+    c.expect_close(how="fin")
+    check(0.1 <= took() <= 10, f"closed {took() * 1000:.0f} ms after a wrong request was sent")
 
 
 @test("the right token: ok, then normal service", rules=["P66", "P41", "P8"])
@@ -83,12 +83,12 @@ def one_attempt():
 def deadline():
     with guarded(["--read-timeout", "1"]) as server:
         def attempt(part):
+            took = elapsed()
             with Client(server) as c:
-                took = elapsed()
                 c.send(part)
                 c.expect("error_auth", repr(part[:20]))
-                check(0.9 < took() < 6, f"after {took():.2f} s")
-                c.expect_close(how="fin", timeout=3)
+                check(1 <= took() < 11, f"after {took():.2f} s")
+                c.expect_close(how="fin")
 
         in_threads(attempt, ["", "auth", "auth\n\n", f"auth\n\n{SECRET}", "x" * 1000,
                              "auth\n\n" + "y" * 70000])
@@ -128,7 +128,7 @@ def nobody_waits():
         took = took()
         diag(f"200 pings took {took * 1000:.0f} ms")
         # One after the other the 200 failures would be 20 s.
-        check(took < 5, f"200 pings took {took:.2f} s")
+        check(took < 12, f"200 pings took {took:.2f} s")
         for b in bad:
             b.expect("error_auth")
         for b in bad:

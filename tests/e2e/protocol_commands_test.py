@@ -100,7 +100,7 @@ def renew():
             check_eq(a.req(n, "key", token), "ok 55", "bare: the server's default")
             check_eq(b.req(n, "key", f"\t{token}  9 "), "ok 9", "from another connection")
             check_eq(b.req(n, "key", f"{token} 9223372036"), "ok 9223372036", "longer")
-            check_eq(b.req(n, "key", f"{token} +1"), "ok 1", "shorter")
+            check_eq(b.req(n, "key", f"{token} +5"), "ok 5", "shorter")
             check_eq(b.req(n, "key", token), "ok 55", "bare, again")
             for key, bad in [("other", token), ("key", "0" * 32), ("key", token[:-1] + "x"),
                              ("key", token + "0 5"), ("key", f"{token} 5 5"),
@@ -131,9 +131,9 @@ def enqueue():
             check_eq(b.req(e, "key", limit + "5"), "error_already_enqueued", "a second")
             check_eq(a.req(r, "key", token), "ok", "the release")
             token = grant(b.req(w, "key", "5"), 33)
-            check_eq(a.req(e, "key", limit + "3"), "queued", "again")
+            check_eq(a.req(e, "key", limit + "13"), "queued", "again")
             check_eq(b.req(r, "key", token), "ok", "the release")
-            token = grant(a.req(w, "key", "0"), 3)
+            token = grant(a.req(w, "key", "0"), 13)
             check_eq(a.req(r, "key", token), "ok", "the end")
         grant(a.req("e", "plain"), 33, "acquired")
         grant(a.req("se", "plain", "4"), 33, "acquired")  # states of their own
@@ -148,7 +148,7 @@ def wait():
             token = grant(a.req(e, "key", limit + "1"), 1, "acquired")
             check_eq(b.req(w, "key", "0"), "error_not_enqueued", "another's")
             eventually(lambda: b.req("l" if e == "e" else "sl", "key", "0 " + limit) != "timeout",
-                       text="the lease of one second did not end")
+                       10, text="the lease of one second did not end")
             check_eq(a.req(w, "key", "5"), "error_lease_expired", "too late")
             check_eq(a.req(w, "key", "5"), "error_not_enqueued", "the state is gone")
             check_eq(a.req(e, "key", limit), "queued", "behind b")

@@ -156,11 +156,11 @@ def long_line_until_eof():
 @test("an over-long line without an end is answered at the deadline", rules=["P7", "P15"])
 def long_line_until_deadline():
     with Server(["--read-timeout", "1"]) as server, Client(server) as c:
-        c.send(PING + b"x" * 500000)
         took = elapsed()
+        c.send(PING + b"x" * 500000)
         c.expect("ok")
         c.expect("error")
-        check(0.8 < took() < 6, f"error after {took():.2f} s")
+        check(took() >= 1, f"error after {took():.2f} s")
         c.expect_close(how="fin")
 
 
@@ -224,7 +224,7 @@ def binary():
             check_eq(c.req("r", b"nul", bad), "error", f"token {bad!r}")
 
 
-@test("10,000 requests in one send are answered in order", rules=["P12", "P3"])
+@test("10,000 requests in one send are answered in order", rules=["P12", "P3"], deadline=60)
 def pipeline():
     n = 10000
     with Server(["--max-locks", str(2 * n)]) as server, Client(server) as c:
@@ -232,6 +232,7 @@ def pipeline():
             return c.lines(2 * n)
 
         def writer(_):
+            c.sock.settimeout(None)  # it would hold for all of it
             c.sock.sendall(b"".join(b"l\nkey-%d\n0 %d\nping\n\n\n" % (i, i + 1) for i in range(n)))
 
         replies = in_threads(lambda f: f(None), [reader, writer])[0]
@@ -317,12 +318,15 @@ def socket_options():
     with Server() as server, Client(server) as c:
         check_eq(c.req("ping"), "ok", "ping")
         port = c.local.rsplit(":", 1)[1]
-        # The timer: what is left of the 15 s.
-        out = subprocess.run(["ss", "-tnoH", "state", "established", "sport", "=",
-                              f":{server.port}", "dport", "=", f":{port}"],
-                             stdout=subprocess.PIPE, check=True).stdout.decode()
-        m = re.search(r"timer:\(keepalive,([0-9.]+)(sec|ms),0\)", out)
-        check(m, f"ss shows no keepalive timer: {out}")
+
+        def timer():
+            """What is left of the 15 s; there is another one until the reply is acknowledged."""
+            out = subprocess.run(["ss", "-tnoH", "state", "established", "sport", "=",
+                                  f":{server.port}", "dport", "=", f":{port}"],
+                                 stdout=subprocess.PIPE, check=True).stdout.decode()
+            return re.search(r"timer:\(keepalive,([0-9.]+)(sec|ms),0\)", out)
+
+        m = eventually(timer, text="ss shows no keepalive timer")
         check(m[2] == "ms" or float(m[1]) <= 15, f"the keepalive timer is {m[0]}")
         # The options themselves, from a copy of the worker's descriptor.
         options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),

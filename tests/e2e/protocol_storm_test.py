@@ -21,7 +21,7 @@ def serves(server, pids):
     """It does what it did at the start, nothing is left over, and nobody has died."""
     check_eq(server.worker_pids(), pids, "the workers")
     with Client(server) as c:
-        eventually(lambda: json_of(c.req("stats"))["connections"] == 1, 10,
+        eventually(lambda: json_of(c.req("stats"))["connections"] == 1, 25,
                    "connections are left over")
         stats = json_of(c.req("stats"))  # again: its parts are not of one moment
         check_eq((stats["locks"], stats["semaphores"]), ([], []), "what connections left held")
@@ -42,7 +42,7 @@ def drain(c):
 def storm(rules_of_the_game, rounds, threads=8, abrupt=True):
     """abrupt: ends with a reset, since a long wait may have been begun by chance."""
     diag(f"DFLOCKD_SEED={SEED}")
-    with Server(["--max-locks", "200", "--read-timeout", "2"]) as server:
+    with Server(["--max-locks", "200", "--read-timeout", "60"]) as server:
         pids = server.worker_pids()
 
         def one(n):
@@ -68,7 +68,7 @@ def storm(rules_of_the_game, rounds, threads=8, abrupt=True):
         serves(server, pids)
 
 
-@test("random bytes", rules=["P53", "P1", "P11"])
+@test("random bytes", rules=["P53", "P1", "P11"], deadline=60)
 def random_bytes():
     def game(rng, c):
         for _ in range(rng.randrange(1, 6)):
@@ -80,7 +80,7 @@ def random_bytes():
     storm(game, 40)
 
 
-@test("random requests of known words, cut anywhere", rules=["P53", "P1", "P12"])
+@test("random requests of known words, cut anywhere", rules=["P53", "P1", "P12"], deadline=60)
 def random_requests():
     def game(rng, c):
         data = b""
@@ -97,7 +97,7 @@ def random_requests():
     storm(game, 150, abrupt=False)
 
 
-@test("random requests, as stored ones are changed a little", rules=["P53", "P6"])
+@test("random requests, as stored ones are changed a little", rules=["P53", "P6"], deadline=60)
 def mutations():
     seeds = [b"l\nkey\n0 5\n", b"sl\nkey\n0 3 5\n", b"e\nkey\n\nw\nkey\n0\n", b"stats\n\n\n" * 3,
              b"auth\n\n" + b"s" * 65536 + b"\n", b"r\nkey\n" + b"0" * 32 + b"\n",
@@ -123,7 +123,7 @@ def mutations():
     storm(game, 100)
 
 
-@test("connections that come and go by the thousands", rules=["P10", "P63"])
+@test("connections that come and go by the thousands", rules=["P10", "P63"], deadline=60)
 def come_and_go():
     with Server() as server:
         pids = server.worker_pids()
@@ -148,7 +148,7 @@ def come_and_go():
         serves(server, pids)
 
 
-@test("many connections at once, all served, all closed at once", rules=["P12"])
+@test("many connections at once, all served, all closed at once", rules=["P12"], deadline=60)
 def many():
     n = 2000
     with Server(["--max-locks", str(n)]) as server:

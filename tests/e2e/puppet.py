@@ -7,7 +7,8 @@
         a.call("release")                     both
         a.held()                              → (bool, seconds left)
         a.losses                              [[ERROR, text], …];  a.wait_loss()
-        p.pid                                 to stop, to kill
+        a.got("acquire")                      → (token, a clock), after another try if that lasted
+        p.pause(), p.go_on()                  it is stopped, when pause() returns
 
     BusyServer(…): a Server on a machine on which a worker may not run for so long that it is replaced
     Proxy(server): a TCP proxy to it; .address, .cut() ends all its connections, .hold() lets nothing
@@ -15,9 +16,11 @@
     FakeServer(script): each connection is script(Peer) in a thread; .address, .cut(), .end()
 """
 
+import glob
 import os
 import queue
 import re
+import signal
 import socket
 import subprocess
 import threading
@@ -73,12 +76,25 @@ class Handle:
         check_eq(reply[0], "held", "acquire (" + " ".join(reply) + ")")
         return reply[1]
 
+    def got(self, call):
+        """Until it is held: a grant that was on its way for long is none any more. The clock began
+        with the try that was successful."""
+        end = elapsed()
+        while True:
+            took = elapsed()
+            reply = self.drive(call) if self.driven else self.call(call)
+            if reply[0] == "held":
+                return reply[1], took
+            if reply[0] != "lease_expired" or end() > 2 * TIMEOUT:
+                raise Failure(f"{call}: {' '.join(reply)}")
+
     def release(self):
-        """What is held; a server that did not run for 2 s has not been heard."""
+        """What is held, "released"; a server that did not run for 2 s has not been heard: "connect"."""
         took = elapsed()
         reply = self.drive("release") if self.driven else self.call("release")
         if reply[0] != "connect" or took() < 1.9:
             check_eq(reply[0], "released", "release (" + " ".join(reply) + ")")
+        return reply[0]
 
     def held(self):
         is_held, left = self.call("held")
@@ -115,6 +131,15 @@ class Puppet:
             self.proc.kill()
         self.proc.wait()
         self.reader.join(TIMEOUT)
+
+    def pause(self):
+        """With kill() alone its threads would go on for a while when the machine is busy."""
+        os.kill(self.pid, signal.SIGSTOP)
+        eventually(lambda: all(state_of(x) in "Tt" for x in glob.glob(f"/proc/{self.pid}/task/*/stat")),
+                   TIMEOUT, "it does not stop")
+
+    def go_on(self):
+        os.kill(self.pid, signal.SIGCONT)
 
     def end(self):
         """Orderly: the exit code (a sanitizer has its say)."""
@@ -163,6 +188,11 @@ class Puppet:
         handle.call("driver")
         handle.driven = True
         return handle
+
+
+def state_of(path):
+    with open(path) as f:
+        return f.read().rsplit(")", 1)[1].split()[0]
 
 
 def address_of(server):

@@ -35,7 +35,7 @@ def run(script, server):
     env["PATH"] = programs_path()
     r = subprocess.run(["bash", "-c", script.replace("6388", str(server.port))], env=env,
                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                       timeout=20, encoding="utf-8")
+                       timeout=90, encoding="utf-8")
     check_eq(r.stderr, "", "what bash complains about")
     return r.stdout.splitlines()
 
@@ -58,25 +58,27 @@ def run_and_compare(script):
         if "kill -9" not in script:
             return
         # Every worker was killed, once, and another has taken over from it.
+        eventually(lambda: len(server.logged("worker died")) >= len(first), 20, "deaths in the log")
         died = [int(re.search(r" pid=(\d+) .*signal=KILL ", x)[1])
                 for x in server.logged("worker died")]
         check_eq(sorted(died), sorted(first), "workers that were killed")
-        eventually(lambda: len(server.logged("took over")) == len(first), text="all are replaced")
+        eventually(lambda: len(server.logged("took over")) == len(first), 20, "all are replaced")
         check(not set(first) & set(server.worker_pids()), "a worker has survived")
 
 
 for line, block in blocks:
-    @test(f"README.md line {line}: the block prints what it says")
+    @test(f"README.md line {line}: the block prints what it says", deadline=120)
     def one(block=block):
         run_and_compare(block)
 
 
-@test("README.md: all blocks one after another in one shell", rules=["S57"])
+@test("README.md: all blocks one after another in one shell", rules=["S57"], deadline=120)
 def all_blocks():
     run_and_compare("".join(b for _, b in blocks))
 
 
-@test("README.md: the program in C compiles as it stands, and prints what it says", rules=["X6"])
+@test("README.md: the program in C compiles as it stands, and prints what it says", rules=["X6"],
+      deadline=120)
 def program():
     for text in programs:
         path = compiled(text, "readme")
@@ -96,20 +98,20 @@ def there_are_blocks():
     check(programs, "no program in C")
 
 
-@test("./bootstrap without arguments says what it would do")
+@test("./bootstrap without arguments says what it would do", deadline=120)
 def bootstrap_alone():
     r = subprocess.run(["./bootstrap"], cwd=top, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                       stderr=subprocess.STDOUT, timeout=25, encoding="utf-8")
+                       stderr=subprocess.STDOUT, timeout=90, encoding="utf-8")
     check_eq(r.returncode, 0, f"its exit status; it said {r.stdout}")
     for text in ("./bootstrap run", "./bootstrap check", "./bootstrap build"):
         check(text in r.stdout, f"'{text}' is not in: {r.stdout}")
     check_eq(r.stdout.splitlines()[-1], "bootstrap: ready", "its last line")
 
 
-@test("./bootstrap with an unknown word refuses and shows the usage")
+@test("./bootstrap with an unknown word refuses and shows the usage", deadline=120)
 def bootstrap_unknown():
     r = subprocess.run(["./bootstrap", "no-such-word"], cwd=top, stdin=subprocess.DEVNULL,
-                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=25,
+                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=90,
                        encoding="utf-8")
     check_eq(r.returncode, 2, "its exit status")
     check("usage: ./bootstrap" in r.stderr, f"usage expected, not {r.stderr}")

@@ -123,7 +123,7 @@ def no_filter():
 
 
 @test("what a worker needs is allowed: workers that die of a denied call do not die", rules=["C71"],
-      deadline=60)
+      deadline=180)
 def nothing_needed_is_denied():
     path = os.path.join(temp_dir(), "sock")
     with CrashServer(["--max-locks", "5000", "--unix-socket", path, "--gc-interval", "1",
@@ -136,7 +136,7 @@ def nothing_needed_is_denied():
             settled = server.board.passes("TAKEOVER_SETTLED")
             server.whole()
             os.kill(server.worker_pids()[0], signal.SIGSEGV if turn % 2 else signal.SIGKILL)
-            eventually(lambda: server.board.passes("TAKEOVER_SETTLED") > settled, 15, "an heir")
+            eventually(lambda: server.board.passes("TAKEOVER_SETTLED") > settled, 30, "an heir")
             local = server.client(unix=path)
             token = token_of(local.req("l", "local", "5"))
             check_eq(local.req("r", "local", token), "ok", "over the Unix socket")

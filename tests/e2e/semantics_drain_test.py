@@ -8,14 +8,14 @@ import time
 from harness import (Client, Server, check, check_eq, elapsed, eventually, in_threads, json_of,
                      main, test, token_of)
 
-SLACK = 3.0
+SLACK = 10.0
 
 
 def drain(server, signum=signal.SIGTERM):
     """Sends the signal; returns when new connections are no longer served."""
     since = server.mark()
     server.kill(signum)
-    server.wait_log(" draining: ", since=since)
+    server.wait_log(" draining: ", 10, since)
 
 
 def waiters(client, key):
@@ -69,12 +69,12 @@ def refused():
                 check_eq(c.req("ping"), "ok", "ping")
             drain(server, signum)
             try:
-                Client(server).expect_close(2)
+                Client(server).expect_close()
             except ConnectionRefusedError:
                 pass
             for c, r in zip(idle, requests):
                 check_eq(c.req(*r), "error_draining", f"{r} of who owns nothing")
-                c.expect_close(2)
+                c.expect_close()
                 c.close()
             for r in requests:
                 check_eq(a.req(*r), "error_draining", f"{r} of who holds something")
@@ -90,10 +90,10 @@ def refused():
             check_eq(b.req("r", "held", promoted), "ok", "r")
             check_eq(a.req("sr", "sem", sem), "ok", "sr")
             check_eq(a.req("l", "k", "0"), "error_draining", "l, owning nothing any more")
-            a.expect_close(2)
+            a.expect_close()
             a.close()
             b.close()
-            check_eq(server.exited(8), 0, "the exit status, when the last one has left")
+            check_eq(server.exited(20), 0, "the exit status, when the last one has left")
 
     each_signal(run)
 
@@ -121,7 +121,7 @@ def nobody_there():
                 check_eq(c.req("ping"), "ok", "ping")
             took = elapsed()
             server.kill(signum)
-            check_eq(server.exited(8), 0, "the exit status")
+            check_eq(server.exited(20), 0, "the exit status")
             check(took() < SLACK, f"it took {took():.2f} s")
 
     each_signal(run)
@@ -136,11 +136,10 @@ def deadline():
             check_eq(idle.req("ping"), "ok", "ping")
             took = elapsed()
             server.kill(signum)
-            idle.expect_silence(0.5)
-            check_eq(server.exited(4), 0, "the exit status")
-            check(1 <= took() < 1 + SLACK, f"it took {took():.2f} s")
-            a.expect_close(1)
-            idle.expect_close(1)
+            for c in (idle, a):
+                c.expect_close()
+                check(1 <= took() < 1 + SLACK, f"closed after {took():.2f} s")
+            check_eq(server.exited(20), 0, "the exit status")
 
     each_signal(run)
 
@@ -156,9 +155,9 @@ def second_signal():
             a.expect_silence(0.5)
             took = elapsed()
             server.kill(second)
-            check_eq(server.exited(8), 0, "the exit status")
+            check_eq(server.exited(20), 0, "the exit status")
             check(took() < SLACK, f"it took {took():.2f} s")
-            a.expect_close(1)
+            a.expect_close()
 
     in_threads(run, [(signal.SIGTERM, signal.SIGTERM, 0), (signal.SIGINT, signal.SIGINT, 30),
                      (signal.SIGTERM, signal.SIGINT, 30)])
@@ -166,7 +165,9 @@ def second_signal():
 
 @test("a stopped worker does not keep the server from ending", rules=["S61"])
 def stopped_worker():
-    with Server(["--shutdown-timeout", "0"], workers=2) as server:
+    # The test may be kept from running, and the watchdog come before the second signal.
+    with Server(["--shutdown-timeout", "0"], workers=2,
+                expect_log=["worker hangs", "worker died"]) as server:
         a = server.client()
         token_of(a.req("l", "k", "0"))
         drain(server)
@@ -174,8 +175,8 @@ def stopped_worker():
             os.kill(pid, signal.SIGSTOP)
         took = elapsed()
         server.kill(signal.SIGTERM)
-        check_eq(server.exited(5), 0, "the exit status")
-        check(took() < 4.5, f"it took {took():.2f} s")
+        check_eq(server.exited(20), 0, "the exit status")
+        check(took() < SLACK, f"it took {took():.2f} s")
 
 
 @test("signals that reach the workers too, as Ctrl-C does, change nothing", rules=["S59", "S61"])
@@ -186,7 +187,7 @@ def signal_to_all():
         workers = server.worker_pids()
         since = server.mark()
         os.killpg(server.pid, signal.SIGINT)  # the session of this server, started by this test
-        server.wait_log(" draining: ", since=since)
+        server.wait_log(" draining: ", 10, since)
         check_eq(a.req("n", "k", token), "ok 33", "the renew")
         check_eq(server.worker_pids(), workers, "the workers live")
         check_eq(a.req("r", "k", token), "ok", "the release")
@@ -196,10 +197,11 @@ def signal_to_all():
 def leases_in_drain():
     with Server(workers=4) as server:
         a, b = server.client(), server.client()
-        token_of(a.req("l", "k", "0 1"))
+        token = token_of(a.req("l", "k", "0 60"))
         check_eq(b.req("e", "k", "30"), "queued", "b")
         drain(server)
-        eventually(lambda: json_of(b.req("stats"))["locks"][0]["owner_conn_id"] == 2, 3,
+        check_eq(a.req("n", "k", token + " 1"), "ok 1", "a shorter lease")
+        eventually(lambda: json_of(b.req("stats"))["locks"][0]["owner_conn_id"] == 2, 10,
                    "the slot passes on")
         token_of(b.req("w", "k", "0"))
 
@@ -214,12 +216,12 @@ def death_in_drain():
         drain(server)
         os.kill(server.worker_pids()[0], signal.SIGKILL)
         check_eq(b.req("l", "other", "0"), "error_draining", "an acquisition")
-        b.expect_close(2)
+        b.expect_close()
         b.close()
         check_eq(a.req("n", "k", token), "ok 33", "the renew")
         check_eq(a.req("r", "k", token), "ok", "the release")
         a.close()
-        check_eq(server.exited(8), 0, "the exit status")
+        check_eq(server.exited(20), 0, "the exit status")
 
 
 if __name__ == "__main__":

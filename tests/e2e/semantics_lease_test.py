@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
 """semantics_lease_test.py - leases, renewals, timeouts. Times are BOOTTIME, as the server's."""
 
+import itertools
 import os
 import select
 import signal
 import statistics
+import threading
 import time
 
 from harness import (Server, check, check_eq, diag, elapsed, eventually, in_threads, json_of, main,
-                     test, token_of)
+                     poll_in, test, token_of)
 
+HANGS = ["worker hangs", "worker died"]
 GRANT_WITHIN = 0.020  # of the end of a lease, for a waiter
-SLACK = 3.0  # for what only the machine can delay
+SLACK = 8.0  # for what only the machine can delay
 
 
 def now():
@@ -23,7 +26,7 @@ def waiters(client, key):
     return sum(x["waiters"] for x in stats["locks"] + stats["semaphores"] if x["key"] == key)
 
 
-def holder_and_waiter(server, key, lease, wait="10"):
+def holder_and_waiter(server, key, lease, wait="60"):
     """(who holds it, token, since when, who waits)"""
     a, b = server.client(), server.client()
     since = now()
@@ -35,31 +38,56 @@ def holder_and_waiter(server, key, lease, wait="10"):
 @test("a lease never ends early, and the waiter is granted within 20 ms of its end",
       rules=["S14", "S17", "S12"])
 def lease_to_grant():
+    """
+    When a waiter was granted is what `show` says of it, however late this test hears of it. How busy
+    the machine is, is seen by a thread that sleeps: how late it wakes up.
+    """
     rounds = 100
-    late = []
+    late, slow, done = [], [], threading.Event()
+
+    def sleeper():
+        while not done.is_set():
+            due = now() + 0.005
+            time.sleep(0.005)
+            slow.append(now() - due)
+
     with Server(workers=4) as server:
-        pairs, poll = {}, select.poll()
-        for i in range(rounds):
-            lease = 3 + i % 2  # longer than it takes to make them all
-            a, _, since, b = holder_and_waiter(server, f"k{i}", lease)
-            pairs[b.sock.fileno()] = (b, since + lease)
+        pairs, poll, watch = {}, select.poll(), server.client()
+        made = [holder_and_waiter(server, f"k{i}", 60) for i in range(rounds)]
+        beside = threading.Thread(target=sleeper, daemon=True)
+        beside.start()
+        for i, (a, token, _, b) in enumerate(made):
+            lease = 1 + i % 2
+            since = now()
+            check_eq(a.req("n", f"k{i}", f"{token} {lease}"), f"ok {lease}", "the renew")
+            pairs[b.sock.fileno()] = (b, f"k{i}", since + lease, now() + lease)
             poll.register(b.sock, select.POLLIN)
             time.sleep(0.011)  # ends are spread out, over all phases of the workers' ticks
         while pairs:
-            ready = poll.poll(5000)
+            ready = poll.poll(10000)
             at = now()
             check(ready, "the waiters are granted")
             for fd, _ in ready:
-                b, end = pairs.pop(fd)
+                b, key, soonest, latest = pairs.pop(fd)
                 poll.unregister(fd)
                 token_of(b.line())
-                late.append(at - end)
+                check(at >= soonest, f"a lease ended {soonest - at:.6f} s early")
+                asked = now()
+                held = json_of(watch.req("show", key, "lock"))["holders"][0]["held_s"]
+                began = now() - held
+                check(began >= soonest, f"a lease ended {soonest - began:.6f} s early")
+                late.append(asked - held - 0.001 - latest)  # or more, which nobody can tell
+        done.set()
+        beside.join()
     late.sort()
+    slow.sort()
     ms = [x * 1000 for x in late]
     diag("end of lease to grant, ms: min %.2f median %.2f p90 %.2f p99 %.2f max %.2f" % (
         ms[0], statistics.median(ms), ms[rounds * 9 // 10], ms[-2], ms[-1]))
-    check(late[0] >= 0, f"a lease ended {-ms[0]:.2f} ms early")
-    check(statistics.median(late) < GRANT_WITHIN, "the median is within 20 ms")
+    wakeup = slow[len(slow) * 9 // 10]
+    diag(f"a sleeper wakes up {wakeup * 1000:.2f} ms late (p90)")
+    # The way has up to four wake-ups: of the shard's worker, of the holder's, of both once more.
+    check(statistics.median(late) < GRANT_WITHIN + 4 * wakeup, "the median is within 20 ms")
 
 
 @test("an ended lease of a semaphore passes its slot on; the others stay",
@@ -70,7 +98,7 @@ def semaphore_slot_ends():
         token_of(a.req("sl", "s", "0 2 60"))
         since = now()
         token_of(b.req("sl", "s", "0 2 1"))
-        token_of(c.req("sl", "s", "5 2"))
+        token_of(c.req("sl", "s", "9 2"))
         check(0 <= now() - since - 1 < SLACK, "when the lease had ended")
         check_eq(b.req("sl", "s", "0 2"), "timeout", "both are taken")
 
@@ -78,34 +106,51 @@ def semaphore_slot_ends():
 @test("the lease of a blocked grant restarts when it is delivered", rules=["S16"])
 def restart_on_delivery():
     with Server(workers=4) as server:
-        a, token, _, b = holder_and_waiter(server, "k", 30, "10 1")
+        a, token, _, b = holder_and_waiter(server, "k", 60, "60 1")
         c = server.client()
         eventually(lambda: waiters(a, "k") == 1)
         time.sleep(1.2)  # longer than b's lease: it must not have begun
         since = now()
         check_eq(a.req("r", "k", token), "ok", "the release")
         token_of(b.line())
-        token_of(c.req("l", "k", "5"))
+        token_of(c.req("l", "k", "9"))
         check(0 <= now() - since - 1 < SLACK, "b had it for its whole lease")
 
 
 @test("a grant that cannot be delivered for a while has its whole lease from then on",
       rules=["S16", "S26"])
 def restart_on_late_delivery():
-    with Server(workers=2) as server:
+    while not delivered_late():  # the worker was stopped for too long, and replaced
+        pass
+
+
+def delivered_late():
+    with Server(workers=2, expect_log=HANGS) as server:
         # The least loaded worker gets a connection: b is the first one's, a and c are not.
         b, a, _, c = (server.client() for _ in range(4))
-        token = token_of(a.req("l", "k", "0 30"))
-        b.ask("l", "k", "10 1")
+        token = token_of(a.req("l", "k", "0 60"))
+        b.ask("l", "k", "60 1")
         eventually(lambda: waiters(a, "k") == 1)
-        os.kill(server.worker_pids()[0], signal.SIGSTOP)
+        stopped = server.worker_pids()[0]
+        os.kill(stopped, signal.SIGSTOP)
         check_eq(a.req("r", "k", token), "ok", "the release")
         time.sleep(0.7)
         since = now()
-        os.kill(server.worker_pids()[0], signal.SIGCONT)
+        cont(stopped)
         token_of(b.line())
-        token_of(c.req("l", "k", "5"))
-        check(0 <= now() - since - 1 < SLACK, f"b had it for {now() - since:.3f} s")
+        if server.logged("worker hangs"):
+            return False
+        token_of(c.req("l", "k", "9"))
+        took = now() - since
+        check(0 <= took - 1 < SLACK, f"b had it for {took:.3f} s")
+    return True
+
+
+def cont(pid):
+    try:
+        os.kill(pid, signal.SIGCONT)
+    except ProcessLookupError:  # it was stopped for too long, and replaced
+        pass
 
 
 @test("a renew moves the end: later, earlier, and by the default when it names no lease",
@@ -113,12 +158,16 @@ def restart_on_late_delivery():
 def renew():
     def one(case):
         lease, argument, answer, lasts = case
-        key = f"k{lease}-{argument}"
-        a, token, since, b = holder_and_waiter(server, key, lease)
-        c = server.client()
-        time.sleep(0.3)
-        since = now()
-        check_eq(c.req("n", key, f"{token} {argument}".strip()), f"ok {answer}", "the renew")
+        for turn in itertools.count():
+            key = f"k{lease}-{argument}-{turn}"
+            a, token, first, b = holder_and_waiter(server, key, lease)
+            c = server.client()
+            time.sleep(0.3)
+            since = now()
+            reply = c.req("n", key, f"{token} {argument}".strip())
+            if reply != "error" or now() - first < lease:
+                break  # else the renew came too late
+        check_eq(reply, f"ok {answer}", "the renew")
         token_of(b.line())
         took = now() - since
         check(0 <= took - lasts < SLACK, f"{case}: it ended after {took:.3f} s")
@@ -138,52 +187,67 @@ def renew_keeps_owner():
         eventually(lambda: json_of(c.req("stats"))["connections"] == 2)
         check_eq(c.req("l", "k", "0"), "timeout", "b did not own it")
         a.close()
-        token_of(c.req("l", "k", "5"))
+        token_of(c.req("l", "k", "9"))
 
 
-def unnoticed_ends(server, act):
+def unnoticed_ends(act):
     """
     Leases of 32 keys with a waiter each end while the worker that looks after half of the keys is
-    held up, and act() comes before another worker looks there: their ends are not noticed.
+    held up, and act() comes before another worker looks there: their ends are not noticed. None when
+    it was held up too late, or for too long.
     """
-    a, _, b = (server.client() for _ in range(3))  # a and b are the first worker's
-    keys = [f"k{i}" for i in range(32)]
-    since = now()
-    tokens = [token_of(a.req("l", key, "0 1")) for key in keys]
-    until = now() + 1
-    for key in keys:
-        check_eq(b.req("e", key), "queued", "the waiter")
-    time.sleep(max(0, since + 0.95 - now()))
-    held_up = server.worker_pids()[1]
-    os.kill(held_up, signal.SIGSTOP)
-    try:
-        time.sleep(max(0, until + 0.005 - now()))
-        answers = [act(a, key, token) for key, token in zip(keys, tokens)]
-        took = now() - until
-        passed_on = [b.req("w", key, "0") for key in keys]
-    finally:
-        os.kill(held_up, signal.SIGCONT)
-    for reply in passed_on:
-        token_of(reply)
-    for key, token in zip(keys, tokens):
-        check_eq(a.req("r", key, token), "error", "a release of what has passed on")
+    with Server(workers=2, expect_log=HANGS) as server:
+        a, _, b = (server.client() for _ in range(3))  # a and b are the first worker's
+        keys = [f"k{i}" for i in range(32)]
+        tokens = [token_of(a.req("l", key, "0 60")) for key in keys]
+        for key in keys:
+            check_eq(b.req("e", key, "60"), "queued", "the waiter")
+        since = now()
+        for key, token in zip(keys, tokens):
+            check_eq(a.req("n", key, token + " 1"), "ok 1", "the renew")
+        until = now() + 1
+        time.sleep(max(0, since + 0.8 - now()))
+        held_up = server.worker_pids()[1]
+        os.kill(held_up, signal.SIGSTOP)
+        stopped = now()
+        try:
+            time.sleep(max(0, until + 0.005 - now()))
+            # The first worker has been awake since the ends: nothing lay unread any more.
+            check_eq(b.req("ping"), "ok", "ping")
+            answers = [act(a, key, token) for key, token in zip(keys, tokens)]
+            took = now() - until
+            passed_on = [b.req("w", key, "0") for key in keys]
+        finally:
+            cont(held_up)
+        for reply in passed_on:
+            token_of(reply)
+        for key, token in zip(keys, tokens):
+            check_eq(a.req("r", key, token), "error", "a release of what has passed on")
+        if stopped > since + 1 or server.logged("worker hangs"):
+            return None
     return answers, took
 
 
-@test("an ended lease cannot be renewed, and the slot passes on at once", rules=["S20", "S12"])
+def until_held_up(act):
+    while True:
+        found = unnoticed_ends(act)
+        if found:
+            return found
+
+
+@test("an ended lease cannot be renewed, and the slot passes on at once", rules=["S20", "S12"],
+      deadline=90)
 def renew_ended():
-    with Server(workers=2) as server:
-        answers, _ = unnoticed_ends(server, lambda a, key, token: a.req("n", key, token))
-        check_eq(set(answers), {"error"}, "the renewals")
+    answers, _ = until_held_up(lambda a, key, token: a.req("n", key, token))
+    check_eq(set(answers), {"error"}, "the renewals")
 
 
-@test("a release after an end that nobody noticed is ok", rules=["S23", "S12"])
+@test("a release after an end that nobody noticed is ok", rules=["S23", "S12"], deadline=90)
 def release_ended():
-    with Server(workers=2) as server:
-        answers, took = unnoticed_ends(server, lambda a, key, token: a.req("r", key, token))
-        diag(f"{answers.count('ok')} of 32 ends were not noticed, {took * 1000:.0f} ms after them")
-        check(set(answers) <= {"ok", "error"}, f"the releases: {set(answers)}")
-        check("ok" in answers or took > 0.1, "the releases of what nobody noticed")
+    answers, took = until_held_up(lambda a, key, token: a.req("r", key, token))
+    diag(f"{answers.count('ok')} of 32 ends were not noticed, {took * 1000:.0f} ms after them")
+    check(set(answers) <= {"ok", "error"}, f"the releases: {set(answers)}")
+    check("ok" in answers or took > 0.1, "the releases of what nobody noticed")
 
 
 @test("an ended lease without a waiter leaves stats within the sweep interval", rules=["S18"])
@@ -197,7 +261,7 @@ def sweep():
         while now() - since < 1:
             check_eq(held, 50, "held locks")
             held = len(json_of(a.req("stats"))["locks"])
-        eventually(lambda: not json_of(a.req("stats"))["locks"], 3)
+        eventually(lambda: not json_of(a.req("stats"))["locks"], 9)
         check(now() - since < 2.05 + SLACK, "the sweep takes a second at most")
         check_eq(len(json_of(a.req("stats"))["idle_locks"]), 50, "idle locks")
 
@@ -301,7 +365,8 @@ def timeout_race():
             token = token_of(a.req("l", key, "0"))
             b.ask("l", key, "1")
             since = now()
-            eventually(lambda: waiters(c, key) == 1)
+            # Unless this test was kept from running, and the second is over.
+            eventually(lambda: waiters(c, key) == 1 or poll_in(b.sock, 0))
             # The timeout lies about here; the release comes just before, with it, or just after.
             time.sleep(max(0, since + 1 + (turn - 2.5) * 0.0003 - now()))
             check_eq(a.req("r", key, token), "ok", "the release")

@@ -10,6 +10,9 @@ from harness import (Server, check, check_eq, diag, elapsed, eventually, fence_o
                      json_of, main, test, token_of)
 
 
+SLACK = 3.0  # for what only the machine can delay
+
+
 def stats_of(client):
     return json_of(client.req("stats"))
 
@@ -87,7 +90,7 @@ def max_locks_exact():
                 client, chance = server.client(), random.Random(i)
                 end = time.monotonic() + 2
                 mine = []
-                while time.monotonic() < end:
+                while time.monotonic() < end or not rounds["refused"]:
                     if mine and (len(mine) > 2 or chance.random() < 0.5):
                         with lock:
                             held[0] -= 1
@@ -109,7 +112,6 @@ def max_locks_exact():
             lock, held = threading.Lock(), [0]
             in_threads(one_each, range(threads))
             in_threads(too_many, range(threads))
-            check(rounds["refused"], "some were refused")
             diag(f"{dict(rounds)} {flags}")
             watch = server.client()
             eventually(lambda: not stats_of(watch)["locks"], text="all are released")
@@ -162,10 +164,10 @@ def max_connections():
         check_eq(len(clients), 10, "connections served")
         check_eq(stats_of(clients[0])["connections"], 10, "connections counted")
         silent = server.client()
-        silent.expect_close(2)
+        silent.expect_close()
         for _ in range(20):
             clients.pop().close()
-            clients.insert(0, eventually(lambda: accepted(server), text="a place is free again"))
+            clients.insert(0, eventually(lambda: accepted(server), 10, "a place is free again"))
             check(not accepted(server), "one too many")
         clients.pop().reset()
         check(eventually(lambda: accepted(server)), "the place of a reset one")
@@ -207,27 +209,29 @@ def full_table():
 @test("idle resources are collected after --gc-max-idle, at --gc-interval", rules=["S55"])
 def collection():
     def run(case):
-        idle, soonest, latest = case
+        idle, latest = case
         flags = ["--gc-interval", "1", "--gc-max-idle", str(idle)]
         with Server(flags, workers=4) as server:
             a, b = server.client(), server.client()
+            whole = elapsed()
             for i in range(50):
                 release(a, f"k{i}", a.req("l", f"k{i}", "0"))
-            check_eq(a.req("sr", "s", token_of(a.req("sl", "s", "0 4"))), "ok", "the release")
             held = a.req("l", "held", "0")
             release(b, "waited", b.req("l", "waited", "0"))
             token_of(b.req("l", "waited", "0"))
             check_eq(a.req("e", "waited"), "queued", "a waiter")
+            token = token_of(a.req("sl", "s", "0 4"))
             took = elapsed()
+            check_eq(a.req("sr", "s", token), "ok", "the last release")
             keys = {x["key"] for x in stats_of(a)["idle_locks"]}
-            if idle:
+            if whole() < idle:
                 check_eq(keys, {f"k{i}" for i in range(50)}, "idle ones")
-            eventually(lambda: resources(stats_of(a)) == 2, 6, "all idle ones are collected")
-            check(soonest <= took() < latest, f"idle {idle}: after {took():.2f} s")
+            eventually(lambda: resources(stats_of(a)) == 2, 10, "all idle ones are collected")
+            check(idle <= took() < latest, f"idle {idle}: after {took():.2f} s")
             check_eq(b.req("l", "held", "0"), "timeout", "what is held stays")
             release(a, "held", held)
 
-    in_threads(run, [(0, 0, 1.6), (1, 0.9, 2.7), (2, 1.9, 3.7)])
+    in_threads(run, [(0, 1.6 + SLACK), (1, 2.7 + SLACK), (2, 3.7 + SLACK)])
 
 
 class Log:
@@ -245,6 +249,7 @@ def random_client(server, seed, keys, seconds, log, counts):
     held = []  # [key, token, asked, granted]
     mine = []
     end = time.monotonic() + seconds
+    turns = 0
 
     def give_back():
         key, token, asked, granted = held.pop(chance.randrange(len(held)))
@@ -256,7 +261,8 @@ def random_client(server, seed, keys, seconds, log, counts):
         check_eq(client.req("r" if keys[key] == 1 else "sr", key, token), "ok", "a release")
         mine.append((key, fence_of(token), asked, granted, leaving))
 
-    while time.monotonic() < end:
+    while time.monotonic() < end or turns < 30:  # so that each key comes up
+        turns += 1
         if held and (len(held) > 2 or chance.random() < 0.5):
             give_back()
             continue
@@ -350,7 +356,7 @@ def random_load():
         in_threads(run, range(17))
         check_history(log.grants, keys)
         diag(f"{len(log.grants)} grants, {dict(counts)}")
-        eventually(lambda: stats_of(watch)["connections"] == 1, text="all have left")
+        eventually(lambda: stats_of(watch)["connections"] == 1, 10, "all have left")
         stats = stats_of(watch)
         check_eq((stats["locks"], stats["semaphores"]), ([], []), "nothing of them remains")
         check_eq(len(stats["idle_locks"]) + len(stats["idle_semaphores"]), len(keys), "idle keys")

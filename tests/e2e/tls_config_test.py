@@ -13,7 +13,7 @@ def run(*args, env=None):
     clean = {k: v for k, v in os.environ.items() if not k.startswith("DFLOCKD_")}
     clean.update(env or {})
     p = subprocess.run([os.environ["DFLOCKD"], "--port", "0", *args], env=clean, text=True,
-                       stdin=subprocess.DEVNULL, capture_output=True, timeout=10)
+                       stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
     return p.returncode, p.stdout, p.stderr.splitlines()
 
 
@@ -26,7 +26,8 @@ def refused(cert, key, *errors, more=()):
         check_eq(err, [f"dflockd: {e}" for e in errors], "the errors")
 
 
-@test("a file that cannot be used: exit 1, the file, what is wrong, what to do", rules=["T11", "C30"])
+@test("a file that cannot be used: exit 1, the file, what is wrong, what to do", rules=["T11", "C30"],
+      deadline=90)
 def unusable():
     good = server_certificate()
     other = authority("other").issue()

@@ -186,10 +186,10 @@ def plain_text():
         noise.send(b"\x16\x03\x01\x00\x05hello")
         while not noise.is_closed():  # an alert of OpenSSL's may come first
             time.sleep(0.005)
-        silent = server.client()
+        mark, silent = server.mark(), server.client()
         silent.close()
         check_eq(server.client(tls=client_context()).req("ping"), "ok", "others are served")
-        check(not server.logged(f"connection failed .*{silent.local}"), "who only looks is no news")
+        check(not server.logged(f"connection failed .*{silent.local}", mark), "who only looks is no news")
 
 
 @test("TLS on a plain-text address: a line in the log", rules=["T5"])
@@ -212,9 +212,10 @@ def unix():
 
 
 @test("a handshake that stalls, at any place, ends at the read timeout; others are served meanwhile",
-      rules=["T4", "P21"])
+      rules=["T4", "P21"], deadline=60)
 def stalled():
-    with tls_server("--read-timeout", "2", "--write-timeout", "0", workers=1) as server:
+    # So long that a client which is not run for some seconds is not taken for one that stalls.
+    with tls_server("--read-timeout", "5", "--write-timeout", "0", workers=1) as server:
         took = elapsed()
         idle, half, mute, trickling = (quiet(server) for _ in range(4))
         hello = half.tls.flight()[0]
@@ -229,17 +230,17 @@ def stalled():
 
         others()
         alive, i = True, 0
-        while alive and took() < 20:  # a byte now and then buys no time
+        while alive and i < len(first):  # a byte now and then buys no time
             try:
                 trickling.sock.sendall(first[i:i + 1])
                 i += 1
             except OSError:
                 alive = False
             time.sleep(0.05)
-        for c in (idle, half, mute):
-            eventually(c.is_closed, 5, "it is closed")
         check(not alive, "the one that trickles is still there")
-        check(took() >= 1.9, f"closed after {took():.2f} s")
+        for c in (idle, half, mute):
+            eventually(c.is_closed, 20, "it is closed")
+        check(took() >= 4.9, f"closed after {took():.2f} s")
         others()
 
 
@@ -338,7 +339,7 @@ def renegotiation():
         check("RENEGOTIATING" in out and "no renegotiation" in out, out)
         check("Secure Renegotiation IS supported" in out, out)
         check_eq(server.client(tls=client_context()).req("ping"), "ok", "others are served")
-        server.wait_log("connection", timeout=1)
+        server.wait_log("connection")
 
 
 def resumed(server, context, session, close=True):
@@ -367,14 +368,15 @@ def resumption():
             for pid in before:
                 os.kill(pid, 9)
             eventually(lambda: len(server.worker_pids()) == 3 and
-                       not set(server.worker_pids()) & set(before), text="they are replaced")
+                       not set(server.worker_pids()) & set(before), 20, "they are replaced")
             for _ in range(4):
                 check(resumed(server, context, session, close=False)[0], "resumed with heirs")
         with tls_server() as server:
             check(not resumed(server, context, session)[0], "another server knows nothing of it")
 
 
-@test("a session does not outlive the authorities that its client was let in by", rules=["T7", "T3"])
+@test("a session does not outlive the authorities that its client was let in by", rules=["T7", "T3"],
+      deadline=60)
 def other_files():
     clients, others = Authority("clients"), Authority("others")
     ca = in_file("ca", text_of(clients.cert))
@@ -390,7 +392,7 @@ def other_files():
         for pid in before:
             os.kill(pid, 9)
         eventually(lambda: len(server.worker_pids()) == 2 and
-                   not set(server.worker_pids()) & set(before), text="they are replaced")
+                   not set(server.worker_pids()) & set(before), 20, "they are replaced")
         check(resumed(server, context, session)[0], "the master has read the file before")
         server.master_dies()
         server.start_again()
@@ -398,7 +400,7 @@ def other_files():
         for pid in before:
             os.kill(pid, 9)
         eventually(lambda: len(server.worker_pids()) == 2 and
-                   not set(server.worker_pids()) & set(before), text="they are replaced")
+                   not set(server.worker_pids()) & set(before), 20, "they are replaced")
         c = server.client(tls=context, session=session, handshake=False)
         try:
             c.tls.handshake()
@@ -415,13 +417,19 @@ def half_close():
     with tls_server() as server:
         holder = server.client(tls=client_context())
         token = token_of(holder.req("l", "k", "0"))
-        said, cut, part = (server.client(tls=client_context()) for _ in range(3))
-        said.sock.sendall(on_wire(said, "ping\n\n\nl\nk\n20\n") + said.tls.close_notify())
-        cut.send("l\nk\n20\n")
-        cut.sock.shutdown(socket.SHUT_WR)  # no close_notify
+        said, part = (server.client(tls=client_context()) for _ in range(2))
+        said.sock.sendall(on_wire(said, "ping\n\n\nl\nk\n60\n") + said.tls.close_notify())
         said.expect("ok", "the ping")
+        took = 1
+        while took > 0.2:  # or this test itself was kept from running, and the FIN came late
+            cut, took = server.client(tls=client_context()), elapsed()
+            cut.send("l\nk\n60\n")
+            cut.sock.shutdown(socket.SHUT_WR)  # no close_notify
+            took = took()
+            if took > 0.2:
+                cut.reset()
         watch = server.client(tls=client_context())
-        eventually(lambda: json_of(watch.req("stats"))["locks"][0]["waiters"] == 2, text="both wait")
+        eventually(lambda: json_of(watch.req("stats"))["locks"][0]["waiters"] == 2, 20, "both wait")
         time.sleep(0.5)
         check_eq(holder.req("r", "k", token), "ok", "the release")
         # Both are granted in their turn: what either holds goes with its connection.
@@ -436,7 +444,7 @@ def half_close():
 
 
 @test("a client that leaves while it waits is forgotten at once, whichever way it leaves",
-      rules=["T8", "S45", "S47"])
+      rules=["T8", "S45", "S47"], deadline=120)
 def leaving():
     with tls_server() as server:
         holder, watch = (server.client(tls=client_context()) for _ in range(2))
@@ -450,22 +458,21 @@ def leaving():
             c.ask("l", "k", "60")
             eventually(lambda: waiting() == 1, text="it waits")
             time.sleep(0.4)  # later than a half-close
-            took = elapsed()
             if how == "cut":
                 c.sock.shutdown(socket.SHUT_WR)
             else:
                 getattr(c, how)()
-            eventually(lambda: waiting() == 0, text=f"{how}: it is forgotten")
-            check(took() < 5, f"{how}: {took():.2f} s")
+            # At once: not when its 60 s are over.
+            eventually(lambda: waiting() == 0, 20, f"{how}: it is forgotten")
             c.close()
 
 
 @test("the server's end begins with close_notify", rules=["T8", "P15"])
 def our_end():
-    with tls_server("--read-timeout", "1") as server:
+    with tls_server("--read-timeout", "5") as server:
         c = server.client(tls=client_context())
         check_eq(c.req("ping"), "ok", "a ping")
-        c.expect("error", "idle for too long")
+        c.expect("error", "idle for too long", 20)
         c.expect_close(how="fin")
         c = server.client(tls=client_context())
         check_eq(c.req("ping"), "ok", "a ping")
@@ -473,9 +480,10 @@ def our_end():
         c.expect_close(how="fin")
 
 
-@test("answers larger than all buffers, to clients that read at leisure", rules=["T1", "P40", "P42"])
+@test("answers larger than all buffers, to clients that read at leisure", rules=["T1", "P40", "P42"],
+      deadline=60)
 def long_answers():
-    with tls_server("--max-locks", "3000") as server:
+    with tls_server("--max-locks", "3000", "--write-timeout", "60") as server:
         keys = 2500
         holder, reader = (server.client(tls=client_context()) for _ in range(2))
         holder.send("".join(f"l\nkey-{i:0200}\n0 1000\n" for i in range(keys)))
@@ -494,14 +502,18 @@ def long_answers():
 
 @test("a peer that reads nothing is closed at the write timeout", rules=["P18", "T1"])
 def deaf():
-    with tls_server("--write-timeout", "1", "--max-locks", "3000") as server:
+    with tls_server("--write-timeout", "1", "--max-locks", "3000", "--debug") as server:
         holder = server.client(tls=client_context())
         holder.send("".join(f"l\nkey-{i:0200}\n0 1000\n" for i in range(2500)))
         holder.lines(2500)
         c = Client(("127.0.0.1", server.port), rcvbuf=4096, tls=client_context())
         c.send("stats\n\n\n" * 20)
+        server.wait_log('connection ends .*why="peer does not read its answers" '
+                        f"peer={re.escape(c.local)}$", 20)
+        # Who is not run for a second is one that reads nothing, too: the answer must be short.
+        holder.close()
         watch = server.client(tls=client_context())
-        eventually(lambda: json_of(watch.req("stats"))["connections"] == 2, 15, "it is closed")
+        eventually(lambda: json_of(watch.req("stats"))["connections"] == 1, 15, "it is closed")
         c.close()
 
 

@@ -21,7 +21,7 @@ def refused(args, code, *texts, program=None, prefix=()):
     env = {k: v for k, v in os.environ.items() if not k.startswith("DFLOCKD_")}
     env["DFLOCKD_RUN_DIR"] = os.path.join(shared_dir(), "run")
     p = subprocess.run([*prefix, program or os.environ["DFLOCKD"], "--port", "0", *args], env=env, text=True,
-                       stdin=subprocess.DEVNULL, capture_output=True, timeout=10)
+                       stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
     check_eq(p.returncode, code, f"{args}: {p.stderr}")
     last = [x for x in p.stderr.splitlines() if x.startswith("dflockd: ")][-1]
     for text in texts:

@@ -62,6 +62,15 @@ static void wait_readable(void)
         bail_out("nothing arrives");
 }
 
+/* Until the peer's reset is here. */
+static void wait_reset(void)
+{
+    struct pollfd p = {.fd = ours};
+
+    if (poll(&p, 1, 10000) != 1)
+        bail_out("no reset arrives");
+}
+
 /* Until the peer's n bytes are all here, read or not. */
 static void wait_arrived(uint64_t n)
 {
@@ -146,6 +155,7 @@ static void test_known(void)
     we_read(20);
     ok(exact("FIN, half read"), "half read before the FIN");
     we_read(100);
+    wait_readable(); /* not before the FIN is here */
     ok(rd == 1051 && exact("FIN next"), "all read, the FIN is next");
     is_int(stream_plain_ops.recv(&stream, bytes, 10), STREAM_END, "the end");
     ok(exact("FIN read"), "the FIN is read");
@@ -187,7 +197,7 @@ static void test_reset(void)
     setsockopt(theirs, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
     close(theirs);
     theirs = -1;
-    wait_readable();
+    wait_reset();
     ok(stream_position(ours, &r, &w) < 0, "a reset connection has no position");
     is_int(stream_plain_ops.recv(&stream, c, sizeof(c)), 10, "what came before can be read");
     is_int(stream_plain_ops.recv(&stream, c, sizeof(c)), STREAM_RESET, "then it is said to be dead");

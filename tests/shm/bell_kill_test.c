@@ -286,12 +286,13 @@ enum made { OPEN, COMMITTED, UNLOCKED, MARKED, RANG, MADE };
 
 static enum made how_far(uint32_t bell)
 {
+    /* First: whom it woke may have the mutex now, and be in a transaction of its own. */
+    if (__atomic_load_n(&slot->bell, __ATOMIC_SEQ_CST) != bell)
+        return RANG;
     if (shard->journal.count > 0)
         return OPEN;
     if (__atomic_load_n(&r->mutex[nshard].mutex.__data.__lock, __ATOMIC_SEQ_CST) != 0)
         return COMMITTED;
-    if (__atomic_load_n(&slot->bell, __ATOMIC_SEQ_CST) != bell)
-        return RANG;
     return __atomic_load_n(&slot->mask, __ATOMIC_SEQ_CST) ? MARKED : UNLOCKED;
 }
 

@@ -226,9 +226,22 @@ class Doctor:
                 pending.setdefault(w[2], []).append(i)
             elif w[0] == "R":
                 self.asked[i] = pending[w[2]].pop(0)
+        self.lasts = self.surely()
         self.left = {w[2] for w in self.rows if w[0] in "XEH"}
         self.grants = [i for i in self.asked if self.rows[i][3] in ("ok", "acquired") and
                        len(self.rows[i]) == 6]
+
+    def surely(self):
+        """{line of a reply to a renewal: until when the lease surely lasted}"""
+        ends, found = {}, {}
+        for i, q in self.asked.items():
+            row, request = self.rows[i], self.rows[q]
+            if row[3] in ("ok", "acquired") and len(row) == 6:
+                ends[row[4]] = int(request[1]) + int(row[5]) * 10 ** 9
+            elif request[3] in ("n", "sn") and row[3] == "ok":
+                found[i] = ends.get(request[5], 0)
+                ends[request[5]] = int(request[1]) + int(row[4]) * 10 ** 9
+        return found
 
     def request(self, i):
         return self.rows[self.asked[i]]
@@ -271,9 +284,16 @@ class Doctor:
             "connection-lost"}
 
     def refuse_private(self):
-        """A try on a key of one's own that nobody holds."""
-        i = self.pick(i for i in self.grants if self.request(i)[3] in ("l", "sl") and
-                      self.request(i)[4][0] == "p" and self.request(i)[5] == "0")
+        """A try on a key that nobody has asked for before: who has had it may have it still."""
+        first, asked = {}, {}  # line of its first request, and how many were sent by a reply to it
+        for i, w in enumerate(self.rows):
+            if w[0] == "S" and w[3] in ("l", "sl", "e", "se"):
+                first.setdefault(w[4], i)
+                asked[w[4]] = asked.get(w[4], 0) + 1
+            elif i in self.asked and self.asked[i] == first.get(self.request(i)[4]):
+                first[self.request(i)[4]] = i if asked[self.request(i)[4]] == 1 else -1
+        i = self.pick(i for i in self.grants if first.get(self.request(i)[4]) == i and
+                      self.request(i)[3] in ("l", "sl") and self.request(i)[5] == "0")
         token_, t = self.rows[i][4], self.rows[i]
         gone = {j for j, w in enumerate(self.rows) if w[0] == "S" and token_ in w[3:]}
         gone |= {j for j, s in self.asked.items() if s in gone}
@@ -315,8 +335,9 @@ class Doctor:
         return self.lines[:q] + [" ".join(w) + "\n"] + self.lines[q + 1:], {"timeout-early"}
 
     def refuse_renewal(self):
-        i = self.pick(i for i in self.asked if self.request(i)[3] in ("n", "sn") and
-                      self.rows[i][3] == "ok" and self.request(i)[2] not in self.left)
+        """One whose answer came while the lease surely lasted."""
+        i = self.pick(i for i in self.lasts if int(self.rows[i][1]) < self.lasts[i] and
+                      self.request(i)[2] not in self.left)
         w = self.rows[i]
         return self.lines[:i] + [f"R {w[1]} {w[2]} error\n"] + self.lines[i + 1:], {
             "lease-early", "released-twice"}

@@ -36,6 +36,7 @@ enum {
     EVENTS = 256,
     WHEEL = 1 << 16, /* ms: longer than any timer */
     STALL_MS = 20,
+    CORK_MS = 200,
     DRAIN_S = 150,
 };
 #define COMMANDS UINT64_MAX
@@ -206,18 +207,19 @@ static void send_rest(struct conn *c)
 void loop_half_close(struct conn *c)
 {
     bool together = c->out_n > 0;
-    uint64_t t = now();
+    uint64_t t = now(), took;
 
     unlist(c);
-    /* MSG_MORE: it waits for the FIN, which goes with it. */
+    /* MSG_MORE: it waits for the FIN, which goes with it, for 200 ms. */
     if (together && (!write_out(c, c->out_n, MSG_MORE) || c->out_n)) {
         loop_leave(c, false);
         return;
     }
     shutdown(c->fd, SHUT_WR);
+    took = now() - t;
     c->half = true;
     fprintf(history, "H %llu %u %llu\n", (unsigned long long)t, c->id,
-            together ? 0 : (unsigned long long)(now() - t) + 1);
+            together && took < CORK_MS * NS_PER_MS ? 0 : (unsigned long long)took + 1);
 }
 
 static void open_conn(struct conn *c)

@@ -27,7 +27,8 @@ import tempfile
 import threading
 import time
 
-from harness import Failure, Program, Server, check, check_eq, diag, eventually, fail
+from harness import (Failure, Program, Server, check, check_eq, diag, eventually, fail,
+                     worker_born)
 
 DEATHS = ["worker died", "worker hangs", "poison"]
 POISON_MOST = 3  # connections that the server may give up in a run, each with a line in the log
@@ -61,7 +62,8 @@ class Killer(threading.Thread):
 
     def alive(self):
         pids = self.server.worker_pids()
-        self.dying &= set(pids)
+        # The list of a process's children may lack one while others of them end.
+        self.dying = {p for p in self.dying if p in pids or worker_born(p) is not None}
         return [p for p in pids if p not in self.dying]
 
     def doom(self, pid):
@@ -108,6 +110,8 @@ class Killer(threading.Thread):
     def kill_newborn(self):
         """A replacement, as soon as it is there; it may not have taken over yet."""
         before = set(self.alive())
+        if not before:
+            return
         self.send(self.chance.choice(sorted(before)), signal.SIGKILL)
         for _ in range(self.chance.randrange(1, 3)):
             end = time.monotonic() + 5
@@ -160,7 +164,8 @@ class Killer(threading.Thread):
 
     def stop(self):
         self.ended.set()
-        self.join(10)
+        self.join(SETTLE)
+        check(not self.is_alive(), "the killer does not end")
         if self.error:
             raise self.error
 
@@ -431,10 +436,10 @@ class Soak:
         """No worker survived a kill, and each death was one of ours or, on a machine so slow that a
         worker did not run for 2 s, the watchdog's: none has trapped."""
         if self.link:  # the log has no line for a worker that dies as it leaves
-            eventually(lambda: not killer.doomed & set(server.members()), 15, "none survived")
+            eventually(lambda: not killer.doomed & set(server.members()), SETTLE, "none survived")
         else:
             eventually(lambda: killer.doomed <= self.pids(server, "worker died") and
-                       len(server.logged("worker died")) >= killer.total(), 15,
+                       len(server.logged("worker died")) >= killer.total(), SETTLE,
                        "all that were killed died")
         hung = self.pids(server, "worker hangs, killing it")
         stray = self.pids(server, "worker died") - killer.doomed - killer.perhaps - hung

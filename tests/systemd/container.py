@@ -22,12 +22,14 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 
 from harness import Failure, check, diag, eventually, running
 
 # Besides what the program is linked with.
 PACKAGES = ["systemd", "systemd-sysv"]
-BOOT = 60.0  # seconds
+BOOT = 120.0  # seconds
+TRIES = 3  # for what comes from the mirror
 CLONE_NEWNET = 0x40000000
 PTRACE_SEIZE, PTRACE_INTERRUPT = 0x4206, 0x4207
 WALL = 0x40000000
@@ -119,10 +121,18 @@ class Container:
         wanted = f"{release} {packages}\n"
         if os.path.exists(label) and open(label).read() == wanted:
             return
-        for path in (self.image, label):
-            subprocess.run(["rm", "-rf", path], check=True)
         os.makedirs(self.directory, exist_ok=True)
-        output("debootstrap", "--variant=minbase", f"--include={packages}", release, self.image, uri)
+        for left in reversed(range(TRIES)):
+            for path in (self.image, label):
+                subprocess.run(["rm", "-rf", path], check=True)
+            try:
+                output("debootstrap", "--variant=minbase", f"--include={packages}", release,
+                       self.image, uri)
+                break
+            except Failure:
+                if not left:
+                    raise
+                time.sleep(10)
         for path in ("var/cache/apt", "usr/share/doc", "usr/share/locale", "usr/share/man"):
             shutil.rmtree(os.path.join(self.image, path), ignore_errors=True)
         with open(label, "w") as f:
