@@ -128,6 +128,12 @@ void call_answer_bytes(struct call *c, int status, const char *type, const char 
         evbuffer_free(body);
 }
 
+void call_answer_buffer(struct call *c, int status, const char *type, struct evbuffer *body)
+{
+    answer(c, status, type, body);
+    evbuffer_free(body);
+}
+
 void call_answer_nothing(struct call *c)
 {
     answer(c, 204, NULL, NULL);

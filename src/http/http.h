@@ -11,7 +11,8 @@
  *   routes    the table of them                           path, body   what a request says
  *   guard     CORS, rate, authentication, caps            sessions  as a connection is to TCP
  *   locks     operations                                  polls     those that wait
- *   look      health, stats, resources                    metrics, openapi, page
+ *   look      health, stats, resources                    listing   which resources are asked for
+ *   tasks     answers made in bounded steps               metrics, openapi, page
  */
 #ifndef HTTP_HTTP_H
 #define HTTP_HTTP_H
@@ -39,7 +40,7 @@ struct http {
     struct guard *guard;       /* guard.c's */
     struct sessions *sessions; /* sessions.c's */
     struct polls *polls;       /* polls.c's */
-    struct looks *looks;       /* look.c's */
+    struct tasks *tasks;       /* tasks.c's */
     struct links *links;       /* link.c's */
     uint64_t now; /* BOOTTIME ns: http_now() reads it again */
     uint64_t next_tick;
@@ -47,6 +48,7 @@ struct http {
     int efd;
     int new_settings; /* a memfd that came by the channel, 0 = none */
     uint32_t new_generation;
+    uint64_t unread; /* look.c's: bytes of its answers that are still on their way out */
     bool draining;
     bool leaves; /* the process is to end */
 };

@@ -14,10 +14,10 @@
 #include "http/guard.h"
 #include "http/http.h"
 #include "http/link.h"
-#include "http/look.h"
 #include "http/polls.h"
 #include "http/server.h"
 #include "http/sessions.h"
+#include "http/tasks.h"
 #include "net/listen.h"
 #include "net/pass.h"
 #include "serving/newsettings.h"
@@ -221,7 +221,7 @@ static bool turn(struct http *h)
     notice_fences(h);
     tick(h);
     busy = sessions_turn(h);
-    busy |= look_turn(h);
+    busy |= tasks_turn(h);
     if (lifeline_telling(&h->life))
         lifeline_tell(&h->life, show_listeners, h);
     silence_ring(&h->sh);
@@ -251,7 +251,9 @@ static int prepare(struct http *h, const struct heritage *heritage)
     if (!h->nudge || !watch(h, &h->bell, h->efd, bell_heard) ||
         !watch(h, &h->channel, h->life.channel, master_speaks))
         return -ENOMEM;
-    err = sessions_init(h);
+    err = tasks_init(h);
+    if (!err)
+        err = sessions_init(h);
     if (!err)
         err = guard_init(h);
     if (!err)
