@@ -72,7 +72,8 @@ e2e_modules = \
 	tests/e2e/lowlevel.py \
 	tests/e2e/points.py \
 	tests/e2e/programs.py \
-	tests/e2e/puppet.py
+	tests/e2e/puppet.py \
+	tests/e2e/web.py
 e2e_tests = \
 	tests/e2e/check_region_test.py \
 	tests/e2e/completions_test.py \

@@ -526,6 +526,23 @@ enum verdict table_unblock(struct tx *tx, uint32_t node, bool deliver, struct gr
     return VERDICT_TIMEOUT;
 }
 
+void table_lose_wait(struct tx *tx, uint32_t node)
+{
+    struct node *n = table_node(tx->t, node);
+    struct grant none;
+
+    if (!(n->flags & NODE_TWO_PHASE)) {
+        table_unblock(tx, node, false, &none);
+        return;
+    }
+    owners_told(tx, node);
+    if (n->state == NODE_LAPSED)
+        owners_count_lapsed(tx, node, -1);
+    SET(tx, n->flags, n->flags & ~NODE_BLOCKED);
+    if (n->state == NODE_LAPSED) /* it is a tombstone of its owner now */
+        owners_count_lapsed(tx, node, 1);
+}
+
 void table_move_owner(struct tx *tx, uint32_t owner, uint32_t node, uint32_t worker)
 {
     bool tell = node && table_node(tx->t, node)->owner == owner &&

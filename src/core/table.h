@@ -185,6 +185,13 @@ enum verdict table_deliver(struct tx *tx, uint32_t node, struct grant *out);
 enum verdict table_unblock(struct tx *tx, uint32_t node, bool deliver, struct grant *out);
 
 /*
+ * The request that waits by `node` is gone by the server's fault, its connection is not. A place that
+ * `e` made stays, as if no `w` had come: a grant to be told waits for the next one. Any other leaves
+ * the queue, and a grant that was made meanwhile is passed on.
+ */
+void table_lose_wait(struct tx *tx, uint32_t node);
+
+/*
  * The owner is gone: deals with one of its nodes in this shard. False when none is left.
  * release_held: slots are released and passed on; else they stay until their lease ends, and with
  * `kept` they belong to whoever renews them. Waiters and lapsed nodes go in any case; so does a

@@ -73,6 +73,7 @@ static void end(struct call *c, int status)
         sessions_leave(c->h, c);
     if (c->timer)
         event_free(c->timer);
+    free(c->kept);
     free(c);
 }
 

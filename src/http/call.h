@@ -56,9 +56,11 @@ struct call {
     uint32_t key_len;
     uint32_t session; /* connection slot, of ROUTE_SESSION; 0 = none */
     uint64_t session_id; /* its connection id: the slot may be another's by the time of the answer */
-    /* A long poll: locks.c. */
+    /* While it waits: polls.c. */
     struct call *prev, *next;
     struct event *timer;
+    struct body *kept; /* what `body` was; freed with the call */
+    unsigned waits;
     void (*left)(struct call *c); /* the client has left; answer it all the same, nobody hears */
 };
 

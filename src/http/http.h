@@ -10,8 +10,8 @@
  *   framing   what evhttp lets through                    call      a request and its answer
  *   routes    the table of them                           path, body   what a request says
  *   guard     CORS, rate, authentication, caps            sessions  as a connection is to TCP
- *   locks     operations, long polls                      look      health, stats, resources
- *   metrics, openapi, page
+ *   locks     operations                                  polls     those that wait
+ *   look      health, stats, resources                    metrics, openapi, page
  */
 #ifndef HTTP_HTTP_H
 #define HTTP_HTTP_H
@@ -37,7 +37,7 @@ struct http {
     struct evhttp *server;
     struct guard *guard;       /* guard.c's */
     struct sessions *sessions; /* sessions.c's */
-    struct polls *polls;       /* locks.c's */
+    struct polls *polls;       /* polls.c's */
     struct looks *looks;       /* look.c's */
     struct links *links;       /* link.c's */
     uint64_t now; /* BOOTTIME ns: http_now() reads it again */

@@ -29,6 +29,8 @@ src_http_libhttp_a_SOURCES = \
 	src/http/page.h \
 	src/http/path.c \
 	src/http/path.h \
+	src/http/polls.c \
+	src/http/polls.h \
 	src/http/process.c \
 	src/http/routes.c \
 	src/http/routes.def \

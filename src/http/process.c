@@ -13,8 +13,8 @@
 #include "http/calls.h"
 #include "http/guard.h"
 #include "http/http.h"
-#include "http/locks.h"
 #include "http/look.h"
+#include "http/polls.h"
 #include "http/server.h"
 #include "http/sessions.h"
 #include "net/listen.h"
@@ -178,7 +178,7 @@ static void notice_drain(struct http *h)
     if (h->draining || !__atomic_load_n(&h->r->draining, __ATOMIC_RELAXED))
         return;
     h->draining = true;
-    locks_drain(h);
+    polls_drain(h);
 }
 
 static void notice_fences(struct http *h)
@@ -188,7 +188,7 @@ static void notice_fences(struct http *h)
     if (turn == h->fences_turn)
         return;
     h->fences_turn = turn;
-    locks_fences(h);
+    polls_fences(h);
 }
 
 static void tick(struct http *h)
@@ -197,6 +197,7 @@ static void tick(struct http *h)
         return;
     h->next_tick = h->now + TICK_NS;
     sessions_tick(h);
+    polls_tick(h);
     guard_tick(h);
 }
 
@@ -215,10 +216,11 @@ static bool turn(struct http *h)
         sessions_extend(h, gap);
     }
     h->now = clock_boottime_ns();
-    locks_deliver(h, bell_drain(h->r, h->sh.worker));
+    polls_deliver(h, bell_drain(h->r, h->sh.worker));
     notice_fences(h);
     tick(h);
-    busy = look_turn(h);
+    busy = sessions_turn(h);
+    busy |= look_turn(h);
     if (lifeline_telling(&h->life))
         lifeline_tell(&h->life, show_listeners, h);
     silence_ring(&h->sh);
@@ -275,7 +277,7 @@ static void take_over(struct http *h)
         gap = h->now - down < LEASES_GRACE_NS ? h->now - down : LEASES_GRACE_NS;
     sessions_take_over(h, gap);
     silence_over(&h->sh);
-    locks_deliver(h, UINT64_MAX);
+    polls_deliver(h, UINT64_MAX);
     h->sh.slot->suspect = 0;
     h->sh.slot->settled = h->sh.slot->generation;
     if (down)

@@ -1,8 +1,10 @@
 # src/serving - what every process that serves clients does: lock workers and the HTTP worker.
 
 noinst_LIBRARIES += src/serving/libserving.a
-src_serving_libserving_a_CPPFLAGS = $(AM_CPPFLAGS) $(CRYPTO_CFLAGS)
+src_serving_libserving_a_CPPFLAGS = $(AM_CPPFLAGS) $(CRYPTO_CFLAGS) $(JANSSON_CFLAGS)
 src_serving_libserving_a_SOURCES = \
+	src/serving/holdings.c \
+	src/serving/holdings.h \
 	src/serving/lifeline.c \
 	src/serving/lifeline.h \
 	src/serving/newsettings.c \
@@ -11,7 +13,15 @@ src_serving_libserving_a_SOURCES = \
 	src/serving/op.h \
 	src/serving/repairs.c \
 	src/serving/repairs.h \
+	src/serving/report.c \
+	src/serving/report.h \
 	src/serving/sandbox.c \
 	src/serving/sandbox.h \
 	src/serving/silence.c \
-	src/serving/silence.h
+	src/serving/silence.h \
+	src/serving/text.c \
+	src/serving/text.h \
+	src/serving/top.c \
+	src/serving/top.h \
+	src/serving/view.c \
+	src/serving/view.h

@@ -5,6 +5,8 @@
 
 #include "base/clock.h"
 #include "base/point.h"
+#include "core/journal.h"
+#include "core/leases.h"
 #include "serving/silence.h"
 #include "shm/caps.h"
 
@@ -74,6 +76,32 @@ enum verdict op_acquire(struct shared *sh, struct tx *tx, const struct acquire_a
         return VERDICT_NOT_HELD;
     *locked = true;
     return table_acquire(tx, args, g);
+}
+
+void op_block(struct tx *tx, struct conn *c, uint32_t node, uint64_t now, int64_t timeout_s)
+{
+    SET(tx, c->blocked, node);
+    SET(tx, c->blocked_shard, tx->shard);
+    SET(tx, c->blocked_since, now);
+    SET(tx, c->blocked_until, leases_add(now, (uint64_t)timeout_s * NS_PER_SEC));
+    SET(tx, c->phase, PHASE_BLOCKED);
+}
+
+bool op_still_blocked(const struct shared *sh, uint32_t slot)
+{
+    const struct table *t = &sh->table;
+    const struct conn *c = conns_slot(sh->r, slot);
+    const struct node *n = table_node(t, c->blocked);
+
+    return n->state != NODE_FREE && (n->flags & NODE_BLOCKED) && n->owner == slot &&
+           n->conn_id == c->id &&
+           t->chunk_owner[(c->blocked - 1) / CHUNK_NODES] == c->blocked_shard + 1;
+}
+
+void op_unblocked(const struct shared *sh, struct journal *j, struct conn *c)
+{
+    JOURNAL_SET(j, region_base(sh->r), c->blocked, 0);
+    JOURNAL_SET(j, region_base(sh->r), c->phase, PHASE_READY);
 }
 
 void op_count(struct counters *n, enum verdict v)

@@ -7,6 +7,7 @@
 #ifndef SERVING_OP_H
 #define SERVING_OP_H
 
+#include "shm/conns.h"
 #include "shm/shared.h"
 
 /* Leases of the key's shard that have ended by tx->now are ended before a request is looked at:
@@ -20,6 +21,16 @@ void op_end_overdue(struct shared *sh, struct tx *tx, const struct table_key *ke
  */
 enum verdict op_acquire(struct shared *sh, struct tx *tx, const struct acquire_args *args,
                         struct grant *g, bool *locked, uint64_t *now);
+
+/* The connection's request waits: it remembers by which node it will hear, and until when. */
+void op_block(struct tx *tx, struct conn *c, uint32_t node, uint64_t now, int64_t timeout_s);
+
+/* Whether the node that a blocked connection waits by is its own still, with its shard locked: a
+   rebuild may have dropped it, and another have it by now. */
+bool op_still_blocked(const struct shared *sh, uint32_t slot);
+
+/* Its request waits no longer. In the transaction of journal j. */
+void op_unblocked(const struct shared *sh, struct journal *j, struct conn *c);
 
 /* Statistics of a verdict that a client is told. */
 void op_count(struct counters *n, enum verdict v);

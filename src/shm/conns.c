@@ -6,7 +6,9 @@
 
 #include "shm/heritage.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -57,11 +59,14 @@ void conns_open(struct region *r, uint32_t slot, uint64_t id, uint32_t worker, u
     struct owner *o = (struct owner *)(region_base(r) + r->geo.owners) + slot;
     uint8_t family = c->family;
     uint16_t port = c->port;
+    uint64_t high = c->session_high, low = c->session_low;
     uint8_t addr[16];
 
     memcpy(addr, c->addr, sizeof(addr));
     memset(c, 0, sizeof(*c));
     memcpy(c->addr, addr, sizeof(addr));
+    c->session_high = high;
+    c->session_low = low;
     c->family = family;
     c->port = port;
     c->id = id;
@@ -294,4 +299,17 @@ void conns_shrink(struct region *r, uint32_t slot)
     JOURNAL_BARRIER();
     explicit_bzero(big, BIGBUF_SIZE);
     __atomic_store_n(&r->bigbuf_owner[i], 0, __ATOMIC_RELEASE);
+}
+
+const char *conns_peer_text(const struct conn *c, char *buf, size_t n)
+{
+    char addr[INET6_ADDRSTRLEN];
+
+    if (c->family == AF_INET)
+        snprintf(buf, n, "%s:%u", inet_ntop(AF_INET, c->addr, addr, sizeof(addr)), c->port);
+    else if (c->family == AF_INET6)
+        snprintf(buf, n, "[%s]:%u", inet_ntop(AF_INET6, c->addr, addr, sizeof(addr)), c->port);
+    else
+        snprintf(buf, n, "unix");
+    return buf;
 }

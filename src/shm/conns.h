@@ -136,7 +136,8 @@ void conns_put(struct region *r, struct conn *c, const char *bytes, uint32_t n);
 uint32_t conns_view(struct region *r, const struct conn *c, char *scratch, uint32_t max,
                     const char **view);
 
-/* The master's: makes a free slot an open connection of `worker`, or frees a closed one. */
+/* The master's, and for sessions the HTTP worker's: makes a free slot, which says who it is (address,
+   session), an open connection of `worker`, or frees a closed one. */
 void conns_open(struct region *r, uint32_t slot, uint64_t id, uint32_t worker, uint64_t now);
 void conns_free(struct region *r, uint32_t slot);
 
@@ -144,6 +145,9 @@ void conns_free(struct region *r, uint32_t slot);
 bool conns_possible(struct region *r, uint32_t slot);
 /* Such a connection is given up, its slots are kept: nothing is known of its stream any more. */
 void conns_give_up(struct region *r, uint32_t slot);
+
+/* "192.0.2.7:4711", "[2001:db8::7]:4711", "unix": for logs and people. */
+const char *conns_peer_text(const struct conn *c, char *buf, size_t n);
 
 /*
  * A worker's free buffers. Private memory, made from the region: what the worker's chunks have and

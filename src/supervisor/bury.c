@@ -47,6 +47,18 @@ static void obituary(const struct child *c, const char *how, const char *signal_
                    log_uint("mutexes_released", swept), log_ms("restart_in", wait));
 }
 
+/* HTTP sessions take ids that the master does not hear of, perhaps at this moment: only what cannot be
+   is set anew, beyond any that was taken. */
+static void mend_ids(struct master *m)
+{
+    const uint64_t sessions = UINT64_C(1) << 40;
+    uint64_t least = m->keeper.last_id + 1;
+    uint64_t next = __atomic_load_n(&m->r->conn_id_next, __ATOMIC_RELAXED);
+
+    if (next < least || next - least > sessions)
+        __atomic_store_n(&m->r->conn_id_next, least + sessions, __ATOMIC_RELAXED);
+}
+
 /* Memory may be scribbled over: what only the master can mend is mended now, all else is validated
    by whoever touches it first. */
 static void suspect_everything(struct master *m, const struct child *dead)
@@ -72,7 +84,7 @@ static void suspect_everything(struct master *m, const struct child *dead)
     __atomic_store_n(&m->r->draining, m->stage >= STAGE_DRAINING, __ATOMIC_RELAXED);
     __atomic_store_n(&m->r->stopping, m->stopping, __ATOMIC_RELAXED);
     fence_mend(m->args->fence);
-    __atomic_store_n(&m->r->conn_id_next, m->keeper.last_id + 1, __ATOMIC_RELAXED);
+    mend_ids(m);
     region_worker(m->r, dead->slot)->suspect = 1;
     __atomic_fetch_add(&m->r->crashes, 1, __ATOMIC_SEQ_CST);
     __atomic_store_n(&m->r->suspect, UINT64_MAX, __ATOMIC_SEQ_CST); /* last: needs both above */

@@ -18,11 +18,10 @@
 #include "base/point.h"
 #include "net/tls.h"
 #include "proto/reply.h"
+#include "serving/holdings.h"
 #include "worker/transfer.h"
 #include "worker/worker.h"
 
-#include <arpa/inet.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -30,8 +29,6 @@
 
 enum {
     SERVE_BUDGET = 128,  /* requests of one connection in one turn: others wait */
-    DROP_HOLD = 64,      /* transactions under one lock; below SHARED_HOLD_GRANTS */
-    DROP_BUDGET = 2048,  /* nodes of one connection in one turn */
 };
 
 #define HALF_CLOSE_NS UINT64_C(250000000) /* semantics.md: a FIN within 250 ms is a half-close */
@@ -58,19 +55,6 @@ static void enter(struct conn *c, unsigned phase)
     if (!(may_follow[c->phase] & BIT(phase)))
         __builtin_trap();
     *(volatile uint8_t *)&c->phase = (uint8_t)phase;
-}
-
-const char *conn_peer_text(const struct conn *c, char *buf, size_t n)
-{
-    char addr[INET6_ADDRSTRLEN];
-
-    if (c->family == AF_INET)
-        snprintf(buf, n, "%s:%u", inet_ntop(AF_INET, c->addr, addr, sizeof(addr)), c->port);
-    else if (c->family == AF_INET6)
-        snprintf(buf, n, "[%s]:%u", inet_ntop(AF_INET6, c->addr, addr, sizeof(addr)), c->port);
-    else
-        snprintf(buf, n, "unix");
-    return buf;
 }
 
 void conn_adopt(struct worker *w, uint32_t slot, int fd, bool look)
@@ -145,41 +129,17 @@ static void give_back(struct worker *w, uint32_t slot)
     loop_tell_closed(w, slot);
 }
 
-/*
- * Takes a leaving connection's things out of the table: proportional to what it owns, in bounded
- * transactions, and in bounded turns. True when nothing is left.
- */
+/* Takes a leaving connection's things out of the table, in bounded turns. True: nothing is left. */
 static bool leave_table(struct worker *w, uint32_t slot)
 {
     struct conn *c = conns_slot(w->r, slot);
     bool kept = (c->flags & CONN_LOST) != 0;
-    bool release = w->settings->auto_release_on_disconnect && !kept;
-    unsigned budget = DROP_BUDGET;
 
     if (c->flags & CONN_DROPPED)
         return true;
-    for (uint32_t shard = 0; shard < SHARD_COUNT; shard++) {
-        while (__atomic_load_n(&w->sh.table.owners[slot].held[shard], __ATOMIC_RELAXED)) {
-            struct tx tx;
-            unsigned n = 0;
-
-            if (budget == 0)
-                return false;
-            if (!shared_begin(&w->sh, &tx, shard, w->now)) {
-                if (!table_lost(&w->sh.table, shard))
-                    return false; /* no random numbers just now */
-                break; /* nothing in it can be given to anybody */
-            }
-            while (n < DROP_HOLD && n < budget && table_drop_owner(&tx, slot, release, kept)) {
-                POINT(CONN_LEAVE);
-                shared_step(&tx);
-                n++;
-            }
-            w->sh.slot->counters.grants_queued += tx.ngrants;
-            shared_end(&w->sh, &tx);
-            budget -= n;
-        }
-    }
+    if (!holdings_drop(&w->sh, slot, w->settings->auto_release_on_disconnect && !kept, kept,
+                       w->now))
+        return false;
     c->flags |= CONN_DROPPED;
     return true;
 }
@@ -214,7 +174,7 @@ void conn_drop(struct worker *w, uint32_t slot, const char *why)
     if (c->phase == PHASE_DROP || c->state != CONN_OPEN)
         return;
     log_debug("connection ends", log_uint("conn", c->id), log_str("why", why),
-              log_str("peer", conn_peer_text(c, peer, sizeof(peer))));
+              log_str("peer", conns_peer_text(c, peer, sizeof(peer))));
     enter(c, PHASE_DROP);
     loop_ready(w, slot);
 }
@@ -314,7 +274,7 @@ static void notice_tls(struct worker *w, const struct conn *c)
 
     if (n == 2 && memcmp(view, "\x16\x03", 2) == 0)
         log_warn("TLS on a plain-text address", log_uint("conn", c->id),
-                 log_str("peer", conn_peer_text(c, peer, sizeof(peer))));
+                 log_str("peer", conns_peer_text(c, peer, sizeof(peer))));
 }
 
 /* Serves whole requests. True when it consumed something. */
@@ -521,7 +481,7 @@ static void settle(struct worker *w, uint32_t slot)
     if (c->phase != PHASE_DROP && p->dead) {
         if (p->stream.fault)
             log_warn("connection failed", log_uint("conn", c->id), log_str("why", p->stream.fault),
-                     log_str("peer", conn_peer_text(c, peer, sizeof(peer))));
+                     log_str("peer", conns_peer_text(c, peer, sizeof(peer))));
         conn_drop(w, slot, "reset");
     }
     if (c->phase == PHASE_READY && p->eof && conns_in_used(c) == 0)

@@ -6,6 +6,7 @@
  */
 #include "base/point.h"
 #include "proto/reply.h"
+#include "serving/op.h"
 #include "shm/bell.h"
 #include "worker/worker.h"
 
@@ -18,7 +19,6 @@ static bool deliver(struct worker *w, struct tx *tx, uint32_t node, uint32_t *sl
     struct grant g;
     char text[REPLY_MAX];
     struct journal *j = &tx->s->journal;
-    char *base = region_base(w->r);
     enum verdict v;
     size_t n;
 
@@ -37,8 +37,7 @@ static bool deliver(struct worker *w, struct tx *tx, uint32_t node, uint32_t *sl
         return false;
     n = v == VERDICT_OK ? session_grant_text(text, REPLY_OK, &g)
                         : reply_word(text, REPLY_LEASE_EXPIRED);
-    JOURNAL_SET(j, base, c->blocked, 0);
-    JOURNAL_SET(j, base, c->phase, PHASE_READY);
+    op_unblocked(&w->sh, j, c);
     session_answer(w, j, c, 0, text, n);
     shared_step(tx);
     POINT(DELIVER_TOLD);

@@ -10,8 +10,6 @@
 #include "serving/silence.h"
 #include "worker/worker.h"
 
-#include <stdlib.h>
-
 enum {
     STEPS = 128, /* transactions under one lock; below SHARED_HOLD_GRANTS */
     HOLDS = 8,   /* locks of one shard in one turn; the rest in the next */
@@ -119,84 +117,4 @@ void expire_turn(struct worker *w)
         w->next_gc = w->now + seconds_to_ns(w->settings->gc_interval);
     }
     plan(w);
-}
-
-static int by_value(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-    return (x > y) - (x < y);
-}
-
-/* When each tombstone of the owner in this shard lapsed; returns how many (at most `room`). */
-static uint32_t collect_times(struct worker *w, uint32_t slot, uint32_t shard, uint64_t *out,
-                              uint32_t room)
-{
-    uint32_t n = 0;
-    struct tx tx;
-
-    if (!shared_begin(&w->sh, &tx, shard, w->now))
-        return 0;
-    for (uint32_t i = w->sh.table.owners[slot].held[shard]; i && n < room;) {
-        const struct node *node = table_node(&w->sh.table, i);
-
-        if (node->state == NODE_LAPSED)
-            out[n++] = node->since;
-        i = node->own_next;
-    }
-    shared_end(&w->sh, &tx);
-    return n;
-}
-
-/* Drops at most `most` tombstones that lapsed at `not_after` or before; returns how many. */
-static uint32_t drop_tombstones(struct worker *w, uint32_t slot, uint64_t not_after, uint32_t most)
-{
-    uint32_t n = 0;
-
-    for (uint32_t i = 0; i < SHARD_COUNT && n < most; i++) {
-        struct tx tx;
-
-        if (!__atomic_load_n(&w->sh.table.owners[slot].tombs[i], __ATOMIC_RELAXED) ||
-            !shared_begin(&w->sh, &tx, i, w->now))
-            continue;
-        while (n < most && table_drop_tombstone(&tx, slot, not_after)) {
-            shared_step(&tx);
-            n++;
-        }
-        shared_end(&w->sh, &tx);
-    }
-    return n;
-}
-
-/*
- * The bound is looked after when the connection uses two-phase commands, and only once it has
- * enqueued often enough to be over it.
- */
-void expire_tombstones(struct worker *w, uint32_t slot)
-{
-    const struct owner *o = &w->sh.table.owners[slot];
-    uint32_t total = 0, n = 0;
-    uint64_t *times, limit;
-
-    if (conns_slot(w->r, slot)->enqueues <= TOMBSTONE_MAX)
-        return;
-    for (uint32_t i = 0; i < SHARD_COUNT; i++)
-        total += __atomic_load_n(&o->tombs[i], __ATOMIC_RELAXED);
-    if (total <= TOMBSTONE_MAX)
-        return;
-    times = malloc(total * sizeof(*times));
-    if (!times)
-        return; /* next time */
-    for (uint32_t i = 0; i < SHARD_COUNT; i++)
-        if (__atomic_load_n(&o->tombs[i], __ATOMIC_RELAXED))
-            n += collect_times(w, slot, i, times + n, total - n);
-    if (n > TOMBSTONE_MAX) {
-        uint32_t excess = n - TOMBSTONE_MAX;
-
-        qsort(times, n, sizeof(*times), by_value);
-        limit = times[excess - 1];
-        excess -= drop_tombstones(w, slot, limit - 1, excess);
-        drop_tombstones(w, slot, limit, excess); /* several may have lapsed at one time */
-    }
-    free(times);
 }

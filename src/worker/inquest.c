@@ -84,7 +84,7 @@ void inquest_cut_off(struct worker *w, uint32_t slot)
     LOG_WRITE(NULL, LVL_ERROR,
               "poison: this request was being served when its workers died, its connection is "
               "closed, its slots are kept",
-              log_uint("conn", c->id), log_str("peer", conn_peer_text(c, peer, sizeof(peer))),
+              log_uint("conn", c->id), log_str("peer", conns_peer_text(c, peer, sizeof(peer))),
               log_uint("crashes", c->crashes), log_uint("deaths", c->deaths),
               log_bytes("request", view, n));
     w->sh.slot->counters.poisoned++;

@@ -12,15 +12,17 @@
 #include "base/log.h"
 #include "base/point.h"
 #include "proto/reply.h"
-#include "worker/report.h"
+#include "serving/report.h"
 #include "worker/worker.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 enum {
     STEPS_A_TURN = 4,
+    LIST_MAX = 100, /* protocol.md */
     WRITE_CHUNK = 65536,
     WRITES_A_TURN = 4,
 };
@@ -87,6 +89,28 @@ static void free_job(struct job *j)
     free(j);
 }
 
+static struct report *begin(struct worker *w, const struct request *req)
+{
+    struct report_query q = {.what = req->verb == VERB_STATS  ? REPORT_STATS
+                                     : req->verb == VERB_LIST ? REPORT_LIST
+                                                              : REPORT_SHOW,
+                             .head = REPLY_JSON_HEAD,
+                             .kind = (enum kind)req->kind,
+                             .key = req->key,
+                             .key_len = req->key_len,
+                             .filter = {.kinds = 1 << KIND_LOCK | 1 << KIND_SEM,
+                                        .states = VIEW_ANY},
+                             .limit = LIST_MAX,
+                             .cursor = req->cursor,
+                             .cursor_len = req->cursor_len};
+
+    if (req->verb == VERB_LIST) {
+        memcpy(q.filter.prefix, req->key, req->key_len);
+        q.filter.prefix_len = req->key_len;
+    }
+    return report_begin(&w->sh, &q, w->now);
+}
+
 /* Everybody in the queue who asked for stats shares a job; list and show have one each. */
 static struct job *start(struct worker *w)
 {
@@ -112,7 +136,7 @@ static struct job *start(struct worker *w)
         j->verb = req.verb;
         j->askers[j->naskers++] = a;
         if (!j->report)
-            j->report = report_begin(w, &req);
+            j->report = begin(w, &req);
     }
     w->jobs.n = kept;
     if (j->naskers == 0) {
@@ -297,7 +321,7 @@ static bool work(struct worker *w)
     }
     whole = !j->report;
     for (unsigned i = 0; i < STEPS_A_TURN && !whole; i++)
-        whole = report_step(w, j->report);
+        whole = report_step(&w->sh, j->report, w->now);
     if (!whole)
         return true;
     done = answer_all(w, j);

@@ -1,7 +1,7 @@
 # src/worker - code that only a lock worker runs.
 
 noinst_LIBRARIES += src/worker/libworker.a
-src_worker_libworker_a_CPPFLAGS = $(AM_CPPFLAGS) $(CRYPTO_CFLAGS) $(JANSSON_CFLAGS)
+src_worker_libworker_a_CPPFLAGS = $(AM_CPPFLAGS) $(CRYPTO_CFLAGS)
 src_worker_libworker_a_SOURCES = \
 	src/worker/adjust.c \
 	src/worker/calls.c \
@@ -14,8 +14,6 @@ src_worker_libworker_a_SOURCES = \
 	src/worker/job.c \
 	src/worker/loop.c \
 	src/worker/orphan.c \
-	src/worker/report.c \
-	src/worker/report.h \
 	src/worker/session.c \
 	src/worker/takeover.c \
 	src/worker/timers.c \

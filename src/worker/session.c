@@ -7,8 +7,8 @@
  */
 #include "base/log.h"
 #include "base/point.h"
-#include "core/leases.h"
 #include "proto/reply.h"
+#include "serving/holdings.h"
 #include "serving/op.h"
 #include "shm/fences.h"
 #include "worker/worker.h"
@@ -81,15 +81,9 @@ static void block(struct worker *w, struct tx *tx, struct conn *c, uint64_t cons
                   uint32_t node, int64_t timeout_s)
 {
     struct journal *j = &tx->s->journal;
-    char *base = region_base(w->r);
 
-    JOURNAL_SET(j, base, c->in_head, c->in_head + consumed);
-    JOURNAL_SET(j, base, c->blocked, node);
-    JOURNAL_SET(j, base, c->blocked_shard, tx->shard);
-    JOURNAL_SET(j, base, c->blocked_since, w->now);
-    JOURNAL_SET(j, base, c->blocked_until,
-                leases_add(w->now, (uint64_t)timeout_s * UINT64_C(1000000000)));
-    JOURNAL_SET(j, base, c->phase, PHASE_BLOCKED);
+    JOURNAL_SET(j, region_base(w->r), c->in_head, c->in_head + consumed);
+    op_block(tx, c, node, w->now, timeout_s);
     POINT(SESSION_BLOCK);
 }
 
@@ -158,7 +152,7 @@ static bool serve_acquire(struct worker *w, uint32_t slot, const struct request 
     if (two_phase) {
         if (c->enqueues < UINT16_MAX)
             c->enqueues++;
-        expire_tombstones(w, slot);
+        holdings_bound_tombstones(&w->sh, slot, c->enqueues, w->now);
     }
     if (!begin(w, &tx, c, req, &args.key))
         return true;
@@ -199,7 +193,7 @@ static bool serve_wait(struct worker *w, uint32_t slot, const struct request *re
     enum verdict v;
     size_t n;
 
-    expire_tombstones(w, slot);
+    holdings_bound_tombstones(&w->sh, slot, c->enqueues, w->now);
     if (!begin(w, &tx, c, req, &key))
         return true;
     op_end_overdue(&w->sh, &tx, &key);
@@ -289,7 +283,7 @@ static void serve_evict(struct worker *w, uint32_t slot, const struct request *r
 
     if (!(c->flags & CONN_ADMIN)) {
         log_warn("evict refused, the connection has not authenticated with the admin token",
-                 log_uint("conn", c->id), log_str("peer", conn_peer_text(c, peer, sizeof(peer))));
+                 log_uint("conn", c->id), log_str("peer", conns_peer_text(c, peer, sizeof(peer))));
         session_word(w, c, req->consumed, REPLY_ERROR);
         return;
     }
@@ -302,7 +296,7 @@ static void serve_evict(struct worker *w, uint32_t slot, const struct request *r
     log_audit("evict", log_bytes("key", req->key, req->key_len),
               log_str("kind", req->kind == REQUEST_SEM ? "sem" : "lock"),
               log_uint("fence", req->fence), log_str("result", v == VERDICT_OK ? "ok" : "error"),
-              log_uint("conn", c->id), log_str("peer", conn_peer_text(c, peer, sizeof(peer))));
+              log_uint("conn", c->id), log_str("peer", conns_peer_text(c, peer, sizeof(peer))));
 }
 
 bool session_must_authenticate(const struct worker *w, const struct conn *c)
@@ -324,7 +318,7 @@ static void serve_auth(struct worker *w, uint32_t slot, const struct request *re
         w->sh.slot->counters.auth_failures++;
         /* The connection stays and may try again at once: rate-limited. */
         log_warn("authentication failed", log_uint("conn", c->id),
-                 log_str("peer", conn_peer_text(c, peer, sizeof(peer))),
+                 log_str("peer", conns_peer_text(c, peer, sizeof(peer))),
                  log_str("why", "wrong admin token"));
     }
     if ((c->flags & CONN_AUTHENTICATED) || (!user && !admin)) {
@@ -382,7 +376,7 @@ void session_refuse_stranger(struct worker *w, uint32_t slot, const char *why)
     w->sh.slot->counters.auth_failures++;
     /* Each costs a connection and 100 ms, so there is no flood to be held back. */
     log_audit_warn("authentication failed", log_uint("conn", c->id),
-                   log_str("peer", conn_peer_text(c, peer, sizeof(peer))), log_str("why", why));
+                   log_str("peer", conns_peer_text(c, peer, sizeof(peer))), log_str("why", why));
 }
 
 void session_bad(struct worker *w, uint32_t slot, const struct request *req)
@@ -459,22 +453,9 @@ bool session_serve(struct worker *w, uint32_t slot, const struct request *req)
     return true;
 }
 
-/* A rebuild may have dropped the node, and another have it by now. Its shard is locked. */
-static bool still_its_own(const struct worker *w, uint32_t slot)
-{
-    const struct table *t = &w->sh.table;
-    const struct conn *c = conns_slot(w->r, slot);
-    const struct node *n = table_node(t, c->blocked);
-
-    return n->state != NODE_FREE && (n->flags & NODE_BLOCKED) && n->owner == slot &&
-           n->conn_id == c->id && t->chunk_owner[(c->blocked - 1) / CHUNK_NODES] ==
-                                      c->blocked_shard + 1;
-}
-
 void session_unblock(struct worker *w, uint32_t slot, bool draining)
 {
     struct conn *c = conns_slot(w->r, slot);
-    char *base = region_base(w->r);
     char text[REPLY_MAX];
     struct journal *j;
     struct grant g;
@@ -487,14 +468,13 @@ void session_unblock(struct worker *w, uint32_t slot, bool draining)
         n = reply_word(text, REPLY_ERROR);
     } else {
         j = &tx.s->journal;
-        v = still_its_own(w, slot) ? table_unblock(&tx, c->blocked, true, &g) : VERDICT_NOT_HELD;
+        v = op_still_blocked(&w->sh, slot) ? table_unblock(&tx, c->blocked, true, &g) : VERDICT_NOT_HELD;
         n = v == VERDICT_OK ? session_grant_text(text, REPLY_OK, &g)
             : v == VERDICT_TIMEOUT && draining ? reply_word(text, REPLY_ERROR)
                                                : reply_word(text, (enum reply)reply_of(v));
         op_count(&w->sh.slot->counters, v);
     }
-    JOURNAL_SET(j, base, c->blocked, 0);
-    JOURNAL_SET(j, base, c->phase, PHASE_READY);
+    op_unblocked(&w->sh, j, c);
     session_answer(w, j, c, 0, text, n);
     if (j == &w->sh.slot->journal)
         journal_commit(j);

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/point.h"
 #include "core/leases.h"
+#include "serving/holdings.h"
 #include "shm/bell.h"
 #include "worker/worker.h"
 
@@ -87,30 +88,13 @@ static void say_lost(const struct conn *c, int fd)
               log_uint("buffer", c->iobuf), log_uint("flags", c->flags));
 }
 
-static void extend_leases(struct worker *w, uint32_t slot, uint64_t gap)
-{
-    for (uint32_t shard = 0; shard < SHARD_COUNT; shard++) {
-        uint32_t cursor = 0;
-        struct tx tx;
-        bool more = true;
-
-        if (!w->sh.table.owners[slot].held[shard] || !shared_begin(&w->sh, &tx, shard, w->now))
-            continue;
-        while (more) {
-            more = table_extend(&tx, slot, gap, &cursor);
-            shared_step(&tx);
-        }
-        shared_end(&w->sh, &tx);
-    }
-}
-
 void takeover_after_silence(struct worker *w, uint64_t gap)
 {
     if (gap > LEASES_GRACE_NS)
         gap = LEASES_GRACE_NS;
     for (uint32_t slot = 1; slot <= w->r->max_conns; slot++)
         if (w->peers[slot].stream.fd > 0)
-            extend_leases(w, slot, gap);
+            holdings_extend(&w->sh, slot, gap, w->now);
     __atomic_store_n(&w->r->down_since[w->sh.worker], 0, __ATOMIC_RELEASE);
 }
 
@@ -179,7 +163,7 @@ static uint32_t adopt_all(struct worker *w, uint64_t gap)
         if (c->state == CONN_ORPHANED)
             continue;
         if (owned(w, slot) && !inherited(w, slot) && gap)
-            extend_leases(w, slot, gap); /* its socket comes again by the channel */
+            holdings_extend(&w->sh, slot, gap, w->now); /* its socket comes again by the channel */
         if (!inherited(w, slot))
             continue;
         n++;
@@ -188,7 +172,7 @@ static uint32_t adopt_all(struct worker *w, uint64_t gap)
             c->phase = PHASE_READY; /* its request is still in the ring and runs again */
         POINT(TAKEOVER_EXTEND);
         if (gap)
-            extend_leases(w, slot, gap);
+            holdings_extend(&w->sh, slot, gap, w->now);
         if (!restore_position(w, slot, fd)) {
             say_lost(c, fd);
             c->flags |= CONN_LOST;

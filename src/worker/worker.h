@@ -10,7 +10,7 @@
  *   expire   leases and idle resources            takeover what a predecessor left
  *   inquest  what it died of                      orphan   when the master is dead
  *   adjust   other settings                       handover connections that go to another worker
- *   job      long answers                         report   what they say
+ *   job      long answers: who asked (serving/report.h has what they say)
  */
 #ifndef WORKER_WORKER_H
 #define WORKER_WORKER_H
@@ -133,7 +133,6 @@ void conn_fail(struct worker *w, uint32_t slot, int code, const char *why, uint6
 void conn_last(struct worker *w, uint32_t slot);
 void conn_give_up(struct worker *w, uint32_t shard); /* it is lost: who waits there hears `error` */
 void conn_drain(struct worker *w); /* the server is ending: blocked waits end with `error` */
-const char *conn_peer_text(const struct conn *c, char *buf, size_t n);
 
 /* session.c: serves one whole request of a connection in PHASE_READY. False: it must wait for a
    fence, or for a lease that long, to be written down, and is to be served again. */
@@ -161,7 +160,6 @@ void deliver_shards(struct worker *w, uint64_t mask);
 /* expire.c */
 void expire_starved(struct worker *w); /* its shards: more may be promised now */
 void expire_turn(struct worker *w); /* leases of its shards; call each turn, free until expire_at */
-void expire_tombstones(struct worker *w, uint32_t slot); /* keeps at most TOMBSTONE_MAX */
 
 /* job.c: stats, list, show. */
 int jobs_init(struct jobs *j, uint32_t slots);

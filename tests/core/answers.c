@@ -77,6 +77,8 @@ const struct answer answers[] = {
     {OP_UNBLOCK, VERDICT_TIMEOUT, 0},
     {OP_UNBLOCK, VERDICT_TIMEOUT, PASSED},
     {OP_UNBLOCK, VERDICT_LEASE_EXPIRED, 0},
+    {OP_LOSE_WAIT, VERDICT_OK, 0},
+    {OP_LOSE_WAIT, VERDICT_OK, PASSED},
     {OP_DROP_OWNER, true, 0},
     {OP_DROP_OWNER, true, PASSED},
     {OP_DROP_OWNER, true, RETURNED},

@@ -17,6 +17,7 @@ const char *const op_name[OP_KINDS] = {
     [OP_EVICT] = "evict",
     [OP_DELIVER] = "deliver",
     [OP_UNBLOCK] = "unblock",
+    [OP_LOSE_WAIT] = "lose_wait",
     [OP_DROP_OWNER] = "drop_owner",
     [OP_DROP_TOMBSTONE] = "drop_tombstone",
     [OP_EXPIRE] = "expire",
@@ -172,6 +173,9 @@ void op_run(struct bed *b, const struct op *op, struct tx *tx, struct outcome *o
         break;
     case OP_UNBLOCK:
         out->verdict = table_unblock(tx, op->node, op->deliver, &out->grant);
+        break;
+    case OP_LOSE_WAIT:
+        table_lose_wait(tx, op->node);
         break;
     default:
         out->more = run_bool(op, tx, key, out);

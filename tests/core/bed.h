@@ -81,6 +81,7 @@ enum op_kind {
     OP_EVICT,
     OP_DELIVER,
     OP_UNBLOCK,
+    OP_LOSE_WAIT,
     OP_DROP_OWNER,
     OP_DROP_TOMBSTONE,
     OP_EXPIRE,
@@ -99,7 +100,7 @@ struct op {
     uint32_t owner;
     uint32_t limit;
     uint32_t max_waiters;
-    uint32_t node;   /* deliver, unblock; extend: the cursor */
+    uint32_t node;   /* deliver, unblock, lose_wait; extend: the cursor */
     bool try_only, two_phase, patient, block, deliver, release_held, kept;
     uint64_t now;
     uint64_t lease;

@@ -568,6 +568,7 @@ void gen_step(struct gen *g)
         deliver(g, &op);
         break;
     case OP_UNBLOCK:
+    case OP_LOSE_WAIT:
         unblock(g, &op);
         break;
     case OP_DROP_OWNER:

@@ -550,6 +550,21 @@ static void ran_unblock(struct model *m, const struct op *op, const struct outco
         leave(m, r, op->now);
 }
 
+static void ran_lose_wait(struct model *m, const struct op *op, const struct outcome *out)
+{
+    struct m_record *r = record_of(m, op->node);
+
+    if (!want(m, r && r->blocked, op->node, "what loses its request has one"))
+        return;
+    verdict(m, out, VERDICT_OK);
+    if (r->two_phase)
+        r->blocked = r->tell = false;
+    else if (r->state == NODE_HELD)
+        give_back(m, r, out, op->now);
+    else
+        leave(m, r, op->now);
+}
+
 static void ran_drop_owner(struct model *m, const struct op *op, const struct outcome *out)
 {
     struct m_record *r = m->head ? record_of(m, m->head) : NULL;
@@ -739,6 +754,7 @@ static void (*const ran_op[OP_KINDS])(struct model *, const struct op *,
     [OP_EVICT] = ran_evict,
     [OP_DELIVER] = ran_deliver,
     [OP_UNBLOCK] = ran_unblock,
+    [OP_LOSE_WAIT] = ran_lose_wait,
     [OP_DROP_OWNER] = ran_drop_owner,
     [OP_DROP_TOMBSTONE] = ran_drop_tombstone,
     [OP_EXPIRE] = ran_expire,

@@ -13,7 +13,7 @@ enum { OPS = 100000 }; /* each */
 #define PLAIN                                                                                      \
     {                                                                                              \
         [OP_ACQUIRE] = 30, [OP_EXPIRE_KEY] = 1, [OP_WAIT] = 10, [OP_RELEASE] = 18,                 \
-        [OP_RENEW] = 8, [OP_EVICT] = 1, [OP_DELIVER] = 12, [OP_UNBLOCK] = 6,                       \
+        [OP_RENEW] = 8, [OP_EVICT] = 1, [OP_DELIVER] = 12, [OP_UNBLOCK] = 6, [OP_LOSE_WAIT] = 2,   \
         [OP_DROP_OWNER] = 1, [OP_DROP_TOMBSTONE] = 1, [OP_EXPIRE] = 6, [OP_COLLECT] = 2,           \
         [OP_EXTEND] = 1,                                                                           \
     }
@@ -28,6 +28,7 @@ static const struct gen_config configs[] = {
         .two_phase = 300, .aborts = 20,
         .weight = {[OP_ACQUIRE] = 30, [OP_EXPIRE_KEY] = 1, [OP_WAIT] = 12, [OP_RELEASE] = 30,
                    [OP_RENEW] = 6, [OP_EVICT] = 1, [OP_DELIVER] = 30, [OP_UNBLOCK] = 6,
+                   [OP_LOSE_WAIT] = 2,
                    [OP_DROP_OWNER] = 3, [OP_DROP_TOMBSTONE] = 1, [OP_EXPIRE] = 8,
                    [OP_COLLECT] = 2, [OP_EXTEND] = 1},
     },
@@ -56,7 +57,7 @@ static const struct gen_config configs[] = {
         .step_max = SECOND / 50, .jumps = 1, .jump_max = MINUTE,
         .two_phase = 100, .max_waiters = 12, .aborts = 20,
         .weight = {[OP_ACQUIRE] = 90, [OP_RELEASE] = 12, [OP_RENEW] = 8, [OP_DELIVER] = 8,
-                   [OP_EXPIRE] = 1, [OP_EXPIRE_KEY] = 1, [OP_UNBLOCK] = 4},
+                   [OP_EXPIRE] = 1, [OP_EXPIRE_KEY] = 1, [OP_UNBLOCK] = 4, [OP_LOSE_WAIT] = 1},
     },
     {
         .name = "two-phase, leases that end before `w`",
@@ -67,6 +68,7 @@ static const struct gen_config configs[] = {
         .two_phase = 950, .aborts = 20,
         .weight = {[OP_ACQUIRE] = 30, [OP_EXPIRE_KEY] = 2, [OP_WAIT] = 25, [OP_RELEASE] = 8,
                    [OP_RENEW] = 8, [OP_EVICT] = 2, [OP_DELIVER] = 8, [OP_UNBLOCK] = 6,
+                   [OP_LOSE_WAIT] = 2,
                    [OP_DROP_OWNER] = 2, [OP_DROP_TOMBSTONE] = 4, [OP_EXPIRE] = 8,
                    [OP_COLLECT] = 2, [OP_EXTEND] = 1},
     },
@@ -79,6 +81,7 @@ static const struct gen_config configs[] = {
         .two_phase = 300, .aborts = 20,
         .weight = {[OP_ACQUIRE] = 60, [OP_EXPIRE_KEY] = 1, [OP_WAIT] = 6, [OP_RELEASE] = 12,
                    [OP_RENEW] = 4, [OP_EVICT] = 1, [OP_DELIVER] = 5, [OP_UNBLOCK] = 4,
+                   [OP_LOSE_WAIT] = 1,
                    [OP_DROP_OWNER] = 2, [OP_DROP_TOMBSTONE] = 1, [OP_EXPIRE] = 3,
                    [OP_COLLECT] = 1},
     },
@@ -91,6 +94,7 @@ static const struct gen_config configs[] = {
         .two_phase = 300, .aborts = 20,
         .weight = {[OP_ACQUIRE] = 30, [OP_EXPIRE_KEY] = 1, [OP_WAIT] = 10, [OP_RELEASE] = 8,
                    [OP_RENEW] = 30, [OP_EVICT] = 1, [OP_DELIVER] = 12, [OP_UNBLOCK] = 6,
+                   [OP_LOSE_WAIT] = 2,
                    [OP_DROP_OWNER] = 1, [OP_EXPIRE] = 10, [OP_COLLECT] = 2, [OP_EXTEND] = 1},
     },
     {
@@ -177,6 +181,7 @@ static const struct {
     {OP_UNBLOCK, VERDICT_OK},
     {OP_UNBLOCK, VERDICT_TIMEOUT},
     {OP_UNBLOCK, VERDICT_LEASE_EXPIRED},
+    {OP_LOSE_WAIT, VERDICT_OK},
 };
 
 static uint64_t seen[OP_KINDS][VERDICT_LEASE_EXPIRED + 1];

@@ -162,6 +162,7 @@ static const struct gen_config config = {
     .two_phase = 500,
     .weight = {[OP_ACQUIRE] = 40, [OP_EXPIRE_KEY] = 1, [OP_WAIT] = 12, [OP_RELEASE] = 14,
                [OP_RENEW] = 6, [OP_EVICT] = 1, [OP_DELIVER] = 8, [OP_UNBLOCK] = 4,
+               [OP_LOSE_WAIT] = 1,
                [OP_DROP_OWNER] = 2, [OP_DROP_TOMBSTONE] = 1, [OP_EXPIRE] = 4, [OP_COLLECT] = 1,
                [OP_EXTEND] = 1},
 };

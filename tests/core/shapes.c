@@ -599,6 +599,9 @@ static void try_nodes(shape_try try)
                 try(op, false);
                 op.deliver = true;
                 try(op, false);
+                op.deliver = false;
+                op.kind = OP_LOSE_WAIT;
+                try(op, false);
             }
         }
     }

@@ -17,7 +17,7 @@ enum { MOVES = 40, BETWEEN = 400, SHARD = 9 };
 #define WEIGHTS                                                                                    \
     {                                                                                              \
         [OP_ACQUIRE] = 30, [OP_EXPIRE_KEY] = 1, [OP_WAIT] = 10, [OP_RELEASE] = 14,                 \
-        [OP_RENEW] = 8, [OP_EVICT] = 1, [OP_DELIVER] = 8, [OP_UNBLOCK] = 4,                        \
+        [OP_RENEW] = 8, [OP_EVICT] = 1, [OP_DELIVER] = 8, [OP_UNBLOCK] = 4, [OP_LOSE_WAIT] = 1,    \
         [OP_DROP_OWNER] = 1, [OP_DROP_TOMBSTONE] = 1, [OP_EXPIRE] = 6, [OP_COLLECT] = 2,           \
         [OP_EXTEND] = 1,                                                                           \
     }

@@ -44,7 +44,7 @@ OWNERS = [
      {"base/clock.c", "shm/lock.c"}, "*"),
     ("kernel randomness", r"\bgetrandom\b|\bgetentropy\b|/dev/u?random", {"base/random.c"}, "*"),
     ("jansson", r"\bjansson\.h\b|\bjson_[a-z]+\w*\s*\(",
-     {"worker/report.c", "cli/say.c", "ctl/data.c", "bench/report.c"}, "*"),
+     {"serving/report.c", "http/", "cli/say.c", "ctl/data.c", "bench/report.c"}, "*"),
     # dump.c: only the version that --version prints.
     ("inih", r"#include <ini\.h>", {"config/file.c"}, "*"),
     ("libcrypto", r"#include <openssl/", {"config/secret.c", "config/dump.c", "net/tls.c",
