@@ -42,6 +42,7 @@ struct http {
     struct polls *polls;       /* polls.c's */
     struct tasks *tasks;       /* tasks.c's */
     struct links *links;       /* link.c's */
+    const char *openapi;       /* openapi.c's: the document, once it was asked for */
     uint64_t now; /* BOOTTIME ns: http_now() reads it again */
     uint64_t next_tick;
     uint32_t fences_turn; /* of the region, as last seen */
