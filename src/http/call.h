@@ -58,7 +58,7 @@ struct call {
     uint32_t key_len;
     uint32_t session; /* connection slot, of ROUTE_SESSION; 0 = none */
     uint64_t session_id; /* its connection id: the slot may be another's by the time of the answer */
-    /* While it waits: polls.c, tasks.c. */
+    /* A list of those that wait: long polls (polls.c), long answers (tasks.c). */
     struct call *prev, *next;
     struct event *timer;
     struct body *kept; /* what `body` was; freed with the call */

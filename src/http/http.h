@@ -11,7 +11,7 @@
  *   routes    the table of them                           path, body   what a request says
  *   guard     CORS, rate, authentication, caps            sessions  as a connection is to TCP
  *   locks     operations                                  polls     those that wait
- *   look      health, stats, resources                    listing   which of them a query asks for
+ *   look      health, stats, resources                    listing   which resources are asked for
  *   tasks     answers made in bounded steps               metrics, openapi, page
  */
 #ifndef HTTP_HTTP_H
@@ -42,6 +42,7 @@ struct http {
     struct polls *polls;       /* polls.c's */
     struct tasks *tasks;       /* tasks.c's */
     struct links *links;       /* link.c's */
+    const char *openapi;       /* openapi.c's: the document, once it was asked for */
     uint64_t now; /* BOOTTIME ns: http_now() reads it again */
     uint64_t next_tick;
     uint32_t fences_turn; /* of the region, as last seen */

@@ -36,9 +36,9 @@ static void make_rows(void)
                                         i % 6 < 2 ? "\xff\x01" : "");
         r->nholders = next_random() % 3 ? 1 : 0;
         r->nwaiters = next_random() % 4 ? 0 : (uint32_t)(next_random() % 5);
-        r->waits_since = r->nwaiters ? next_random() % 50 : UINT64_MAX;
-        r->holder.since = next_random() % 50;
-        r->holder.end = next_random() % 50;
+        r->waits_since = r->nwaiters ? 1 + next_random() % 50 : UINT64_MAX;
+        r->holder.since = 1 + next_random() % 50;
+        r->holder.end = 1 + next_random() % 50;
     }
 }
 
