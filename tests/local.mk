@@ -63,6 +63,7 @@ endif
 e2e_modules = \
 	tests/e2e/activate.py \
 	tests/e2e/benchrun.py \
+	tests/e2e/browser.py \
 	tests/e2e/certs.py \
 	tests/e2e/ctl.py \
 	tests/e2e/fakeserver.py \
@@ -100,6 +101,8 @@ e2e_tests = \
 	tests/e2e/fences_test.py \
 	tests/e2e/http_death_test.py \
 	tests/e2e/http_locks_test.py \
+	tests/e2e/http_look_test.py \
+	tests/e2e/http_page_test.py \
 	tests/e2e/http_polls_test.py \
 	tests/e2e/http_sessions_test.py \
 	tests/e2e/http_twophase_test.py \

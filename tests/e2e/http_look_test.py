@@ -45,7 +45,7 @@ def pages(web, **parameters):
         found += got["resources"]
         if got["cursor"] is None:
             return found
-        check_eq(len(got["resources"]), int(parameters.get("limit", 100)), "a page's length")
+        check_eq(len(got["resources"]), int(parameters.get("limit") or 100), "a page's length")
         parameters["cursor"] = got["cursor"]
 
 

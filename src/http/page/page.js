@@ -110,9 +110,8 @@
         const mine = asked = new AbortController();
         const patience = setTimeout(() => mine.abort(), PATIENCE);
         try {
-            const url = new URL(location.href);
-            url.hash = "";
-            url.searchParams.set("part", "live");
+            /* As it is: keys are any bytes, what parses a query makes U+FFFD of some. */
+            const url = "/" + (location.search ? location.search + "&" : "?") + "part=live";
             const answer = await fetch(url, {signal: mine.signal, cache: "no-store"});
             const text = await answer.text();
             if (mine !== asked)
