@@ -34,6 +34,7 @@
 
 enum { MESSAGES_A_TURN = 16 };
 
+#define ANSWERS_NS (500 * NS_PER_MS)
 #define TICK_NS (250 * NS_PER_MS)
 #define SLEEP_NS (400 * NS_PER_MS) /* below a second, or the next beat would count as a silence */
 
@@ -287,6 +288,19 @@ static void take_over(struct http *h)
         log_audit("took over", log_uint("sessions", h->r->nsessions), log_ms("gap", gap));
 }
 
+/* The last answers, such as those that say that the server is ending. Who does not read them is not
+   waited for. */
+static void finish_answers(struct http *h)
+{
+    uint64_t until = clock_boottime_ns() + ANSWERS_NS;
+    struct timeval step = {.tv_usec = 10000};
+
+    while (links_writing(h) && clock_boottime_ns() < until) {
+        evtimer_add(h->nudge, &step);
+        event_base_loop(h->base, EVLOOP_ONCE);
+    }
+}
+
 int http_run(const struct heritage *heritage)
 {
     static struct http http;
@@ -304,5 +318,6 @@ int http_run(const struct heritage *heritage)
             sleep_until_something(h);
         busy = turn(h);
     }
+    finish_answers(h);
     return EXITCODE_OK;
 }
