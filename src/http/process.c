@@ -22,6 +22,7 @@
 #include "net/pass.h"
 #include "serving/newsettings.h"
 #include "serving/repairs.h"
+#include "serving/report.h"
 #include "serving/sandbox.h"
 #include "serving/silence.h"
 #include "shm/bell.h"
@@ -234,6 +235,19 @@ static bool turn(struct http *h)
 
 /* ---- start ---- */
 
+/* Watches that go and come again between two sleeps, as they do around each answer, cost no call. */
+static struct event_base *make_base(void)
+{
+    struct event_config *config = event_config_new();
+    struct event_base *base = NULL;
+
+    if (config && event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST) == 0)
+        base = event_base_new_with_config(config);
+    if (config)
+        event_config_free(config);
+    return base;
+}
+
 static int prepare(struct http *h, const struct heritage *heritage)
 {
     int err, landlock;
@@ -244,7 +258,7 @@ static int prepare(struct http *h, const struct heritage *heritage)
     h->now = clock_boottime_ns();
     shared_attach(&h->sh, h->r, heritage->worker);
     lifeline_init(&h->life, heritage);
-    h->base = event_base_new();
+    h->base = make_base();
     h->efd = SYS(HTTP_EVENTFD, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
     if (!h->base || h->efd < 0)
         return -ENOMEM;
@@ -252,7 +266,9 @@ static int prepare(struct http *h, const struct heritage *heritage)
     if (!h->nudge || !watch(h, &h->bell, h->efd, bell_heard) ||
         !watch(h, &h->channel, h->life.channel, master_speaks))
         return -ENOMEM;
-    err = sessions_init(h);
+    err = report_init(); /* for whatever speaks JSON: the library would open a file */
+    if (!err)
+        err = sessions_init(h);
     if (!err)
         err = guard_init(h);
     if (!err)
