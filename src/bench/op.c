@@ -34,8 +34,10 @@ static const char *const names[] = {
 };
 
 /* What to do about a reply that is no success. */
-static const char *advice(const struct slot *slot, int status)
+static const char *advice(const struct slot *slot, int status, const char *text)
 {
+    if (strstr(text, "rate_limited"))
+        return "raise the server's --http-rate-limit-per-ip, or ask less by --rate";
     switch (status) {
     case DFLOCK_ERR_TIMEOUT:
         return "not granted within the seconds of --timeout";
@@ -63,7 +65,7 @@ static const char *advice(const struct slot *slot, int status)
 
 static int refused(struct driver *d, const struct slot *slot, const struct dflock_reply *reply)
 {
-    const char *hint = advice(slot, reply->status);
+    const char *hint = advice(slot, reply->status, reply->text);
     int code = reply->status == DFLOCK_ERR_AUTH ? EXIT_AUTH : EXIT_BROKEN;
 
     if (slot->state == SLOT_RELEASING && reply->status == DFLOCK_ERR_SERVER && d->check &&
