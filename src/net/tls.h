@@ -41,4 +41,13 @@ void tls_context_free(struct ssl_ctx_st *context); /* NULL is fine */
  */
 int tls_open(struct stream *s, int fd, struct ssl_ctx_st *context);
 
+/*
+ * The server's side of a connection whose bytes another library moves, which frees it; nothing is read
+ * ahead of what is asked for. NULL: there is no memory.
+ */
+struct ssl_st *tls_server(struct ssl_ctx_st *context);
+
+/* Before that library closes it: a close_notify, if the peer can hear it. */
+void tls_goodbye(struct ssl_st *ssl);
+
 #endif
