@@ -36,8 +36,6 @@ static const char *const names[] = {
 /* What to do about a reply that is no success. */
 static const char *advice(const struct slot *slot, int status, const char *text)
 {
-    if (strstr(text, "rate_limited"))
-        return "raise the server's --http-rate-limit-per-ip, or ask less by --rate";
     switch (status) {
     case DFLOCK_ERR_TIMEOUT:
         return "not granted within the seconds of --timeout";
@@ -58,6 +56,12 @@ static const char *advice(const struct slot *slot, int status, const char *text)
                      "with "
                      "--lease"
                    : "the server refuses such a request; its --max-lease-ttl may be below --lease";
+    case DFLOCK_ERR_STATE:
+        return strstr(text, "rate_limited")
+                   ? "raise the server's --http-rate-limit-per-ip, or ask less by --rate"
+               : strstr(text, "bad_request")
+                   ? "the server refuses such a request; its --max-lease-ttl may be below --lease"
+                   : "see the log of the server";
     default:
         return "no dflockd answers that";
     }

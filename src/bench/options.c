@@ -244,6 +244,15 @@ static int check_together(struct settings *s, const struct said *said)
     return EXIT_USAGE;
 }
 
+/* "host:port", "[ipv6]:port", "unix:/path" */
+static bool has_port(const char *host, size_t n)
+{
+    const char *bracket = memrchr(host, ']', n);
+
+    return memchr(bracket ? bracket : host, ':', bracket ? n - (size_t)(bracket - host) : n) !=
+           NULL;
+}
+
 /* Takes "http://", "https://" (which adds TLS) and the / behind it away from each address, which
    are written to `out`: it has room for the list. False after a message. */
 static bool read_urls(struct settings *s, const char *list, char *out)
@@ -262,7 +271,7 @@ static bool read_urls(struct settings *s, const char *list, char *out)
             where_take(&s->where, WHERE_TLS, NULL);
         if (!scheme)
             host = n;
-        else if (!memchr(at + scheme, ':', host)) {
+        if (!has_port(at + scheme, host)) {
             complain("--http: %.*s: the port is missing: that of the server's --http-port", (int)n,
                      at);
             return false;

@@ -184,6 +184,7 @@ static const struct {
     {"already_enqueued", DFLOCK_ERR_ALREADY_QUEUED},
     {"lease_expired", DFLOCK_ERR_LEASE_EXPIRED},
     {"unauthorized", DFLOCK_ERR_AUTH},
+    {"not_held", DFLOCK_ERR_SERVER},
     {"draining", DFLOCK_ERR_DRAINING},
 };
 
@@ -196,7 +197,7 @@ static int refusal(const json_t *o)
     for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++)
         if (strcmp(code, refusals[i].code) == 0)
             return refusals[i].status;
-    return DFLOCK_ERR_SERVER;
+    return DFLOCK_ERR_STATE;
 }
 
 /* 32 hexadecimal digits, lower case, into `out`. */

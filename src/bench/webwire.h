@@ -50,7 +50,8 @@ struct webwire_answer {
 /* 1: it is whole; 0: there must be more; -1: no dflockd answers that, *why is static. */
 int webwire_answer(const char *in, size_t n, struct webwire_answer *a, const char **why);
 
-/* *reply but for its text, which is written to `text`. What opens a session leaves it in *from. */
+/* *reply but for its text, which is written to `text`. What opens a session leaves it in *from. A
+   refusal that the line protocol does not know is DFLOCK_ERR_STATE: it says nothing about the lock. */
 void webwire_reply(struct webwire_from *from, enum webwire_kind kind,
                    const struct webwire_answer *a, struct dflock_reply *reply,
                    char text[WEBWIRE_TEXT]);
