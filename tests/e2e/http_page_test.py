@@ -26,6 +26,8 @@ def browser():
         if "browser" not in shared:
             shared["browser"] = Browser()
     b = shared["browser"]
+    b.open("about:blank")  # the last test's page asks its server no more
+    b.errors()
     b.dark(False)
     b.size(1280, 900)
     return b
