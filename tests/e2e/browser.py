@@ -3,7 +3,7 @@ but Debian's chromium and chromium-driver.
 
 Browser(dark=False, javascript=True): starts one; .close() ends all its processes
     .open(url) waits until it is loaded; .run(script, *args) runs JavaScript in the page, → its result
-    .text(css) of the first match;  .count(css);  .click(css), .type(css, text), .press(key) as a person
+    .url();  .text(css) of the first match;  .count(css), .found(css) without JavaScript;  .click(css), .type(css, text), .press(key) as a person
     .until(script, text, *args, timeout=20) waits until the script's result is true and returns it
     .errors() → what the console has said that is an error, and forgets it
     .shot(name) keeps a picture beside the test's log;  .size(width, height)
@@ -136,6 +136,13 @@ class Browser:
                     raise
                 time.sleep(0.1)
         return fail("never")
+
+    def url(self):
+        return self._do("GET", "/url")
+
+    def found(self, css):
+        """As count(), without JavaScript."""
+        return len(self._do("POST", "/elements", {"using": "css selector", "value": css}))
 
     def click(self, css):
         self._again(lambda: self._do("POST", f"/element/{self._find(css)}/click", {}))
