@@ -50,6 +50,7 @@ struct call {
     const struct route *labelled; /* for the metrics; NULL: unmatched */
     enum http_method method;
     uint64_t began; /* BOOTTIME ns */
+    uint8_t result; /* enum reply: the line protocol's word for the answer, for the metrics */
     const struct path *path; /* while its handler runs, not longer; and so is */
     const struct body *body;
     char key[KEY_MAX]; /* of ROUTE_LOCK and ROUTE_SEM, checked */

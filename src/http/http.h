@@ -11,13 +11,16 @@
  *   routes    the table of them                           path, body   what a request says
  *   guard     CORS, rate, authentication, caps            sessions  as a connection is to TCP
  *   locks     operations                                  polls     those that wait
- *   look      health, stats, resources                    metrics, openapi, page
+ *   look      health, stats, resources                    openapi, page
+ *   metrics   what is counted                             exposition  what /metrics says
+ *   usage     what this process uses
  */
 #ifndef HTTP_HTTP_H
 #define HTTP_HTTP_H
 
 #include "base/num.h"
 #include "config/settings.h"
+#include "http/usage.h"
 #include "serving/lifeline.h"
 #include "shm/conns.h"
 #include "shm/heritage.h"
@@ -40,6 +43,7 @@ struct http {
     struct polls *polls;       /* polls.c's */
     struct looks *looks;       /* look.c's */
     struct links *links;       /* link.c's */
+    struct usage usage;
     uint64_t now; /* BOOTTIME ns: http_now() reads it again */
     uint64_t next_tick;
     uint32_t fences_turn; /* of the region, as last seen */

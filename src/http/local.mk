@@ -10,6 +10,8 @@ src_http_libhttp_a_SOURCES = \
 	src/http/call.h \
 	src/http/calls.c \
 	src/http/calls.h \
+	src/http/exposition.c \
+	src/http/exposition.h \
 	src/http/framing.c \
 	src/http/framing.h \
 	src/http/guard.c \
@@ -38,4 +40,6 @@ src_http_libhttp_a_SOURCES = \
 	src/http/server.c \
 	src/http/server.h \
 	src/http/sessions.c \
-	src/http/sessions.h
+	src/http/sessions.h \
+	src/http/usage.c \
+	src/http/usage.h
