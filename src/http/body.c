@@ -83,6 +83,22 @@ static bool check(unsigned fields, const struct body *b, const char **why)
     return true;
 }
 
+static const char *why_no_json(const json_error_t *error)
+{
+    switch (json_error_code(error)) {
+    case json_error_duplicate_key:
+        return "a field is there twice";
+    case json_error_numeric_overflow:
+        return "a number is too large";
+    case json_error_end_of_input_expected:
+        return "there is something behind the JSON object";
+    case json_error_out_of_memory:
+        return "there is no memory for this body";
+    default:
+        return "the body is not one JSON object";
+    }
+}
+
 bool body_parse(const char *bytes, size_t n, unsigned fields, struct body *out, const char **why)
 {
     json_error_t error;
@@ -93,7 +109,7 @@ bool body_parse(const char *bytes, size_t n, unsigned fields, struct body *out, 
 
     memset(out, 0, sizeof(*out));
     if (!json_is_object(object)) {
-        *why = "the body is not one JSON object";
+        *why = object ? "the body is not one JSON object" : why_no_json(&error);
         json_decref(object);
         return false;
     }

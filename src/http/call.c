@@ -8,6 +8,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "http/auth.h"
+#include "http/cors.h"
 #include "http/framing.h"
 #include "http/guard.h"
 #include "http/http.h"
@@ -68,7 +70,8 @@ static void end(struct call *c, int status)
 {
     uint64_t now = clock_boottime_ns();
 
-    metrics_count(c, status, now > c->began ? now - c->began : 0);
+    if (c->counted)
+        metrics_count(c, status, now > c->began ? now - c->began : 0);
     if (c->session)
         sessions_leave(c->h, c);
     if (c->timer)
@@ -83,25 +86,52 @@ static void answer(struct call *c, int status, const char *type, struct evbuffer
     struct evhttp_request *req = c->req;
 
     if (req) {
+        char length[24];
+
         if (type)
             call_header(c, "Content-Type", type);
         call_header(c, "X-Content-Type-Options", "nosniff");
+        snprintf(length, sizeof(length), "%zu", body ? evbuffer_get_length(body) : 0);
+        if (status != 204) /* libevent leaves it out where no body follows */
+            call_header(c, "Content-Length", length);
         link_served(c->link);
         c->req = NULL;
-        evhttp_send_reply(req, status, NULL, body);
+        evhttp_send_reply(req, status, status == 429 ? "Too Many Requests" : NULL,
+                          c->method == METHOD_HEAD ? NULL : body);
     }
     end(c, status);
+}
+
+/* No memory, or another bug of ours. */
+static void answer_internal(struct call *c)
+{
+    static const char text[] = "{\"error\":\"internal\"}\n";
+    struct evbuffer *body = evbuffer_new();
+
+    log_error("a request cannot be answered", log_str("route", c->route ? c->route->template : ""));
+    if (body)
+        evbuffer_add_reference(body, text, sizeof(text) - 1, NULL, NULL);
+    answer(c, 500, "application/json", body);
+    if (body)
+        evbuffer_free(body);
 }
 
 void call_answer_bytes(struct call *c, int status, const char *type, const char *bytes, size_t n)
 {
     struct evbuffer *body = evbuffer_new();
 
-    if (!body || evbuffer_add(body, bytes, n) != 0)
-        status = 500; /* nothing can be said about it */
-    answer(c, status, type, body);
+    if (body && evbuffer_add(body, bytes, n) == 0)
+        answer(c, status, type, body);
+    else
+        answer_internal(c);
     if (body)
         evbuffer_free(body);
+}
+
+void call_answer_buffer(struct call *c, int status, const char *type, struct evbuffer *body)
+{
+    answer(c, status, type, body);
+    evbuffer_free(body);
 }
 
 void call_answer_nothing(struct call *c)
@@ -114,9 +144,11 @@ void call_answer_json(struct call *c, int status, json_t *object)
     char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
     struct evbuffer *body = evbuffer_new();
 
-    if (!text || !body || evbuffer_add_printf(body, "%s\n", text) < 0)
-        status = 500;
-    answer(c, status, "application/json", body);
+    if (text && body && evbuffer_add(body, text, strlen(text)) == 0 &&
+        evbuffer_add(body, "\n", 1) == 0)
+        answer(c, status, "application/json", body);
+    else
+        answer_internal(c);
     if (body)
         evbuffer_free(body);
     free(text);
@@ -229,7 +261,10 @@ static void refuse_route(struct call *c, unsigned allow)
         return;
     }
     call_header(c, "Allow", routes_methods_text(allow, text, sizeof(text)));
-    call_answer_error(c, HTTP_ERR_METHOD_NOT_ALLOWED, NULL);
+    if (c->method == METHOD_OPTIONS)
+        call_answer_nothing(c);
+    else
+        call_answer_error(c, HTTP_ERR_METHOD_NOT_ALLOWED, NULL);
 }
 
 static void dispatch(struct call *c)
@@ -237,23 +272,26 @@ static void dispatch(struct call *c)
     static struct path path;
     unsigned allow = 0;
     const char *why = NULL;
-    enum framing framing = framing_check(c->req, &why);
+    enum framing framing = framing_check(&c->link->head, c->req, &why);
     bool good = path_parse(&path, evhttp_request_get_uri(c->req));
 
     c->path = &path;
     if (good)
         c->route = routes_find(&path, c->method, &allow, &c->labelled);
-    if (framing != FRAMING_GOOD)
+    if (framing != FRAMING_GOOD) {
         call_header(c, "Connection", "close");
-    if (guard_cors(c))
+        link_last(c->link);
+    }
+    if (cors_answer(c))
         return;
+    c->counted = true;
     if (framing == FRAMING_BAD) {
         call_answer_error(c, HTTP_ERR_BAD_REQUEST, why);
         return;
     }
     if (!(c->route && c->route->flags & ROUTE_UNLIMITED) && !guard_rate(c))
         return;
-    if (!(c->route && c->route->flags & ROUTE_OPEN) && !guard_auth(c))
+    if (!(c->route && c->route->flags & ROUTE_OPEN) && !auth_admits(c))
         return;
     if (!good)
         call_answer_error(c, HTTP_ERR_BAD_REQUEST, "the target is not a path");
@@ -266,8 +304,14 @@ static void dispatch(struct call *c)
 void call_come(struct evhttp_request *req, void *http)
 {
     struct http *h = http;
-    struct call *c = calloc(1, sizeof(*c));
+    struct link *l = link_of(h, evhttp_request_get_connection(req));
+    struct call *c;
 
+    if (!l) {
+        evhttp_connection_free(evhttp_request_get_connection(req));
+        return;
+    }
+    c = calloc(1, sizeof(*c));
     if (!c) {
         log_error("no memory for a request");
         evhttp_send_error(req, 503, NULL);
@@ -278,9 +322,10 @@ void call_come(struct evhttp_request *req, void *http)
     c->req = req;
     c->began = h->now;
     c->method = method_of(req);
-    c->link = link_of(h, evhttp_request_get_connection(req));
-    link_serves(c->link, c);
+    c->link = l;
+    link_serves(l, c);
     dispatch(c);
+    link_waits(l);
 }
 
 void call_client_left(struct call *c)

@@ -16,6 +16,7 @@
 #include <event2/http.h>
 #include <jansson.h>
 
+struct evbuffer;
 struct http;
 struct link;
 
@@ -51,13 +52,14 @@ struct call {
     enum http_method method;
     uint64_t began; /* BOOTTIME ns */
     uint8_t result; /* enum reply: the line protocol's word for the answer, for the metrics */
+    bool counted;   /* in the metrics: not so a preflight */
     const struct path *path; /* while its handler runs, not longer; and so is */
     const struct body *body;
     char key[KEY_MAX]; /* of ROUTE_LOCK and ROUTE_SEM, checked */
     uint32_t key_len;
     uint32_t session; /* connection slot, of ROUTE_SESSION; 0 = none */
     uint64_t session_id; /* its connection id: the slot may be another's by the time of the answer */
-    /* While it waits: polls.c. */
+    /* A list of those that wait: long polls (polls.c), long answers (tasks.c). */
     struct call *prev, *next;
     struct event *timer;
     struct body *kept; /* what `body` was; freed with the call */
@@ -75,6 +77,8 @@ void call_client_left(struct call *c);
 void call_answer_json(struct call *c, int status, json_t *object);
 /* `bytes` are copied; a type such as "text/html; charset=utf-8". */
 void call_answer_bytes(struct call *c, int status, const char *type, const char *bytes, size_t n);
+/* Takes the buffer, without a copy. */
+void call_answer_buffer(struct call *c, int status, const char *type, struct evbuffer *body);
 /* 204 */
 void call_answer_nothing(struct call *c);
 /* `detail` is for people; NULL: none. */

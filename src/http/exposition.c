@@ -13,6 +13,7 @@
 #include "http/routes.h"
 #include "proto/reply.h"
 #include "proto/request.h"
+#include "shm/counters.h"
 #include "shm/fences.h"
 
 #include <event2/buffer.h>
@@ -142,16 +143,6 @@ static void add_server(struct text *t, const struct http *h)
 
 /* ---- what processes have counted ---- */
 
-static void sum(struct counters *to, const struct counters *from)
-{
-    uint64_t *a = (uint64_t *)to;
-    const uint64_t *b = (const uint64_t *)from;
-
-    _Static_assert(sizeof(*to) % sizeof(*a) == 0, "nothing but numbers");
-    for (size_t i = 0; i < sizeof(*to) / sizeof(*a); i++)
-        a[i] += load(&b[i]);
-}
-
 static void add_commands(struct text *t, const struct counters *n)
 {
     family(t, "dflockd_commands_total", "counter",
@@ -222,12 +213,9 @@ static void add_results(struct text *t, const char *name, const char *help, uint
 
 static void add_counters(struct text *t, const struct http *h)
 {
-    struct counters n = {0};
+    struct counters n;
 
-    for (uint32_t i = 0; i < WORKER_MAX; i++)
-        if (region_worker(h->r, i)->generation != 0)
-            sum(&n, &region_worker(h->r, i)->counters);
-    sum(&n, &h->r->master);
+    counters_sum(h->r, &n);
     add_commands(t, &n);
     add_grants(t, &n.tally);
     add_histogram(t, "dflockd_wait_seconds",

@@ -1,26 +1,24 @@
 /*
- * http/guard.h - who may ask, and how often: CORS, rate limit, authentication. In this order, before
- * routing; counting is between the first two (call.c).
+ * http/guard.h - how much one address may have: connections, sessions, requests a second. Three caps
+ * that know nothing of each other. Clients of a Unix socket have no address, and no cap.
+ *
+ * Memory: addresses that have something, and QUIET_MAX of those that asked a moment ago.
  */
 #ifndef HTTP_GUARD_H
 #define HTTP_GUARD_H
 
-#include "http/link.h"
+#include "net/address.h"
+
+#include <stdbool.h>
 
 struct call;
-struct guard;
 struct http;
 
-int guard_init(struct http *h); /* 0 or -ENOMEM */
-void guard_adjust(struct http *h); /* other settings */
-void guard_tick(struct http *h);   /* now and then: forgets addresses that are quiet */
+int guard_init(struct http *h); /* 0 or a negative error */
+void guard_tick(struct http *h); /* now and then: forgets addresses that are quiet */
 
-/* Adds CORS headers to the answer; true: it was a preflight, and has been answered. */
-bool guard_cors(struct call *c);
 /* False: 429 has been answered. */
 bool guard_rate(struct call *c);
-/* False: it will be answered with 401, 100 ms from now. */
-bool guard_auth(struct call *c);
 
 /* Connections and sessions of an address. False: it has as many as it may. */
 bool guard_connect(struct http *h, const struct address *from);

@@ -11,8 +11,9 @@
  *   routes    the table of them                           path, body   what a request says
  *   guard     CORS, rate, authentication, caps            sessions  as a connection is to TCP
  *   locks     operations                                  polls     those that wait
- *   look      health, stats, resources                    openapi, page
- *   metrics   what is counted                             exposition  what /metrics says
+ *   look      health, stats, resources                    listing   which resources are asked for
+ *   tasks     answers made in bounded steps               openapi, page
+ *   metrics   what is counted                             exposition   what /metrics says
  *   usage     what this process uses
  */
 #ifndef HTTP_HTTP_H
@@ -38,18 +39,21 @@ struct http {
     struct event_base *base;
     struct event *bell, *channel, *nudge;
     struct evhttp *server;
+    struct ssl_ctx_st *tls; /* what handshakes use, NULL: there are none */
     struct guard *guard;       /* guard.c's */
     struct sessions *sessions; /* sessions.c's */
     struct polls *polls;       /* polls.c's */
-    struct looks *looks;       /* look.c's */
+    struct tasks *tasks;       /* tasks.c's */
     struct links *links;       /* link.c's */
     struct usage usage;
+    const char *openapi;       /* openapi.c's: the document, once it was asked for */
     uint64_t now; /* BOOTTIME ns: http_now() reads it again */
     uint64_t next_tick;
     uint32_t fences_turn; /* of the region, as last seen */
     int efd;
     int new_settings; /* a memfd that came by the channel, 0 = none */
     uint32_t new_generation;
+    uint64_t unread; /* look.c's: bytes of its answers that are still on their way out */
     bool draining;
     bool leaves; /* the process is to end */
 };

@@ -2,26 +2,36 @@
  * http/link.h - a TCP connection of HTTP: who it is, its deadlines, and how its end is noticed.
  *
  * libevent reads, parses and writes; a link stands beside its connection from accept to close. The
- * address is the socket's. Deadlines: handshake and head of a request together (HEAD_NS from its
+ * address is the socket's. Deadlines: handshake and head of a request together (LINK_HEAD_NS from its
  * first byte, or from accept), its body (--read-timeout), the answer (--write-timeout without
- * progress), between two requests (IDLE_NS).
+ * progress), between two requests (LINK_IDLE_NS). Bytes that trickle in extend none of them.
  */
 #ifndef HTTP_LINK_H
 #define HTTP_LINK_H
 
-#include <netinet/in.h>
+#include "http/framing.h"
+#include "net/address.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
+struct bufferevent;
 struct call;
 struct evhttp_connection;
 struct http;
 
-/* As in struct conn. */
-struct address {
-    uint8_t family; /* AF_INET, AF_INET6, AF_UNIX */
-    uint8_t addr[16];
-    uint16_t port;
+#define LINK_HEAD_NS UINT64_C(10000000000)
+#define LINK_IDLE_NS UINT64_C(120000000000)
+
+enum link_phase {
+    LINK_NEW,    /* accepted, libevent has not told yet which connection it is */
+    LINK_HEAD,   /* handshake, head of a request */
+    LINK_BODY,
+    LINK_CALL,   /* it is being answered */
+    LINK_ANSWER, /* the answer is being written */
+    LINK_IDLE,   /* between two requests */
+    LINK_CLOSING, /* nothing more is served; it is closed at once */
+    LINK_PHASES,
 };
 
 struct link {
@@ -29,15 +39,43 @@ struct link {
     struct evhttp_connection *conn;
     struct address from;
     struct call *call; /* being answered, NULL: none */
+    struct framing_head head; /* of the request */
+    /* link.c's own */
+    struct bufferevent *b;
+    int fd;
+    enum link_phase phase;
+    uint64_t since;            /* BOOTTIME ns: of the phase, or when the answer moved last */
+    struct link *prev, *next;  /* of those in this phase, who has been in it longest first */
     bool tls;
-    /* … link.c's own */
+    bool shaken;  /* its handshake has been counted */
+    bool counted; /* guard_connect() has */
+    bool watched; /* its end */
+    bool last;    /* it is closed after this answer */
 };
 
-/* The connection that a request came by. */
-struct link *link_of(struct http *h, struct evhttp_connection *conn);
+int links_init(struct http *h); /* 0 or a negative error */
 
-/* While a call is being answered, libevent does not read: the link's end is watched for. */
+/* A connection that libevent is about to be given. False: there is no memory. */
+bool link_expect(struct http *h, struct bufferevent *b, bool tls);
+
+/* The connection that a request came by. NULL: there was no memory for it. */
+struct link *link_of(const struct http *h, struct evhttp_connection *conn);
+
+/* A call begins on it. */
 void link_serves(struct link *l, struct call *c);
+/* The call is not answered yet: from now on the client's leaving is watched for, since libevent does
+   not read meanwhile. Any end of the client's stream means that it has left. */
+void link_waits(struct link *l);
+/* The call is about to be answered. */
 void link_served(struct link *l);
+/* The connection is closed after this answer, whatever has been sent behind the request. */
+void link_last(struct link *l);
+
+/* Now and then: ends those whose deadline has passed. */
+void links_tick(struct http *h);
+/* The process is about to end: what has been answered is written, if that takes no more than a moment. */
+bool links_writing(const struct http *h);
+
+const char *link_peer_text(const struct link *l, char *buf, size_t n);
 
 #endif

@@ -121,11 +121,8 @@ enum reply metrics_word(enum http_error error)
 
 void metrics_error(struct http *h, enum http_error error)
 {
-    struct counters *n = &h->sh.slot->counters;
-
     if (errors[error].limit)
-        n->rejected[errors[error].limit - 1]++;
-    n->auth_failures += error == HTTP_ERR_UNAUTHORIZED;
+        h->sh.slot->counters.rejected[errors[error].limit - 1]++;
 }
 
 void metrics_refused(struct http *h)

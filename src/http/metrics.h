@@ -21,7 +21,7 @@ void metrics_count(const struct call *c, int status, uint64_t took_ns);
 
 /* The word that the line protocol would have said instead of this error. */
 enum reply metrics_word(enum http_error error);
-/* A call will be answered with this error: limits and failed authentications have counters. */
+/* A call will be answered with this error: limits have counters. */
 void metrics_error(struct http *h, enum http_error error);
 
 /* A connection was closed at accept because its address has as many as it may. */

@@ -4,6 +4,7 @@
 #include "http/path.h"
 
 #include <string.h>
+#include <strings.h>
 
 static int hex_digit(char c)
 {
@@ -35,11 +36,26 @@ static long decode(const char *from, size_t n, bool plus, char *out)
     return (long)len;
 }
 
+/* Behind the host of "http://host/path", the form that proxies are sent and servers have to take. */
+static const char *behind_host(const char *target)
+{
+    size_t scheme = strncasecmp(target, "http://", 7) == 0    ? 7
+                    : strncasecmp(target, "https://", 8) == 0 ? 8
+                                                              : 0;
+    const char *path = target + scheme + strcspn(target + scheme, "/?#");
+
+    if (scheme == 0 || path == target + scheme)
+        return target;
+    return *path == '/' ? path : "/";
+}
+
 bool path_parse(struct path *p, const char *target)
 {
-    const char *end = target + strcspn(target, "?#");
+    const char *end;
     char *out = p->bytes;
 
+    target = behind_host(target);
+    end = target + strcspn(target, "?#");
     p->n = 0;
     p->query = *end == '?' ? end + 1 : "";
     if (target[0] != '/' || strlen(target) > sizeof(p->bytes))

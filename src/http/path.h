@@ -21,7 +21,7 @@ struct path {
     char bytes[PATH_BYTES];
 };
 
-/* False: no path at all (it does not begin with /), or too long. */
+/* False: no path at all (it begins neither with / nor with http://host), or too long. */
 bool path_parse(struct path *p, const char *target);
 
 /*

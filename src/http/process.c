@@ -13,11 +13,12 @@
 #include "http/calls.h"
 #include "http/guard.h"
 #include "http/http.h"
-#include "http/look.h"
+#include "http/link.h"
 #include "http/metrics.h"
 #include "http/polls.h"
 #include "http/server.h"
 #include "http/sessions.h"
+#include "http/tasks.h"
 #include "net/listen.h"
 #include "net/pass.h"
 #include "serving/newsettings.h"
@@ -137,8 +138,6 @@ static void take_new_settings(struct http *h)
         free(h->own_settings);
         h->own_settings = s;
         log_init(s->log_format, s->log_level);
-        guard_adjust(h);
-        server_adjust(h);
         __atomic_store_n(&h->sh.slot->configured, h->new_generation, __ATOMIC_RELEASE);
     } else {
         log_error("new settings cannot be used, this worker will be replaced");
@@ -200,6 +199,8 @@ static void tick(struct http *h)
     sessions_tick(h);
     polls_tick(h);
     guard_tick(h);
+    links_tick(h);
+    server_tick(h);
 }
 
 /* Returns whether there is more to do at once. */
@@ -221,7 +222,7 @@ static bool turn(struct http *h)
     notice_fences(h);
     tick(h);
     busy = sessions_turn(h);
-    busy |= look_turn(h);
+    busy |= tasks_turn(h);
     if (lifeline_telling(&h->life))
         lifeline_tell(&h->life, show_listeners, h);
     silence_ring(&h->sh);
@@ -253,9 +254,13 @@ static int prepare(struct http *h, const struct heritage *heritage)
     if (!h->nudge || !watch(h, &h->bell, h->efd, bell_heard) ||
         !watch(h, &h->channel, h->life.channel, master_speaks))
         return -ENOMEM;
-    err = sessions_init(h);
+    err = tasks_init(h);
+    if (!err)
+        err = sessions_init(h);
     if (!err)
         err = guard_init(h);
+    if (!err)
+        err = links_init(h);
     if (!err)
         err = server_use_tls(h, heritage->tls_files);
     if (err)

@@ -13,7 +13,7 @@ int server_start(struct http *h);
 /* Handshakes to come use these files (NULL, or empty: plain). 0 or a negative error: as before. */
 int server_use_tls(struct http *h, const struct tls_files *files);
 
-/* After other settings came: limits and deadlines. */
-void server_adjust(struct http *h);
+/* Now and then: who could not be accepted from is tried again. */
+void server_tick(struct http *h);
 
 #endif

@@ -3,6 +3,8 @@
 noinst_LIBRARIES += src/net/libnet.a
 src_net_libnet_a_CPPFLAGS = $(AM_CPPFLAGS) $(SSL_CFLAGS)
 src_net_libnet_a_SOURCES = \
+	src/net/address.c \
+	src/net/address.h \
 	src/net/listen.c \
 	src/net/listen.h \
 	src/net/pass.c \

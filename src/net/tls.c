@@ -199,6 +199,32 @@ int tls_open(struct stream *s, int fd, struct ssl_ctx_st *context)
     return 0;
 }
 
+struct ssl_st *tls_server(struct ssl_ctx_st *context)
+{
+    SSL *ssl = SSL_new(context);
+
+    if (!ssl)
+        return NULL;
+    SSL_set_read_ahead(ssl, 0); /* epoll would not tell of bytes that OpenSSL has already */
+    SSL_set_accept_state(ssl);
+    return ssl;
+}
+
+enum tls_handshake tls_handshake(const struct ssl_st *ssl)
+{
+    if (SSL_is_init_finished(ssl))
+        return TLS_DONE;
+    return BIO_number_read(SSL_get_rbio(ssl)) > 0 ? TLS_BEGUN : TLS_NOT_BEGUN;
+}
+
+void tls_goodbye(struct ssl_st *ssl)
+{
+    ERR_clear_error();
+    if (SSL_is_init_finished(ssl))
+        SSL_shutdown(ssl); /* fails after a fatal error, and where nobody reads */
+    ERR_clear_error();
+}
+
 /* --- tickets */
 
 static int ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,

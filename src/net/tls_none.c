@@ -23,3 +23,20 @@ int tls_open(struct stream *s, int fd, struct ssl_ctx_st *context)
     (void)s, (void)fd, (void)context;
     return -EPROTONOSUPPORT;
 }
+
+struct ssl_st *tls_server(struct ssl_ctx_st *context)
+{
+    (void)context;
+    return NULL;
+}
+
+enum tls_handshake tls_handshake(const struct ssl_st *ssl)
+{
+    (void)ssl;
+    return TLS_NOT_BEGUN;
+}
+
+void tls_goodbye(struct ssl_st *ssl)
+{
+    (void)ssl;
+}

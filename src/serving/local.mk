@@ -3,6 +3,8 @@
 noinst_LIBRARIES += src/serving/libserving.a
 src_serving_libserving_a_CPPFLAGS = $(AM_CPPFLAGS) $(CRYPTO_CFLAGS) $(JANSSON_CFLAGS)
 src_serving_libserving_a_SOURCES = \
+	src/serving/certificate.c \
+	src/serving/certificate.h \
 	src/serving/holdings.c \
 	src/serving/holdings.h \
 	src/serving/lifeline.c \

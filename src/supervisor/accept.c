@@ -14,7 +14,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -57,29 +56,7 @@ static void pause_accepting(struct master *m)
     m->accept_again = m->now + m->accept_pause * NS_PER_MS;
 }
 
-static void caller_from(const struct sockaddr_storage *ss, struct caller *out)
-{
-    memset(out, 0, sizeof(*out));
-    out->family = (uint8_t)ss->ss_family;
-    if (ss->ss_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)ss;
-
-        memcpy(out->addr, &in->sin_addr, sizeof(in->sin_addr));
-        out->port = ntohs(in->sin_port);
-    } else if (ss->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)ss;
-
-        out->port = ntohs(in6->sin6_port);
-        if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
-            out->family = AF_INET;
-            memcpy(out->addr, &in6->sin6_addr.s6_addr[12], 4);
-        } else {
-            memcpy(out->addr, &in6->sin6_addr, sizeof(in6->sin6_addr));
-        }
-    }
-}
-
-static const char *caller_text(const struct caller *c, char *buf, size_t n)
+static const char *caller_text(const struct address *c, char *buf, size_t n)
 {
     if (!inet_ntop(c->family == AF_INET ? AF_INET : AF_INET6, c->addr, buf, (socklen_t)n))
         snprintf(buf, n, "?");
@@ -137,7 +114,7 @@ static void hand_over(struct master *m, uint32_t slot)
     }
 }
 
-static void refuse(struct master *m, int fd, const struct caller *from, enum keeper_refusal why)
+static void refuse(struct master *m, int fd, const struct address *from, enum keeper_refusal why)
 {
     char text[INET6_ADDRSTRLEN];
 
@@ -170,7 +147,7 @@ static bool accept_one(struct master *m, const struct listener *l)
 {
     struct sockaddr_storage ss = {.ss_family = AF_UNSPEC};
     socklen_t len = sizeof(ss);
-    struct caller from;
+    struct address from;
     enum keeper_refusal why;
     int fd = SYS(ACCEPT, accept4(l->fd, (struct sockaddr *)&ss, &len,
                                  SOCK_NONBLOCK | SOCK_CLOEXEC));
@@ -189,7 +166,7 @@ static bool accept_one(struct master *m, const struct listener *l)
         }
     }
     m->accept_pause = 0;
-    caller_from(&ss, &from);
+    address_from(&ss, &from);
     why = keeper_admits(&m->keeper, &from);
     if (why != KEEPER_OK)
         refuse(m, fd, &from, why);

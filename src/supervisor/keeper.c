@@ -91,7 +91,7 @@ static void inherit_slot(struct keeper *k, uint32_t slot, int fd)
     /* What a crash wrote over it is nobody's worker. */
     if (c->worker >= WORKER_MAX)
         c->worker = 0;
-    kept->from = (struct caller){.family = c->family, .port = c->port};
+    kept->from = (struct address){.family = c->family, .port = c->port};
     memcpy(kept->from.addr, c->addr, sizeof(kept->from.addr));
     kept->worker = c->worker;
     kept->taken = true;
@@ -127,7 +127,7 @@ void keeper_destroy(struct keeper *k)
     free(k->free);
 }
 
-enum keeper_refusal keeper_admits(const struct keeper *k, const struct caller *from)
+enum keeper_refusal keeper_admits(const struct keeper *k, const struct address *from)
 {
     const struct address_count *a;
 
@@ -139,7 +139,7 @@ enum keeper_refusal keeper_admits(const struct keeper *k, const struct caller *f
     return a && a->n >= k->max_per_ip ? KEEPER_FULL_IP : KEEPER_OK;
 }
 
-uint32_t keeper_add(struct keeper *k, int fd, const struct caller *from, uint32_t worker,
+uint32_t keeper_add(struct keeper *k, int fd, const struct address *from, uint32_t worker,
                     uint64_t now)
 {
     uint32_t slot = k->free[--k->nfree];

@@ -5,18 +5,12 @@
 #ifndef SUPERVISOR_KEEPER_H
 #define SUPERVISOR_KEEPER_H
 
+#include "net/address.h"
 #include "shm/conns.h"
-
-/* What is known of a socket that was just accepted. */
-struct caller {
-    uint8_t family;
-    uint16_t port;
-    uint8_t addr[16]; /* a v4-mapped address counts as v4 */
-};
 
 /* Of a slot's connection: the master's own copy, for the region may be written over. */
 struct kept {
-    struct caller from;
+    struct address from;
     uint32_t worker;
     bool taken;
 };
@@ -45,10 +39,10 @@ void keeper_destroy(struct keeper *k); /* its memory, not its sockets */
 enum keeper_refusal { KEEPER_OK, KEEPER_FULL, KEEPER_FULL_IP };
 
 /* Whether the caps admit one more from there. */
-enum keeper_refusal keeper_admits(const struct keeper *k, const struct caller *from);
+enum keeper_refusal keeper_admits(const struct keeper *k, const struct address *from);
 
 /* Takes the socket over for a worker: fills a slot and returns it. Caps were asked before. */
-uint32_t keeper_add(struct keeper *k, int fd, const struct caller *from, uint32_t worker,
+uint32_t keeper_add(struct keeper *k, int fd, const struct address *from, uint32_t worker,
                     uint64_t now);
 
 /* Closes the duplicate of a slot that its worker is done with; other slots are left alone. */

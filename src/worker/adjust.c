@@ -7,6 +7,7 @@
  */
 #include "base/log.h"
 #include "base/point.h"
+#include "serving/certificate.h"
 #include "serving/newsettings.h"
 #include "worker/worker.h"
 
@@ -43,7 +44,7 @@ void adjust_turn(struct worker *w)
     s = malloc(sizeof(*s));
     all = newsettings_read(w->new_settings);
     w->new_settings = 0;
-    if (s && all && loop_use_tls(w, &all->tls_files) == 0) {
+    if (s && all && certificate_use(&w->tls, w->r, &all->tls_files) == 0) {
         *s = all->settings;
         POINT(RELOAD_APPLY);
         apply(w, s);

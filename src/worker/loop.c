@@ -9,9 +9,8 @@
 #include "base/log.h"
 #include "base/point.h"
 #include "config/exitcode.h"
-#include "config/tlsfiles.h"
 #include "net/pass.h"
-#include "net/tls.h"
+#include "serving/certificate.h"
 #include "serving/repairs.h"
 #include "serving/sandbox.h"
 #include "serving/silence.h"
@@ -291,34 +290,6 @@ static int turns(struct worker *w)
     }
 }
 
-static void say_tls(void *arg, enum tls_part part, bool fatal, const char *text)
-{
-    static const char *const name[TLS_PARTS] = {"tls-cert", "tls-key", "tls-client-ca"};
-
-    (void)arg;
-    if (fatal)
-        log_error("TLS files cannot be used", log_str("file", name[part]), log_str("why", text));
-}
-
-int loop_use_tls(struct worker *w, const struct tls_files *files)
-{
-    struct ssl_ctx_st *context = NULL;
-
-    _Static_assert(sizeof(struct tickets) <= sizeof(w->r->tickets), "the region has no room");
-    if (files && files->cert_n > 0) {
-        struct tls_pem pem[TLS_PARTS] = {[TLS_CERT] = {files->cert, files->cert_n},
-                                         [TLS_KEY] = {files->key, files->key_n},
-                                         [TLS_CLIENT_CA] = {files->client_ca, files->client_ca_n}};
-
-        context = tls_context(pem, (const struct tickets *)w->r->tickets, say_tls, NULL);
-        if (!context)
-            return -EINVAL; /* they were checked: this is memory, or another OpenSSL */
-    }
-    tls_context_free(w->tls);
-    w->tls = context;
-    return 0;
-}
-
 void loop_times(struct worker *w)
 {
     const struct settings *s = w->settings;
@@ -348,7 +319,7 @@ static int prepare(struct worker *w, const struct heritage *heritage)
     w->scratch = malloc(REQUEST_AUTH_BYTES_MAX);
     if (!w->peers || !w->ready || !w->scratch)
         return -ENOMEM;
-    err = loop_use_tls(w, heritage->tls_files);
+    err = certificate_use(&w->tls, w->r, heritage->tls_files);
     if (!err)
         err = timers_init(&w->timers, slots);
     if (!err)

@@ -97,9 +97,6 @@ enum { SOURCE_BELL = 1, SOURCE_CHANNEL = 2, SOURCE_RENDEZVOUS = 3 };
 
 /* loop.c: the process's whole life; returns its exit status. */
 int worker_run(const struct heritage *heritage);
-/* Handshakes to come use these files (NULL, or empty: connections to come are plain); connections keep
-   what they have. 0 or a negative error; then nothing has changed. */
-int loop_use_tls(struct worker *w, const struct tls_files *files);
 void loop_times(struct worker *w); /* what it keeps of the settings in ns */
 bool loop_watch(struct worker *w, int fd, uint32_t source);
 void loop_ready(struct worker *w, uint32_t slot); /* run this connection again in the next turn */

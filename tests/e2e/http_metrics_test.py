@@ -421,6 +421,38 @@ def limits():
         c.expect(1, n, limit="max_connections")
 
 
+@test("refusals of HTTP's own limits are counted, too", rules=["N8"])
+def http_limits():
+    with WebServer(["--http-max-sessions", "3", "--http-max-sessions-per-ip", "2",
+                    "--http-max-connections-per-ip", "4"]) as server:
+        before = scrape(server, source="127.0.0.9")
+        with session(server), session(server), server.web() as web:
+            web.post("/v1/sessions").expect(503, "max_sessions_per_ip")
+            with Web(server, source="127.0.0.2") as other:
+                s = other.post("/v1/sessions").expect(200)["session_id"]
+                other.post("/v1/sessions").expect(503, "max_sessions")
+                other.delete(f"/v1/sessions/{s}").expect(204)
+            server.raw().ask_http("GET", "/health")
+            server.raw().expect_close()
+        after = scrape(server, source="127.0.0.9")
+        for limit in ("http_max_sessions", "http_max_sessions_per_ip",
+                      "http_max_connections_per_ip"):
+            n = "dflockd_limit_rejections_total"
+            check_eq(after.get(n, limit=limit) - before.get(n, limit=limit), 1, limit)
+
+
+@test("requests above an address's rate are counted", rules=["N8"])
+def rate():
+    with WebServer(["--http-rate-limit-per-ip", "1", "--http-rate-limit-burst", "3"]) as server:
+        with server.web() as web:
+            seen = [web.get("/v1/openapi.json").status for _ in range(20)]
+        check_eq(set(seen), {200, 429}, "some are too many")
+        got = scrape(server, source="127.0.0.2")
+        check_eq(got.get("dflockd_limit_rejections_total", limit="http_rate_limit_per_ip"),
+                 seen.count(429), "those")
+        check_eq(got.get("dflockd_http_requests_total", status="429"), seen.count(429), "those")
+
+
 @test("failed authentications are counted, of both protocols", rules=["N9"])
 def failures():
     with WebServer(["--auth-token-file", temp_file(b"word\n")]) as server:

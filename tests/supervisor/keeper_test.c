@@ -45,12 +45,12 @@ static bool is_open(int fd)
     return fcntl(fd, F_GETFD) >= 0;
 }
 
-static struct caller v4(uint8_t last)
+static struct address v4(uint8_t last)
 {
-    return (struct caller){.family = AF_INET, .port = 1000, .addr = {192, 0, 2, last}};
+    return (struct address){.family = AF_INET, .port = 1000, .addr = {192, 0, 2, last}};
 }
 
-static uint32_t add(const struct caller *from, uint32_t worker)
+static uint32_t add(const struct address *from, uint32_t worker)
 {
     return keeper_add(&k, any_fd(), from, worker, 5);
 }
@@ -62,7 +62,7 @@ static void worker_closes(uint32_t slot)
 
 static void test_one(void)
 {
-    struct caller a = v4(1);
+    struct address a = v4(1);
     struct owner *o;
     uint64_t first_id;
     uint32_t slot;
@@ -105,7 +105,7 @@ static void test_one(void)
 
 static void test_full(void)
 {
-    struct caller a = v4(1);
+    struct address a = v4(1);
     uint32_t slot = 0;
 
     begin(SLOTS, SLOTS - 2, 0);
@@ -126,8 +126,8 @@ static void test_full(void)
 
 static void test_per_ip(void)
 {
-    struct caller a = v4(1), b = v4(2), c = {.family = AF_INET6, .addr = {192, 0, 2, 1}};
-    struct caller u = {.family = AF_UNIX};
+    struct address a = v4(1), b = v4(2), c = {.family = AF_INET6, .addr = {192, 0, 2, 1}};
+    struct address u = {.family = AF_UNIX};
     uint32_t s1, s2;
 
     begin(SLOTS, SLOTS, 2);
@@ -156,7 +156,7 @@ static void test_per_ip(void)
 
 static void test_lost_messages(void)
 {
-    struct caller a = v4(1);
+    struct address a = v4(1);
     uint32_t slot[SLOTS];
     int fd[SLOTS];
 
@@ -186,7 +186,7 @@ static void test_random(void)
     begin(N, N - 44, PER_IP);
     for (unsigned i = 0; i < ROUNDS; i++) {
         uint32_t ip = proc_below(ADDRS), w = proc_below(4), slot = 1 + proc_below(N);
-        struct caller a = v4((uint8_t)ip);
+        struct address a = v4((uint8_t)ip);
 
         if (proc_below(2)) {
             enum keeper_refusal want = open_now >= N - 44 ? KEEPER_FULL

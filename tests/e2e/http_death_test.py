@@ -1,0 +1,319 @@
+#!/usr/bin/env python3
+"""http_death_test.py - the process that serves HTTP dies or hangs, its master dies, is upgraded or
+restarted, HTTP is switched off: what becomes of sessions, and of what they hold and wait for."""
+
+import http.client
+import os
+import signal
+import threading
+
+from harness import (BRIEF, Program, check, check_eq, diag, elapsed, eventually, fence_of, in_threads,
+                     json_of, main, test, token_of)
+from web import Session, WebServer
+
+# A session that holds something keeps a server that drains: not for long here.
+BRIEF_DRAIN = ["--shutdown-timeout", "1"]
+DIES = ["worker died", "worker hangs"]
+OTHER = os.path.join(os.environ["top_builddir"], "tests/upgrade/dflockd")
+GONE = (ConnectionError, http.client.HTTPException)
+
+
+def serve(*args, **options):
+    return WebServer(BRIEF_DRAIN + list(args), expect_log=DIES, **options)
+
+
+def lock(client, key):
+    found = [x for x in json_of(client.req("stats"))["locks"] if x["key"] == key]
+    return found[0] if found else {"waiters": 0, "lease_expires_in_s": 0}
+
+
+def waiters(client, key):
+    return lock(client, key)["waiters"]
+
+
+def kill_http(server):
+    """Kills it, and returns when another serves."""
+    pid = server.http_pid()
+    since = server.mark()
+    os.kill(pid, signal.SIGKILL)
+    server.wait_log("took over .*proc=http", 20, since)
+    return eventually(lambda: server.http_pid() != pid, 20, "another process serves HTTP")
+
+
+def again(session, action):
+    """What was cut by a death is asked again, by another connection."""
+    for _ in range(50):
+        try:
+            return action(session)
+        except GONE:
+            session.close()
+    raise AssertionError("it is cut each time")
+
+
+@test("it is killed: sessions, what they hold and their places of enqueue stay; a wait in flight is "
+      "given up and can be asked again; TCP notices nothing", rules=["J17"], deadline=60)
+def killed():
+    with serve() as server:
+        tcp, behind, look = server.client(), server.client(), server.client()
+        a, b, c, d = [server.session() for _ in range(4)]
+        token = a.token("key", lease=1000)
+        check_eq(b.enqueue("key", 100).expect(200)["status"], "queued", "the first in line")
+        check_eq(c.enqueue("key", 100).expect(200)["status"], "queued", "the second")
+        c.ask("POST", "/v1/locks/key/wait", {"timeout_s": 1000})
+        d.ask("POST", "/v1/locks/key", {"acquire_timeout_s": 1000})
+        eventually(lambda: waiters(look, "key") == 3, 20, "the third")
+        behind.ask("l", "key", "1000")
+        eventually(lambda: waiters(look, "key") == 4, 20, "the fourth")
+        held = token_of(tcp.req("l", "tcp", "0 1000"))
+        semaphore = a.token("sem", lease=1000, sem=2)
+        kill_http(server)
+        check_eq(waiters(look, "key"), 3, "the single-phase wait is gone, the others are there")
+        for x in (a, b, c, d):
+            x.close()
+            x.ping().expect(204)
+        a.renew("key", token, 900).expect(200)
+        a.renew("sem", semaphore, 900, sem=2).expect(200)
+        c.enqueue("key").expect(409, "already_enqueued")
+        check_eq(tcp.req("r", "tcp", held), "ok", "a release by TCP")
+        a.release("key", token).expect(204)
+        fences = [fence_of(token)]
+        for x in (b, c):
+            got = x.wait("key", 20).expect(200)
+            check_eq(got["status"], "ok", "who had enqueued")
+            fences.append(fence_of(got["token"]))
+            x.release("key", got["token"]).expect(204)
+        last = token_of(behind.line())
+        fences.append(fence_of(last))
+        d.ask("POST", "/v1/locks/key", {"acquire_timeout_s": 100})
+        eventually(lambda: waiters(look, "key") == 1, 20, "asked again")
+        check_eq(behind.req("r", "key", last), "ok", "the release")
+        fences.append(fence_of(d.answer().expect(200)["token"]))
+        check_eq(fences, sorted(set(fences)), "fences grow in the order of the queue")
+
+
+@test("a grant that nobody could hear of passes on; one for a place of enqueue waits for the next wait",
+      rules=["J17"], deadline=60)
+def killed_with_grants():
+    with serve() as server:
+        holder, behind, look = server.client(), server.client(), server.client()
+        single, two_phase = server.session(), server.session()
+        tokens = [token_of(holder.req("l", key, "0 1000")) for key in ("one", "two")]
+        single.ask("POST", "/v1/locks/one", {"acquire_timeout_s": 1000})
+        check_eq(two_phase.enqueue("two", 100).expect(200)["status"], "queued", "an enqueue")
+        two_phase.ask("POST", "/v1/locks/two/wait", {"timeout_s": 1000})
+        eventually(lambda: waiters(look, "one") == 1, 20, "it waits")
+        in_line = Session(server, id=two_phase.id)  # answered when the wait has been looked at
+        in_line.renew("two", "0" * 32).expect(404)
+        behind.ask("l", "one", "1000 1000")
+        eventually(lambda: waiters(look, "one") == 2, 20, "they wait")
+        pid = server.http_pid()
+        since = server.mark()
+        os.kill(pid, signal.SIGSTOP)
+        for key, token in zip(("one", "two"), tokens):
+            check_eq(holder.req("r", key, token), "ok", "the release")
+        os.kill(pid, signal.SIGKILL)
+        server.wait_log("took over .*proc=http", 20, since)
+        first = token_of(behind.line())
+        check_eq(lock(look, "one")["waiters"], 0, "who waits")
+        two_phase.close()
+        got = two_phase.wait("two", 20).expect(200)
+        check_eq(got["status"], "ok", "the wait")
+        check(fence_of(got["token"]) > fence_of(tokens[1]), "fences grow")
+        two_phase.release("two", got["token"]).expect(204)
+        check_eq(behind.req("r", "one", first), "ok", "the release")
+        single.close()
+        single.token("one")
+
+
+@test("it hangs: it is replaced, and leases end later by the time that they could not be renewed in",
+      rules=["J17"], deadline=60)
+def hangs():
+    with serve() as server:
+        look, s = server.client(), server.session()
+        token = s.token("key", lease=1000)
+        began = elapsed()
+        before = lock(look, "key")["lease_expires_in_s"]
+        pid, since = server.http_pid(), server.mark()
+        os.kill(pid, signal.SIGSTOP)
+        server.wait_log("took over .*proc=http", 30, since)
+        after = lock(look, "key")["lease_expires_in_s"]
+        check(after - (before - began()) >= 1.5, f"{before} s, {began():.3f} s later {after} s")
+        s.close()
+        s.renew("key", token, 50).expect(200)
+
+
+@test("killed again and again under load: never two holders, no session is lost, TCP goes on",
+      rules=["J17"], deadline=180)
+def chaos():
+    with serve() as server:
+        stop, holders, wrong = threading.Event(), [0], []
+        rounds, fences, guard = [0, 0], [], threading.Lock()
+
+        def critical(token):
+            with guard:
+                holders[0] += 1
+                if holders[0] != 1:
+                    wrong.append(token)
+                fences.append(fence_of(token))
+                holders[0] -= 1
+
+        def by_http(_):
+            s = server.session()
+            while not stop.is_set():
+                # An acquire that was cut may have been granted: the session is given up then.
+                try:
+                    got = s.acquire("shared", 20, 30)
+                except GONE:
+                    s.close()
+                    again(s, lambda x: x.end())
+                    s = eventually(lambda: new_session(server), 20, "a new session")
+                    continue
+                token = got.expect(200).get("token")
+                if token:
+                    critical(token)
+                    again(s, lambda x: x.release("shared", token))
+                    rounds[0] += 1
+
+        def by_tcp(_):
+            c = server.client(timeout=60)
+            while not stop.is_set():
+                token = token_of(c.req("l", "shared", "50"))
+                critical(token)
+                check_eq(c.req("r", "shared", token), "ok", "the release")
+                rounds[1] += 1
+
+        def kill(_):
+            keeper = server.session()
+            kept = keeper.token("kept", lease=3000)
+            try:
+                for _ in range(4 if BRIEF else 12):
+                    kill_http(server)
+                    keeper.close()
+                    again(keeper, lambda x: x.renew("kept", kept, 3000)).expect(200)
+                    before = list(rounds)
+                    eventually(lambda: rounds[0] > before[0] and rounds[1] > before[1], 30,
+                               "both go on")
+            finally:
+                stop.set()
+
+        in_threads(lambda f: f(None), [by_http] * 4 + [by_tcp] * 2 + [kill])
+        check_eq(wrong, [], "tokens of who was not alone")
+        check_eq(fences, sorted(set(fences)), "fences in the order of grants")
+        diag(f"rounds by HTTP and by TCP: {rounds}")
+
+
+def new_session(server):
+    try:
+        return server.session()
+    except GONE:
+        return None
+
+
+@test("killed while a session ends or is dropped: nothing of it remains", rules=["J17", "J5"],
+      deadline=120)
+def killed_while_ending():
+    with serve("--max-locks", "20000") as server:
+        look, n = server.client(), 4000
+        for _ in range(2 if BRIEF else 5):
+            s = server.session()
+            for i in range(n):
+                s.token(f"key-{i}", lease=3000)
+            since, pid = server.mark(), server.http_pid()
+            s.ask("DELETE", f"/v1/sessions/{s.id}")
+            os.kill(pid, signal.SIGKILL)
+            server.wait_log("took over .*proc=http", 20, since)
+            s.close()
+            # It had begun or not; asked again it ends in any case.
+            check(again(s, lambda x: x.end()).status in (204, 410), "the end, asked again")
+            eventually(lambda: all(x["owner_conn_id"] == 0
+                                   for x in json_of(look.req("stats"))["locks"]), 30,
+                       "what it held is free")
+
+
+@test("the master is killed: HTTP goes on; the next master takes over or replaces what serves it",
+      rules=["J19"], deadline=60)
+def master_dies():
+    with serve() as server:
+        s, waiter, look = server.session(), server.session(), server.client()
+        token = s.token("key", lease=1000)
+        server.master_dies()
+        s.renew("key", token, 900).expect(200)
+        other = server.session()
+        other_token = other.token("other", lease=1000)
+        waiter.ask("POST", "/v1/locks/key", {"acquire_timeout_s": 1000})
+        eventually(lambda: waiters(look, "key") == 1, 20, "the wait")
+        s.release("key", token).expect(204)
+        check_eq(waiter.answer().expect(200)["status"], "ok", "a grant without a master")
+        since = server.mark()
+        server.start_again()
+        server.wait_log("took over", 20, since)
+        for x in (s, waiter, other):
+            x.close()
+        other = Session(server, id=other.id)
+        eventually(lambda: again(other, lambda x: x.renew("other", other_token, 800)).status == 200, 20,
+                   "what was held is held still")
+        server.session().token("new")
+
+
+@test("SIGUSR2: sessions and what they hold are there after an upgrade, to another layout too",
+      rules=["J19"], deadline=90)
+def upgraded():
+    program = Program()
+    with serve(program=program.path) as server:
+        a, b, behind = server.session(), server.session(), server.session()
+        token = a.token("key", lease=1000)
+        check_eq(b.enqueue("key", 500).expect(200)["status"], "queued", "an enqueue")
+        for target in (OTHER, os.environ["DFLOCKD"], os.environ["DFLOCKD"]):
+            pid, since = server.http_pid(), server.mark()
+            program.becomes(target)
+            server.kill(signal.SIGUSR2)
+            server.wait_log("upgraded: all workers run this program", 30, since)
+            check(server.http_pid() != pid, "another process serves HTTP")
+            for x in (a, b, behind):
+                x.close()
+                again(x, lambda x: x.ping()).expect(204)
+            a.renew("key", token, 900).expect(200)
+            b.enqueue("key").expect(409, "already_enqueued")
+            behind.acquire("key", 0).expect(200)
+        a.release("key", token).expect(204)
+        got = b.wait("key", 20).expect(200)
+        check_eq((got["status"], got["lease_ttl_s"]), ("ok", 500), "the enqueue of before")
+
+
+@test("SIGUSR1 and a start: sessions and what they hold are there", rules=["J19"], deadline=60)
+def restarted():
+    with serve("--http-session-idle-timeout", "100") as server:
+        s, tcp = server.session(), server.client()
+        token = s.token("key", lease=1000)
+        server.kill(signal.SIGUSR1)
+        check_eq(server.proc.wait(20), 0, "the exit status")
+        server.start_again()
+        s = Session(server, id=s.id)
+        s.ping().expect(204)
+        s.renew("key", token, 900).expect(200)
+        check_eq(server.client().req("l", "key", "0"), "timeout", "it is held")
+        s.end().expect(204)
+        token_of(server.client().req("l", "key", "0"))
+
+
+@test("HTTP is switched off by a restart: sessions end, their locks stay to the end of their leases",
+      rules=["J20"], deadline=60)
+def switched_off():
+    with serve() as server:
+        s = server.session()
+        token = s.token("key", lease=1000)
+        check_eq(s.enqueue("key").expect(200)["status"], "queued", "an enqueue")
+        server.kill(signal.SIGUSR1)
+        check_eq(server.proc.wait(20), 0, "the exit status")
+        server.args = BRIEF_DRAIN
+        super(WebServer, server).start_again()
+        server.wait_log("HTTP is off, and the sessions of before have ended", 20)
+        tcp = server.client()
+        check_eq(waiters(tcp, "key"), 0, "who waits")
+        check_eq(tcp.req("l", "key", "0"), "timeout", "it is held")
+        check_eq(tcp.req("n", "key", f"{token} 50"), "ok 50", "who has the token renews")
+        check_eq(tcp.req("r", "key", token), "ok", "and releases")
+
+
+if __name__ == "__main__":
+    main()
