@@ -103,6 +103,7 @@ e2e_tests = \
 	tests/e2e/http_death_test.py \
 	tests/e2e/http_locks_test.py \
 	tests/e2e/http_look_test.py \
+	tests/e2e/http_metrics_test.py \
 	tests/e2e/http_openapi_test.py \
 	tests/e2e/http_page_test.py \
 	tests/e2e/http_polls_test.py \
@@ -176,6 +177,10 @@ EXTRA_DIST += \
 	$(lint_tests) \
 	$(model_tests) \
 	tests/tally
+
+# Pictures of the status page.
+clean-local:
+	rm -rf tests/e2e/shots
 
 TEST_EXTENSIONS = .py .sh
 tap_driver = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
