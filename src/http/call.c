@@ -24,6 +24,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { CLIENT_LEFT = 499 }; /* as proxies count it */
+
 static const struct {
     const char *code;
     int status;
@@ -132,6 +134,11 @@ void call_answer_buffer(struct call *c, int status, const char *type, struct evb
 {
     answer(c, status, type, body);
     evbuffer_free(body);
+}
+
+void call_answer_nobody(struct call *c)
+{
+    end(c, CLIENT_LEFT);
 }
 
 void call_answer_nothing(struct call *c)

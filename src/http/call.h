@@ -81,6 +81,8 @@ void call_answer_bytes(struct call *c, int status, const char *type, const char 
 void call_answer_buffer(struct call *c, int status, const char *type, struct evbuffer *body);
 /* 204 */
 void call_answer_nothing(struct call *c);
+/* Its client has left: for the statistics only. */
+void call_answer_nobody(struct call *c);
 /* `detail` is for people; NULL: none. */
 void call_answer_error(struct call *c, enum http_error error, const char *detail);
 

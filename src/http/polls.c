@@ -17,8 +17,7 @@
 enum { WAITS_NOT, WAITS_FOR_TURN, WAITS_FOR_GRANT, WAITS_FOR_PROMISE };
 
 enum {
-    BATCH = 32,       /* grants delivered under one lock */
-    CLIENT_LEFT = 499, /* for the statistics: nobody is told */
+    BATCH = 32, /* grants delivered under one lock */
 };
 
 #define TIMER_MOST (3600 * NS_PER_SEC) /* then it looks again */
@@ -205,7 +204,7 @@ static void end_wait(struct call *c, enum ending how)
     c->waits = WAITS_NOT;
     c->left = NULL;
     if (how == ENDING_LEFT)
-        call_answer_bytes(c, CLIENT_LEFT, "text/plain", "", 0);
+        call_answer_nobody(c);
     else if (how == ENDING_GONE)
         call_answer_error(c, HTTP_ERR_SESSION_GONE, NULL);
     else if (how == ENDING_FAULT)
@@ -223,7 +222,7 @@ static void client_left(struct call *c)
     if (c->waits == WAITS_FOR_GRANT)
         end_wait(c, ENDING_LEFT);
     else
-        call_answer_bytes(c, CLIENT_LEFT, "text/plain", "", 0);
+        call_answer_nobody(c);
 }
 
 void polls_end(struct http *h, uint32_t slot)

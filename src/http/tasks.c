@@ -67,7 +67,7 @@ static void left(struct call *c)
         j = j->next;
     if (j && !j->askers)
         drop(tasks, j);
-    call_answer_nothing(c);
+    call_answer_nobody(c);
 }
 
 static void ask(struct task *j, struct call *c)
