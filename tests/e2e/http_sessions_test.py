@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """http_sessions_test.py - sessions of HTTP: how they begin, what keeps them, how they end."""
 
+import os
 import re
+import signal
 
 from harness import (check, check_eq, elapsed, eventually, in_threads, json_of, main, test,
                      token_of)
@@ -137,6 +139,22 @@ def not_idle():
 
     began = elapsed()
     in_threads(lambda f: f(), (in_flight, never))
+
+
+@test("time in which the server did not run counts for no session", rules=["J3"])
+def not_run():
+    with WebServer(BRIEF_DRAIN + ["--http-session-idle-timeout", "1"],
+                   expect_log=["worker died", "worker hangs"]) as server:
+        pid = server.http_pid()
+        s, since, ran = server.session(), server.mark(), elapsed()
+        os.kill(pid, signal.SIGSTOP)
+        before, stopped = ran(), elapsed()
+        eventually(lambda: stopped() > 2.5, 20)
+        ran = elapsed()
+        os.kill(pid, signal.SIGCONT)
+        server.wait_log("did not run for a while .*proc=http|took over .*proc=http", 20, since)
+        got = s.ping()
+        check(got.status == 204 or before + ran() >= 2, f"{got!r}")
 
 
 @test("as many sessions as there may be, in all and of an address", rules=["J4"])
