@@ -112,15 +112,21 @@ void config_help(FILE *out)
 
 void config_version(FILE *out)
 {
+    const char *before = "; without: ";
+
     fprintf(out, "dflockd %s\nbuilt with: OpenSSL %s, glibc %s", PACKAGE_VERSION,
             OpenSSL_version(OPENSSL_VERSION_STRING), gnu_get_libc_version());
 #ifdef HAVE_SECCOMP
-    fputs(", libseccomp " HAVE_SECCOMP "; without:", out);
+    fputs(", libseccomp " HAVE_SECCOMP, out);
 #else
-    fputs("; without: seccomp", out);
+    fprintf(out, "%sseccomp", before);
+    before = " ";
 #endif
-    for (unsigned i = 0; i < FEATURE_COUNT; i++)
-        if (feature_table[i].missing != NULL)
-            fprintf(out, " %s", feature_table[i].name);
+    for (unsigned i = 0; i < FEATURE_COUNT; i++) {
+        if (feature_table[i].missing == NULL)
+            continue;
+        fprintf(out, "%s%s", before, feature_table[i].name);
+        before = " ";
+    }
     fputc('\n', out);
 }

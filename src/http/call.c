@@ -128,6 +128,12 @@ void call_answer_bytes(struct call *c, int status, const char *type, const char 
         evbuffer_free(body);
 }
 
+void call_answer_buffer(struct call *c, int status, const char *type, struct evbuffer *body)
+{
+    answer(c, status, type, body);
+    evbuffer_free(body);
+}
+
 void call_answer_nothing(struct call *c)
 {
     answer(c, 204, NULL, NULL);
@@ -299,6 +305,8 @@ void call_come(struct evhttp_request *req, void *http)
     struct link *l = link_of(h, evhttp_request_get_connection(req));
     struct call *c;
 
+    if (h->leaves)
+        return; /* it is cut with its connection, and comes again */
     if (!l) {
         evhttp_connection_free(evhttp_request_get_connection(req));
         return;

@@ -16,6 +16,7 @@
 #include <event2/http.h>
 #include <jansson.h>
 
+struct evbuffer;
 struct http;
 struct link;
 
@@ -57,7 +58,7 @@ struct call {
     uint32_t key_len;
     uint32_t session; /* connection slot, of ROUTE_SESSION; 0 = none */
     uint64_t session_id; /* its connection id: the slot may be another's by the time of the answer */
-    /* While it waits: polls.c. */
+    /* A list of those that wait: long polls (polls.c), long answers (tasks.c). */
     struct call *prev, *next;
     struct event *timer;
     struct body *kept; /* what `body` was; freed with the call */
@@ -75,6 +76,8 @@ void call_client_left(struct call *c);
 void call_answer_json(struct call *c, int status, json_t *object);
 /* `bytes` are copied; a type such as "text/html; charset=utf-8". */
 void call_answer_bytes(struct call *c, int status, const char *type, const char *bytes, size_t n);
+/* Takes the buffer, without a copy. */
+void call_answer_buffer(struct call *c, int status, const char *type, struct evbuffer *body);
 /* 204 */
 void call_answer_nothing(struct call *c);
 /* `detail` is for people; NULL: none. */

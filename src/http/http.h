@@ -11,7 +11,8 @@
  *   routes    the table of them                           path, body   what a request says
  *   guard     CORS, rate, authentication, caps            sessions  as a connection is to TCP
  *   locks     operations                                  polls     those that wait
- *   look      health, stats, resources                    metrics, openapi, page
+ *   look      health, stats, resources                    listing   which resources are asked for
+ *   tasks     answers made in bounded steps               metrics, openapi, page
  */
 #ifndef HTTP_HTTP_H
 #define HTTP_HTTP_H
@@ -39,14 +40,16 @@ struct http {
     struct guard *guard;       /* guard.c's */
     struct sessions *sessions; /* sessions.c's */
     struct polls *polls;       /* polls.c's */
-    struct looks *looks;       /* look.c's */
+    struct tasks *tasks;       /* tasks.c's */
     struct links *links;       /* link.c's */
+    const char *openapi;       /* openapi.c's: the document, once it was asked for */
     uint64_t now; /* BOOTTIME ns: http_now() reads it again */
     uint64_t next_tick;
     uint32_t fences_turn; /* of the region, as last seen */
     int efd;
     int new_settings; /* a memfd that came by the channel, 0 = none */
     uint32_t new_generation;
+    uint64_t unread; /* look.c's: bytes of its answers that are still on their way out */
     bool draining;
     bool leaves; /* the process is to end */
 };

@@ -21,6 +21,8 @@ src_http_libhttp_a_SOURCES = \
 	src/http/http.h \
 	src/http/link.c \
 	src/http/link.h \
+	src/http/listing.c \
+	src/http/listing.h \
 	src/http/locks.c \
 	src/http/locks.h \
 	src/http/look.c \
@@ -31,6 +33,9 @@ src_http_libhttp_a_SOURCES = \
 	src/http/openapi.h \
 	src/http/page.c \
 	src/http/page.h \
+	src/http/page_parts.h \
+	src/http/pagestatus.c \
+	src/http/pagetable.c \
 	src/http/path.c \
 	src/http/path.h \
 	src/http/polls.c \
@@ -43,7 +48,9 @@ src_http_libhttp_a_SOURCES = \
 	src/http/server.c \
 	src/http/server.h \
 	src/http/sessions.c \
-	src/http/sessions.h
+	src/http/sessions.h \
+	src/http/tasks.c \
+	src/http/tasks.h
 if WITH_TLS
 src_http_libhttp_a_SOURCES += \
 	src/http/secure.c
@@ -51,3 +58,19 @@ else
 src_http_libhttp_a_SOURCES += \
 	src/http/secure_none.c
 endif
+
+# The status page's document, style and script, as C.
+page_files = \
+	src/http/page/page.css \
+	src/http/page/page.html \
+	src/http/page/page.js
+EXTRA_DIST += $(page_files)
+BUILT_SOURCES += src/http/page/assets.h
+CLEANFILES += src/http/page/assets.h
+src/http/page/assets.h: $(page_files)
+	$(AM_V_GEN)$(MKDIR_P) src/http/page && { \
+	for type in css html js; do \
+	  echo "static const unsigned char page_$$type[] = {"; \
+	  od -An -v -tx1 $(srcdir)/src/http/page/page.$$type | $(SED) 's/[0-9a-f][0-9a-f]/0x&,/g'; \
+	  echo "0};"; \
+	done; } > $@.new && mv $@.new $@

@@ -1,14 +1,12 @@
 /*
- * http/look.h - what a client can see: health, readiness, stats, resources. Long answers are made in
- * bounded steps, one at a time, between the turns of the process.
+ * http/look.h - what a client can see: health, readiness, stats, resources.
  */
 #ifndef HTTP_LOOK_H
 #define HTTP_LOOK_H
 
-#include <stdbool.h>
+#include <stddef.h>
 
 struct call;
-struct http;
 
 /* Handlers */
 void look_health(struct call *c);
@@ -17,7 +15,7 @@ void look_stats(struct call *c);
 void look_resources(struct call *c);
 void look_resource(struct call *c);
 
-/* One bounded step; true: there is more to do. */
-bool look_turn(struct http *h);
+/* "lock" and "sem"; -1: another word. */
+int look_kind(const char *name, size_t n);
 
 #endif

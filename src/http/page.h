@@ -4,10 +4,7 @@
 #ifndef HTTP_PAGE_H
 #define HTTP_PAGE_H
 
-#include <stdbool.h>
-
 struct call;
-struct http;
 
 /* Handler */
 void page_serve(struct call *c);

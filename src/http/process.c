@@ -14,10 +14,10 @@
 #include "http/guard.h"
 #include "http/http.h"
 #include "http/link.h"
-#include "http/look.h"
 #include "http/polls.h"
 #include "http/server.h"
 #include "http/sessions.h"
+#include "http/tasks.h"
 #include "net/listen.h"
 #include "net/pass.h"
 #include "serving/newsettings.h"
@@ -217,13 +217,14 @@ static bool turn(struct http *h)
     if (gap) {
         log_warn("did not run for a while", log_ms("gap", gap));
         sessions_extend(h, gap);
+        silence_over(&h->sh);
     }
     h->now = clock_boottime_ns();
     polls_deliver(h, bell_drain(h->r, h->sh.worker));
     notice_fences(h);
     tick(h);
     busy = sessions_turn(h);
-    busy |= look_turn(h);
+    busy |= tasks_turn(h);
     if (lifeline_telling(&h->life))
         lifeline_tell(&h->life, show_listeners, h);
     silence_ring(&h->sh);
@@ -267,6 +268,8 @@ static int prepare(struct http *h, const struct heritage *heritage)
         !watch(h, &h->channel, h->life.channel, master_speaks))
         return -ENOMEM;
     err = report_init(); /* for whatever speaks JSON: the library would open a file */
+    if (!err)
+        err = tasks_init(h);
     if (!err)
         err = sessions_init(h);
     if (!err)

@@ -431,10 +431,15 @@ static void extend(struct http *h, uint32_t slot, uint64_t gap)
 
 void sessions_extend(struct http *h, uint64_t gap)
 {
-    gap = gap < LEASES_GRACE_NS ? gap : LEASES_GRACE_NS;
-    for (uint32_t slot = h->sessions->first; slot <= h->sessions->top; slot++)
-        if (at(h, slot)->open)
-            extend(h, slot, gap);
+    for (uint32_t slot = h->sessions->first; slot <= h->sessions->top; slot++) {
+        struct conn *c = conns_slot(h->r, slot);
+
+        if (!at(h, slot)->open)
+            continue;
+        extend(h, slot, gap < LEASES_GRACE_NS ? gap : LEASES_GRACE_NS);
+        /* Whatever was asked meanwhile was not heard. */
+        c->idle_since = h->now - c->idle_since < gap ? h->now : c->idle_since + gap;
+    }
 }
 
 /* After a crash its record may have been written over. */

@@ -274,7 +274,9 @@ static void show(struct shared *sh, struct report *j, const struct report_query 
     static struct view_one one;
 
     if (!view_one(sh, q->kind, q->key, q->key_len, now, &one)) {
-        j->fault = REPORT_NOT_FOUND;
+        uint32_t shard = table_shard_of(shared_key(sh, q->kind, q->key, q->key_len).hash);
+
+        j->fault = table_lost(&sh->table, shard) ? REPORT_LOST : REPORT_NOT_FOUND;
         return;
     }
     for (uint32_t i = 0; i < one.holders_shown; i++)

@@ -14,6 +14,7 @@ enum report_fault {
     REPORT_FINE = 0,
     REPORT_NO_MEMORY,
     REPORT_NOT_FOUND,  /* no such resource */
+    REPORT_LOST,       /* its shard is beyond repair */
     REPORT_BAD_CURSOR, /* it is none, or one of another order */
 };
 

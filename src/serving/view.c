@@ -11,7 +11,7 @@ static void copy_entry(const struct shared *sh, uint32_t node, struct view_entry
     const struct conn *c = conns_slot(sh->r, n->owner);
 
     *out = (struct view_entry){.conn_id = n->conn_id, .fence = n->order, .since = n->since,
-                               .end = n->end};
+                               .end = n->end, .lease = n->lease};
     if (n->owner) {
         memcpy(out->addr, c->addr, sizeof(out->addr));
         out->port = c->port;

@@ -19,7 +19,7 @@ enum {
 struct view_entry {
     uint64_t conn_id; /* 0: there is none */
     uint64_t fence;   /* of a holder */
-    uint64_t since, end;
+    uint64_t since, end, lease; /* ns; the last two: of a holder */
     uint8_t addr[16];
     uint16_t port;
     uint8_t family; /* 0: its connection is gone */

@@ -101,7 +101,8 @@ static void test_dump(void)
             char line[128];
 
             wanted++;
-            snprintf(line, sizeof(line), "%s%s   # from default", start, o->def);
+            snprintf(line, sizeof(line), "%s%s   # from default", start,
+                     i == OPTION_http_host ? option_table[OPTION_host].def : o->def);
             if (i != OPTION_workers)
                 ok(has_line(out, line), "%s", line);
             else
@@ -167,8 +168,8 @@ static void test_help(void)
        "how to switch off what is on");
     ok(strstr(out, "[default 6388; DFLOCKD_PORT]\n") != NULL, "defaults");
     ok(strstr(out, "-t, --check-config\n") != NULL, "short forms");
-    ok(strstr(out, "\nHTTP:\n") == NULL && strstr(out, "\nLimits:\n") != NULL,
-       "groups, without empty ones");
+    ok(strstr(out, "\nHTTP:\n") != NULL && strstr(out, "\nLimits:\n") != NULL, "groups");
+    is_int(strstr(out, "\nTLS:\n") != NULL, option_built(OPTION_tls_cert), "without empty ones");
     for (const char *p = out; *p != '\0'; p = strchr(p, '\n') + 1)
         too_wide += strcspn(p, "\n") > 100;
     is_u64(too_wide, 0, "no line is too wide");
@@ -177,14 +178,20 @@ static void test_help(void)
 static void test_version(void)
 {
     const char *second;
+    bool all = true;
 
+    for (unsigned i = 0; i < FEATURE_COUNT; i++)
+        all = all && feature_table[i].missing == NULL;
+#ifndef HAVE_SECCOMP
+    all = false;
+#endif
     act(WORDS("-T", "--version"), ENV("DFLOCKD_PORT=x"));
     is_int(status, 0, "--version");
     is_str(err, "", "nothing on stderr");
     second = strchr(out, '\n');
     ok(strncmp(out, "dflockd " PACKAGE_VERSION "\n", strlen(PACKAGE_VERSION) + 9) == 0, "version");
-    ok(second != NULL && strstr(second, "OpenSSL 3.") != NULL && strstr(second, " http") != NULL,
-       "and what was built in");
+    ok(second != NULL && strstr(second, "OpenSSL 3.") != NULL, "and what was built in");
+    is_int(second != NULL && strstr(second, "; without: ") != NULL, !all, "what is missing");
     is_str(second != NULL ? strchr(second + 1, '\n') : NULL, "\n", "two lines");
 }
 

@@ -339,7 +339,8 @@ static void test_unknown(void)
     refused(WORDS("--frobnicate"), ENV(), "unknown option '--frobnicate'");
     refused(WORDS("-p", "7000"), ENV(), "unknown option '-p'");
     refused(WORDS("--T"), ENV(), "unknown option '--T'");
-    refused(WORDS("--http-prot=x"), ENV(), "unknown option '--http-prot'");
+    refused(WORDS("--http-prot=x"), ENV(),
+            "unknown option '--http-prot' (did you mean '--http-port'?)");
     refused(WORDS("--=x"), ENV(), "unknown option '--'");
     refused(WORDS("--auth-tokne=hunter2"), ENV(),
             "unknown option '--auth-tokne' (did you mean '--auth-token'?)");
@@ -438,8 +439,7 @@ static void test_missing_features(void)
         refused(WORDS("--tls-cert", "/x"), ENV(), "--tls-cert: this build has no TLS");
         refused(WORDS(), ENV("DFLOCKD_TLS_KEY=/x"), "DFLOCKD_TLS_KEY: this build has no TLS");
     }
-    refused(WORDS("--http-port=0"), ENV(), "--http-port: this version has no HTTP server yet");
-    is_int(load(WORDS(), ENV("DFLOCKD_TLS_CERT=", "DFLOCKD_HTTP_PORT=")), 0, "empty: not given");
+    is_int(load(WORDS(), ENV("DFLOCKD_TLS_CERT=")), 0, "empty: not given");
     for (unsigned i = 0; i < OPTION_COUNT; i++) {
         char word[64];
 
@@ -452,7 +452,35 @@ static void test_missing_features(void)
     }
 }
 
-/* The checks of features that are not built in, on settings made by hand. */
+static void test_http(void)
+{
+    is_int(load(WORDS("--http-port=auto"), ENV("DFLOCKD_HTTP_HOST=::1,localhost")), 0, "HTTP");
+    is_int(settings.http_port, SETTINGS_PORT_AUTO, "at a port that the kernel chooses");
+    is_str(settings.http_host.name[1], "localhost", "on other addresses");
+    is_str(settings.host.name[0], "127.0.0.1", "than the line protocol");
+    is_int(load(WORDS("--port=7000", "--http-port=7001"), ENV("DFLOCKD_HTTP_PORT=")), 0,
+           "an empty variable: not given");
+    is_int(settings.http_port, 7001, "a port");
+    is_int(load(WORDS("--http-rate-limit-per-ip=50"), ENV()), 0, "a rate without a burst");
+    is_int(settings.http_rate_limit_burst, 50, "is its own burst");
+    is_int(load(WORDS("--http-rate-limit-per-ip=50", "--http-rate-limit-burst=200"), ENV()), 0,
+           "or another");
+    is_int(settings.http_rate_limit_burst, 200, "that is given");
+    refused(WORDS("--http-port=7000"), ENV("DFLOCKD_PORT=7000"),
+            "--http-port: 7000 is also the port of the line protocol (DFLOCKD_PORT)");
+    is_int(load(WORDS("--port=0", "--http-port=0"), ENV()), 0, "0 and 0: off, chosen");
+    is_int(load(WORDS("--http-port=7000", "--workers=63"), ENV()), 0, "63 workers beside HTTP");
+    refused(WORDS("--http-port=7000"), ENV("DFLOCKD_WORKERS=64"),
+            "DFLOCKD_WORKERS: at most 63 workers beside HTTP (--http-port)");
+    is_int(load(WORDS("--workers=64"), ENV()), 0, "64 without");
+    refused(WORDS("--http-port=-1"), ENV(), "--http-port: -1 is out of range (0 to 65535)");
+    refused(WORDS("--http-port=65536"), ENV(), "--http-port: 65536 is out of range (0 to 65535)");
+    refused(WORDS("--http-port=any"), ENV(), "--http-port: 'any' is not a number");
+    refused(WORDS("--http-max-sessions=-5"), ENV(),
+            "--http-max-sessions: -5 is out of range (0 to 1048576)");
+}
+
+/* On settings made by hand: a build without TLS refuses its options. */
 static void validate(const char *cert, const char *key, int64_t http_port)
 {
     load(WORDS(), ENV());
@@ -532,6 +560,7 @@ int main(void)
     test_text();
     test_hosts();
     test_missing_features();
+    test_http();
     test_validate();
     test_port_auto();
     test_copy_args();

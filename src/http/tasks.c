@@ -1,0 +1,158 @@
+/*
+ * http/tasks.c - see tasks.h.
+ */
+#include "http/tasks.h"
+
+#include "base/clock.h"
+#include "http/call.h"
+#include "http/http.h"
+#include "serving/report.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum { ACTIVE = 8 }; /* tasks that have begun: each has memory of its own */
+
+#define TURN_NS UINT64_C(1000000)
+
+struct task {
+    struct task *next;
+    const struct task_type *type;
+    void *work;
+    struct call *askers; /* by call->next */
+    bool begun;
+};
+
+struct tasks {
+    struct task *first; /* the oldest; those that have begun are the first few */
+    struct task *turn;  /* whose step is next, NULL: the first one's */
+};
+
+int tasks_init(struct http *h)
+{
+    h->tasks = calloc(1, sizeof(*h->tasks));
+    return h->tasks ? report_init() : -ENOMEM;
+}
+
+static void drop(struct tasks *tasks, struct task *j)
+{
+    struct task **at = &tasks->first;
+
+    while (*at != j)
+        at = &(*at)->next;
+    *at = j->next;
+    if (tasks->turn == j)
+        tasks->turn = j->next;
+    j->type->drop(j->work);
+    free(j);
+}
+
+static bool forget(struct task *j, const struct call *c)
+{
+    for (struct call **at = &j->askers; *at; at = &(*at)->next)
+        if (*at == c) {
+            *at = c->next;
+            return true;
+        }
+    return false;
+}
+
+/* Its client has left: it costs nothing more. */
+static void left(struct call *c)
+{
+    struct tasks *tasks = c->h->tasks;
+    struct task *j = tasks->first;
+
+    while (j && !forget(j, c))
+        j = j->next;
+    if (j && !j->askers)
+        drop(tasks, j);
+    call_answer_nothing(c);
+}
+
+static void ask(struct task *j, struct call *c)
+{
+    c->left = left;
+    c->next = j->askers;
+    j->askers = c;
+}
+
+void tasks_add(struct call *c, const struct task_type *type, void *work)
+{
+    struct task *j = calloc(1, sizeof(*j)), **at = &c->h->tasks->first;
+
+    if (!j) {
+        type->drop(work);
+        call_answer_error(c, HTTP_ERR_INTERNAL, NULL);
+        return;
+    }
+    j->type = type;
+    j->work = work;
+    ask(j, c);
+    while (*at)
+        at = &(*at)->next;
+    *at = j;
+}
+
+bool tasks_join(struct call *c, const struct task_type *type)
+{
+    for (struct task *j = c->h->tasks->first; j; j = j->next)
+        if (j->type == type && !j->begun) {
+            ask(j, c);
+            return true;
+        }
+    return false;
+}
+
+static void answer(struct http *h, struct task *j)
+{
+    while (j->askers) {
+        struct call *c = j->askers;
+
+        j->askers = c->next;
+        c->left = NULL;
+        j->type->answer(h, j->work, c);
+    }
+    drop(h->tasks, j);
+}
+
+/* The next one in turn of those that may have begun. */
+static struct task *next_of(struct tasks *tasks)
+{
+    struct task *j = tasks->first;
+
+    for (unsigned i = 0; j && i < ACTIVE; i++, j = j->next)
+        if (j == tasks->turn)
+            return j;
+    return tasks->first;
+}
+
+bool tasks_turn(struct http *h)
+{
+    struct tasks *tasks = h->tasks;
+    uint64_t end = clock_boottime_ns() + TURN_NS;
+    unsigned idle = 0;
+
+    while (tasks->first && idle < ACTIVE) {
+        struct task *j = next_of(tasks);
+
+        j->begun = true;
+        tasks->turn = j->next;
+        switch (j->type->step(h, j->work)) {
+        case TASK_DONE:
+            answer(h, j);
+            idle = 0;
+            break;
+        case TASK_LATER:
+            idle++;
+            break;
+        case TASK_MORE:
+            idle = 0;
+            break;
+        }
+        h->now = clock_boottime_ns();
+        if (h->now >= end)
+            break;
+    }
+    return tasks->first && idle < ACTIVE;
+}
