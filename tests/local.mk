@@ -101,8 +101,11 @@ e2e_tests = \
 	tests/e2e/dflockctl_top_test.py \
 	tests/e2e/examples_test.py \
 	tests/e2e/fences_test.py \
+	tests/e2e/http_bench_test.py \
 	tests/e2e/http_death_test.py \
 	tests/e2e/http_locks_test.py \
+	tests/e2e/http_metrics_test.py \
+	tests/e2e/http_openapi_test.py \
 	tests/e2e/http_polls_test.py \
 	tests/e2e/http_sessions_test.py \
 	tests/e2e/http_twophase_test.py \
