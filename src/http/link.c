@@ -195,8 +195,10 @@ static void bytes_went(struct evbuffer *out, const struct evbuffer_cb_info *info
     struct link *l = arg;
 
     (void)out;
-    if (info->n_deleted > 0 && l->phase == LINK_ANSWER)
+    if (info->n_deleted > 0 && l->phase == LINK_ANSWER) {
         enter(l, LINK_ANSWER);
+        l->unacked = -1; /* not looked at */
+    }
 }
 
 /* The answer is written. Behind the request there may be others already. */
@@ -373,12 +375,26 @@ void link_last(struct link *l)
 
 /* ---- deadlines ---- */
 
+/* libevent has not written for a while, but the peer's kernel may have taken what the socket had. */
+static bool moves(struct link *l)
+{
+    int before = l->unacked;
+
+    if (l->phase != LINK_ANSWER)
+        return false;
+    l->unacked = stream_unacked(l->fd);
+    return l->unacked != before;
+}
+
 static void end_overdue(struct links *all, enum link_phase phase, uint64_t limit, uint64_t now)
 {
     struct link *l;
 
     while (limit && (l = all->first[phase]) != NULL && now > l->since && now - l->since >= limit)
-        evhttp_connection_free(l->conn);
+        if (moves(l))
+            enter(l, phase);
+        else
+            evhttp_connection_free(l->conn);
 }
 
 void links_tick(struct http *h)
