@@ -49,6 +49,7 @@ EXTRA_DIST += \
 	docs/examples/two_phase_status.c \
 	docs/examples/with_lock.c \
 	docs/examples/worker_pool.c \
+	docs/grafana/dflockd.json \
 	docs/internals/deaths.md \
 	docs/internals/design.md \
 	docs/internals/dflock.md \
@@ -62,6 +63,8 @@ EXTRA_DIST += \
 	docs/internals/testing.md \
 	docs/internals/tls.md \
 	docs/internals/wakeups.md \
+	docs/metrics.md \
+	docs/prometheus/dflockd-alerts.yml \
 	docs/rules.md
 
 # The sample of a configuration file: tests/config/sample_test.c holds it against the options.
