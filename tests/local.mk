@@ -101,10 +101,15 @@ e2e_tests = \
 	tests/e2e/http_bench_test.py \
 	tests/e2e/http_death_test.py \
 	tests/e2e/http_locks_test.py \
+	tests/e2e/http_metrics_test.py \
 	tests/e2e/http_openapi_test.py \
 	tests/e2e/http_polls_test.py \
 	tests/e2e/http_sessions_test.py \
 	tests/e2e/http_twophase_test.py \
+	tests/e2e/http_deadlines_test.py \
+	tests/e2e/http_framing_test.py \
+	tests/e2e/http_guards_test.py \
+	tests/e2e/http_routes_test.py \
 	tests/e2e/lib_lock_test.py \
 	tests/e2e/lib_renew_test.py \
 	tests/e2e/libdflock_errors_test.py \

@@ -122,8 +122,10 @@ enum framing framing_check(const struct framing_head *f, struct evhttp_request *
     struct seen s = look(evhttp_request_get_input_headers(req));
 
     *why = f->bad;
-    if (!*why && (req->major != 1 || (req->minor != 0 && req->minor != 1)))
+    if (req->major != 1 || (req->minor != 0 && req->minor != 1)) {
+        req->major = req->minor = 1; /* the answer's would be the same */
         *why = "only HTTP/1.0 and HTTP/1.1 are served";
+    }
     if (!*why)
         *why = wrong_length(&s, evbuffer_get_length(evhttp_request_get_input_buffer(req)));
     if (!*why)

@@ -13,8 +13,10 @@
 #include "http/call.h"
 #include "http/guard.h"
 #include "http/http.h"
+#include "http/metrics.h"
 #include "http/secure.h"
 #include "net/stream.h"
+#include "net/tls.h"
 
 #include <errno.h>
 #include <event2/buffer.h>
@@ -92,6 +94,20 @@ static void unwatch(struct link *l)
     l->watched = false;
 }
 
+/* Known when the first bytes come, or at the connection's end. Who only looks whether the port is open
+   has not begun one. */
+static void count_handshake(struct link *l)
+{
+    int far;
+
+    if (!l->tls || l->shaken)
+        return;
+    far = secure_handshake(l->b);
+    l->shaken = true;
+    if (far != TLS_NOT_BEGUN)
+        metrics_handshake(l->h, far == TLS_DONE);
+}
+
 /* libevent closes the connection, for whatever reason. A request that is being answered is freed with
    it, or libevent has parted with it already. */
 static void closes(struct evhttp_connection *conn, void *arg)
@@ -103,6 +119,7 @@ static void closes(struct evhttp_connection *conn, void *arg)
     unwatch(l);
     l->h->links->by_fd[l->fd] = NULL;
     guard_disconnect(l->h, &l->from);
+    count_handshake(l);
     if (l->tls)
         secure_goodbye(l->b);
     if (c) {
@@ -166,6 +183,7 @@ static void bytes_came(struct evbuffer *in, const struct evbuffer_cb_info *info,
 
     if (info->n_added == 0)
         return;
+    count_handshake(l);
     if (l->phase == LINK_IDLE)
         begin_head(l);
     if (l->phase == LINK_HEAD)
@@ -177,8 +195,10 @@ static void bytes_went(struct evbuffer *out, const struct evbuffer_cb_info *info
     struct link *l = arg;
 
     (void)out;
-    if (info->n_deleted > 0 && l->phase == LINK_ANSWER)
+    if (info->n_deleted > 0 && l->phase == LINK_ANSWER) {
         enter(l, LINK_ANSWER);
+        l->unacked = -1; /* not looked at */
+    }
 }
 
 /* The answer is written. Behind the request there may be others already. */
@@ -252,6 +272,7 @@ static bool admit(struct link *l)
     if (!find_address(l))
         return false;
     if (!guard_connect(l->h, &l->from)) {
+        metrics_refused(l->h);
         log_warn("connection refused", log_str("limit", "http-max-connections-per-ip"),
                  log_int("max", l->h->settings->http_max_connections_per_ip),
                  log_str("peer", link_peer_text(l, text, sizeof(text))));
@@ -354,12 +375,26 @@ void link_last(struct link *l)
 
 /* ---- deadlines ---- */
 
+/* libevent has not written for a while, but the peer's kernel may have taken what the socket had. */
+static bool moves(struct link *l)
+{
+    int before = l->unacked;
+
+    if (l->phase != LINK_ANSWER)
+        return false;
+    l->unacked = stream_unacked(l->fd);
+    return l->unacked != before;
+}
+
 static void end_overdue(struct links *all, enum link_phase phase, uint64_t limit, uint64_t now)
 {
     struct link *l;
 
     while (limit && (l = all->first[phase]) != NULL && now > l->since && now - l->since >= limit)
-        evhttp_connection_free(l->conn);
+        if (moves(l))
+            enter(l, phase);
+        else
+            evhttp_connection_free(l->conn);
 }
 
 void links_tick(struct http *h)

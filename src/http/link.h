@@ -46,8 +46,9 @@ struct link {
     enum link_phase phase;
     uint64_t since;            /* BOOTTIME ns: of the phase, or when the answer moved last */
     struct link *prev, *next;  /* of those in this phase, who has been in it longest first */
+    int unacked; /* bytes of the answer, when its deadline was looked at last */
     bool tls;
-    bool counted; /* guard_connect() has */
+    bool shaken;  /* its handshake has been counted */
     bool watched; /* its end */
     bool last;    /* it is closed after this answer */
 };
@@ -72,7 +73,7 @@ void link_last(struct link *l);
 
 /* Now and then: ends those whose deadline has passed. */
 void links_tick(struct http *h);
-/* The process is about to end: what has been answered is written, if that takes no more than a moment. */
+/* Whether an answer is being written. */
 bool links_writing(const struct http *h);
 
 const char *link_peer_text(const struct link *l, char *buf, size_t n);

@@ -14,6 +14,7 @@
 #include "http/guard.h"
 #include "http/http.h"
 #include "http/link.h"
+#include "http/metrics.h"
 #include "http/polls.h"
 #include "http/server.h"
 #include "http/sessions.h"
@@ -22,6 +23,7 @@
 #include "net/pass.h"
 #include "serving/newsettings.h"
 #include "serving/repairs.h"
+#include "serving/report.h"
 #include "serving/sandbox.h"
 #include "serving/silence.h"
 #include "shm/bell.h"
@@ -34,6 +36,7 @@
 
 enum { MESSAGES_A_TURN = 16 };
 
+#define ANSWERS_NS (500 * NS_PER_MS)
 #define TICK_NS (250 * NS_PER_MS)
 #define SLEEP_NS (400 * NS_PER_MS) /* below a second, or the next beat would count as a silence */
 
@@ -233,6 +236,19 @@ static bool turn(struct http *h)
 
 /* ---- start ---- */
 
+/* Watches that go and come again between two sleeps, as they do around each answer, cost no call. */
+static struct event_base *make_base(void)
+{
+    struct event_config *config = event_config_new();
+    struct event_base *base = NULL;
+
+    if (config && event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST) == 0)
+        base = event_base_new_with_config(config);
+    if (config)
+        event_config_free(config);
+    return base;
+}
+
 static int prepare(struct http *h, const struct heritage *heritage)
 {
     int err, landlock;
@@ -243,7 +259,9 @@ static int prepare(struct http *h, const struct heritage *heritage)
     h->now = clock_boottime_ns();
     shared_attach(&h->sh, h->r, heritage->worker);
     lifeline_init(&h->life, heritage);
-    h->base = event_base_new();
+    usage_init(&h->usage);
+    metrics_init(h);
+    h->base = make_base();
     h->efd = SYS(HTTP_EVENTFD, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
     if (!h->base || h->efd < 0)
         return -ENOMEM;
@@ -289,6 +307,19 @@ static void take_over(struct http *h)
         log_audit("took over", log_uint("sessions", h->r->nsessions), log_ms("gap", gap));
 }
 
+/* The last answers, such as those that say that the server is ending. Who does not read them is not
+   waited for. */
+static void finish_answers(struct http *h)
+{
+    uint64_t until = clock_boottime_ns() + ANSWERS_NS;
+    struct timeval step = {.tv_usec = 10000};
+
+    while (links_writing(h) && clock_boottime_ns() < until) {
+        evtimer_add(h->nudge, &step);
+        event_base_loop(h->base, EVLOOP_ONCE);
+    }
+}
+
 int http_run(const struct heritage *heritage)
 {
     static struct http http;
@@ -306,5 +337,6 @@ int http_run(const struct heritage *heritage)
             sleep_until_something(h);
         busy = turn(h);
     }
+    finish_answers(h);
     return EXITCODE_OK;
 }

@@ -236,6 +236,7 @@ def master_dies():
     with serve() as server:
         s, waiter, look = server.session(), server.session(), server.client()
         token = s.token("key", lease=1000)
+        check_eq(look.req("ping"), "ok", "a connection that has been handed on")
         server.master_dies()
         s.renew("key", token, 900).expect(200)
         other = server.session()

@@ -145,6 +145,17 @@ def caps():
         web.post("/v1/sessions").expect(503, "max_sessions")
         for s in sessions:
             s.ping().expect(204)
+    with WebServer(BRIEF_DRAIN + ["--http-max-sessions-per-ip", "2"]) as server:
+        one, other = server.web(source="127.0.0.1"), server.web(source="127.0.0.9")
+        ids = [one.post("/v1/sessions").expect(200)["session_id"] for _ in range(2)]
+        for _ in range(3):
+            one.post("/v1/sessions").expect(503, "max_sessions_per_ip")
+        for _ in range(2):
+            other.post("/v1/sessions").expect(200)
+        other.post("/v1/sessions").expect(503, "max_sessions_per_ip")
+        other.delete(f"/v1/sessions/{ids[0]}").expect(204)  # whoever ends it
+        one.post("/v1/sessions").expect(200)
+        one.post("/v1/sessions").expect(503, "max_sessions_per_ip")
 
 
 @test("DELETE ends waits with 410, and what the session held is another's before the 204",
