@@ -173,7 +173,7 @@ def passed():
 
 
 @test("a passed socket of the name http is served by HTTP; each protocol binds its own address unless one "
-      "was passed for it", rules=["D22"])
+      "was passed for it", rules=["D21"])
 def passed_http():
     lock, web = listening(), listening()
     port = web.getsockname()[1]
