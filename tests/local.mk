@@ -46,6 +46,9 @@ include tests/net/local.mk
 # tests/worker: tests_worker_NAME_test_LDADD = $(TAP) $(LINK_WORKER)
 include tests/worker/local.mk
 
+# tests/http: tests_http_NAME_test_LDADD = $(TAP) $(LINK_HTTP)
+include tests/http/local.mk
+
 # tests/supervisor: tests_supervisor_NAME_test_LDADD = $(TAP) $(LINK_SUPERVISOR)
 include tests/supervisor/local.mk
 
