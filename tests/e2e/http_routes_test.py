@@ -15,7 +15,7 @@ METHODS = ["GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH", "TRACE", 
 ID = "0" * 32
 ROUTES = {
     "/health": "GET", "/ready": "GET", "/metrics": "GET", "/v1/openapi.json": "GET",
-    "/v1/stats": "GET", "/v1/resources": "GET", "/v1/resources/lock/x": "GET", "/": "GET",
+    "/v1/stats": "GET", "/v1/resources": "GET", "/v1/resources/kind/x": "GET", "/": "GET",
     "/v1/sessions": "POST", f"/v1/sessions/{ID}": "DELETE", f"/v1/sessions/{ID}/ping": "POST",
     **{f"/v1/{kind}/x{operation}": "POST" for kind in ("locks", "semaphores")
        for operation in ("", "/release", "/renew", "/enqueue", "/wait")},
