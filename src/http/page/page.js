@@ -20,8 +20,8 @@
         for (const a of wanted.attributes)
             if (node.getAttribute(a.name) !== a.value && a.name !== "open")
                 node.setAttribute(a.name, a.value);
-        if (node === document.activeElement)
-            return; /* what somebody types into is theirs */
+        if (node === document.activeElement || typing)
+            return; /* what somebody types into is theirs; what they chose has yet to be asked for */
         if (node.localName === "input" && node.value !== wanted.getAttribute("value"))
             node.value = wanted.getAttribute("value") || "";
         if (node.localName === "select" && node.value !== wanted.value)
@@ -38,7 +38,7 @@
                 node.nodeValue = wanted.nodeValue;
             return;
         }
-        if (node.localName === "select" && node === document.activeElement)
+        if (node.localName === "select" && (node === document.activeElement || typing))
             return;
         const named = new Map();
         for (const child of node.children)
@@ -166,6 +166,7 @@
 
     function filter() {
         clearTimeout(typing);
+        typing = 0;
         const query = new URLSearchParams();
         for (const [name, value] of new FormData(form))
             if (value !== "")
