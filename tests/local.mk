@@ -46,6 +46,9 @@ include tests/net/local.mk
 # tests/worker: tests_worker_NAME_test_LDADD = $(TAP) $(LINK_WORKER)
 include tests/worker/local.mk
 
+# tests/http: tests_http_NAME_test_LDADD = $(TAP) $(LINK_HTTP)
+include tests/http/local.mk
+
 # tests/supervisor: tests_supervisor_NAME_test_LDADD = $(TAP) $(LINK_SUPERVISOR)
 include tests/supervisor/local.mk
 
@@ -98,8 +101,11 @@ e2e_tests = \
 	tests/e2e/dflockctl_top_test.py \
 	tests/e2e/examples_test.py \
 	tests/e2e/fences_test.py \
+	tests/e2e/http_bench_test.py \
 	tests/e2e/http_death_test.py \
 	tests/e2e/http_locks_test.py \
+	tests/e2e/http_metrics_test.py \
+	tests/e2e/http_openapi_test.py \
 	tests/e2e/http_polls_test.py \
 	tests/e2e/http_sessions_test.py \
 	tests/e2e/http_twophase_test.py \

@@ -85,7 +85,8 @@ static int alive(struct driver *d, struct link *l, bool was_up, const struct dfl
     if (reply->status != 0)
         return driver_fail(
             d, reply->status == DFLOCK_ERR_AUTH ? EXIT_AUTH : EXIT_BROKEN,
-            "%s: the server answered \"%.80s\" to a ping%s", l->address, reply->text,
+            "%s: the server answered \"%.80s\" to %s%s", l->address, reply->text,
+            d->s->http && !was_up ? "who wants a session" : "a ping",
             reply->status == DFLOCK_ERR_AUTH ? ": it wants a token; see --auth-token-file" : "");
     if (!was_up)
         d->dialling--;
@@ -139,7 +140,7 @@ static int dial_more(struct driver *d)
     while (d->dialled < d->links_n && d->dialling < DIALLING_MOST) {
         struct worker *w = &d->workers[d->dialled / d->s->connections];
         struct link *l = &d->links[d->dialled];
-        int err = link_open(l, d->epfd, d->s->where.server[w->server], d->s->dial,
+        int err = link_open(l, d->epfd, d->s->where.server[w->server], d->s->dial, d->s->http,
                             2 * d->s->pipeline + 2);
 
         d->dialled++;
@@ -279,7 +280,7 @@ static int tick(struct driver *d)
         struct link *l = &d->links[i];
         int err = 0;
 
-        if (!l->up && d->now - l->used > ANSWER_NS && dflock_conn_timeout_ms(l->conn) < 0)
+        if (!l->up && d->now - l->used > ANSWER_NS && link_timeout_ms(l) < 0)
             return driver_fail(d, EXIT_UNREACHABLE, "%s: connected, but no answer for %.0f s",
                                l->address, (double)(d->now - l->used) * 1e-9);
         else if (!l->up)

@@ -1,6 +1,6 @@
 /*
  * bench/link.h - one connection in an epoll loop: who waits for which reply, and what epoll
- * watches.
+ * watches. It speaks the line protocol, or HTTP (web.h).
  *
  * One thread.
  */
@@ -13,9 +13,11 @@
 #include <stdint.h>
 
 struct slot;
+struct web;
 
 struct link {
-    dflock_conn *conn;
+    dflock_conn *conn; /* or */
+    struct web *web;   /* NULL: the line protocol */
     const char *address;
     int epfd, fd, events; /* what epoll has of it; fd -1: nothing */
     struct link *next;    /* of those that have something to send */
@@ -28,7 +30,7 @@ struct link {
 };
 
 /* Begins to connect. `most`: requests under way at a time. 0 or an error of dflock.h. */
-int link_open(struct link *l, int epfd, const char *address, const dflock_options *o,
+int link_open(struct link *l, int epfd, const char *address, const dflock_options *o, bool http,
               uint32_t most);
 void link_close(struct link *l);
 
@@ -41,5 +43,8 @@ int link_process(struct link *l);
 
 /* 1 and who it is for and *reply; 0: there is none yet; or why there will be none. */
 int link_reply(struct link *l, struct slot **slot, struct dflock_reply *reply);
+
+/* When link_process() must be called at the latest; -1: when epoll says so. */
+int link_timeout_ms(const struct link *l);
 
 #endif

@@ -4,11 +4,14 @@ bin_PROGRAMS += src/bench/dflock-bench
 noinst_LIBRARIES += src/bench/libbench.a
 
 # What stands without the client library; its tests are in tests/loadgen.
+src_bench_libbench_a_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
 src_bench_libbench_a_SOURCES = \
 	src/bench/check.c \
 	src/bench/check.h \
 	src/bench/histogram.c \
-	src/bench/histogram.h
+	src/bench/histogram.h \
+	src/bench/webwire.c \
+	src/bench/webwire.h
 
 src_bench_dflock_bench_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
 src_bench_dflock_bench_SOURCES = \
@@ -26,7 +29,9 @@ src_bench_dflock_bench_SOURCES = \
 	src/bench/report.c \
 	src/bench/report.h \
 	src/bench/run.c \
-	src/bench/run.h
+	src/bench/run.h \
+	src/bench/web.c \
+	src/bench/web.h
 src_bench_dflock_bench_LDADD = \
 	src/bench/libbench.a \
 	$(LINK_WHERE) \

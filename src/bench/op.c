@@ -34,7 +34,7 @@ static const char *const names[] = {
 };
 
 /* What to do about a reply that is no success. */
-static const char *advice(const struct slot *slot, int status)
+static const char *advice(const struct slot *slot, int status, const char *text)
 {
     switch (status) {
     case DFLOCK_ERR_TIMEOUT:
@@ -56,6 +56,12 @@ static const char *advice(const struct slot *slot, int status)
                      "with "
                      "--lease"
                    : "the server refuses such a request; its --max-lease-ttl may be below --lease";
+    case DFLOCK_ERR_STATE:
+        return strstr(text, "rate_limited")
+                   ? "raise the server's --http-rate-limit-per-ip, or ask less by --rate"
+               : strstr(text, "bad_request")
+                   ? "the server refuses such a request; its --max-lease-ttl may be below --lease"
+                   : "see the log of the server";
     default:
         return "no dflockd answers that";
     }
@@ -63,7 +69,7 @@ static const char *advice(const struct slot *slot, int status)
 
 static int refused(struct driver *d, const struct slot *slot, const struct dflock_reply *reply)
 {
-    const char *hint = advice(slot, reply->status);
+    const char *hint = advice(slot, reply->status, reply->text);
     int code = reply->status == DFLOCK_ERR_AUTH ? EXIT_AUTH : EXIT_BROKEN;
 
     if (slot->state == SLOT_RELEASING && reply->status == DFLOCK_ERR_SERVER && d->check &&

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { KEY_MAX = 256, SUFFIX_MAX = 32 /* what load.c puts behind a prefix */ };
 #define ROUNDS_MAX (INT64_C(1) << 40)
@@ -44,7 +45,9 @@ enum { KEY_MAX = 256, SUFFIX_MAX = 32 /* what load.c puts behind a prefix */ };
     ROW(JSON, 0x200e, "json", NULL, "prints the results as one line of JSON")                      \
     ROW(AUTH_TOKEN, 0x200f, "auth-token", "TOKEN",                                                 \
         "the token that the servers want; the process list shows it, see --auth-token-file")       \
-    ROW(HTTP, 0x2010, "http", NULL, NULL)                                                          \
+    ROW(HTTP, 0x2010, "http", "LIST",                                                              \
+        "measures the HTTP API of these servers, host:port or URL each, instead of the line\n"     \
+        "      protocol")                                                                          \
     ROW(HELP, 'h', "help", NULL, "prints this")                                                    \
     ROW(VERSION, 'V', "version", NULL, "prints the version")
 
@@ -58,7 +61,8 @@ static const struct option long_options[] = {ROWS(ROW_GETOPT) WHERE_LONG{NULL, 0
 /* What was said beside what is in the settings. */
 struct said {
     bool rounds;
-    const char *auth_token;
+    const char *elsewhere; /* --servers or --unix */
+    const char *auth_token, *http;
 };
 
 void complain(const char *fmt, ...)
@@ -86,8 +90,6 @@ static void help(void)
          "and\n"
          "says how long that took.\n\nLoad:");
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        if (!rows[i].text)
-            continue;
         fputs("  ", stdout);
         if (rows[i].value < 0x1000)
             printf("-%c, ", rows[i].value);
@@ -190,9 +192,9 @@ static int take(struct settings *s, struct said *said, int option)
         said->auth_token = optarg;
         return 0;
     case OPTION_HTTP:
-        complain(
-            "--http: dflockd does not serve HTTP yet; without it the line protocol is measured");
-        return EXIT_USAGE;
+        s->http = true;
+        said->http = optarg;
+        return 0;
     case OPTION_HELP:
         help();
         return EXIT_OK;
@@ -200,6 +202,8 @@ static int take(struct settings *s, struct said *said, int option)
         printf("dflock-bench %s\n", dflock_version());
         return EXIT_OK;
     default:
+        if (option == WHERE_SERVERS || option == WHERE_UNIX)
+            said->elsewhere = option == WHERE_UNIX ? "--unix" : "--servers";
         return where_take(&s->where, option, optarg) ? 0 : EXIT_USAGE;
     }
 }
@@ -216,6 +220,12 @@ static int check_together(struct settings *s, const struct said *said)
     else if (s->shared_key && s->pipeline > 1)
         complain("--pipeline: not together with --shared-key: on a connection that waits for the "
                  "lock, the release would wait behind; use more --workers");
+    else if (s->http && s->pipeline > 1)
+        complain(
+            "--pipeline: not together with --http, where a connection has one request under way; "
+            "use more --workers");
+    else if (s->http && said->elsewhere)
+        complain("--http: says where the servers are, so not together with %s", said->elsewhere);
     else if (s->threads > s->workers)
         complain("--threads: %u are more than the %u --workers that they share", s->threads,
                  s->workers);
@@ -234,10 +244,72 @@ static int check_together(struct settings *s, const struct said *said)
     return EXIT_USAGE;
 }
 
+/* "host:port", "[ipv6]:port", "unix:/path" */
+static bool has_port(const char *host, size_t n)
+{
+    const char *bracket = memrchr(host, ']', n);
+
+    return memchr(bracket ? bracket : host, ':', bracket ? n - (size_t)(bracket - host) : n) !=
+           NULL;
+}
+
+/* Takes "http://", "https://" (which adds TLS) and the / behind it away from each address, which
+   are written to `out`: it has room for the list. False after a message. */
+static bool read_urls(struct settings *s, const char *list, char *out)
+{
+    for (const char *at = list;; at++) {
+        size_t n = strcspn(at, ",");
+        bool secure = strncasecmp(at, "https://", 8) == 0;
+        size_t scheme = secure ? 8 : strncasecmp(at, "http://", 7) == 0 ? 7 : 0;
+        size_t host = scheme < n ? strcspn(at + scheme, "/,") : 0;
+
+        if (scheme && scheme + host + 1 < n) {
+            complain("--http: %.*s: a server's address, without a path", (int)n, at);
+            return false;
+        }
+        if (secure)
+            where_take(&s->where, WHERE_TLS, NULL);
+        if (!scheme)
+            host = n;
+        if (!has_port(at + scheme, host)) {
+            complain("--http: %.*s: the port is missing: that of the server's --http-port", (int)n,
+                     at);
+            return false;
+        }
+        memcpy(out, at + scheme, host);
+        out += host;
+        at += n;
+        *out++ = *at;
+        if (*at == '\0')
+            return true;
+    }
+}
+
+/* --http says where the servers are, as --servers does for the line protocol. */
+static int take_http(struct settings *s, const char *list)
+{
+    dflock_options *trial = dflock_options_new();
+    int err = EXIT_USAGE;
+
+    s->addresses = malloc(strlen(list) + 1);
+    if (!s->addresses || !trial)
+        complain("no memory");
+    else if (read_urls(s, list, s->addresses)) {
+        if (dflock_options_set_servers(trial, s->addresses) != 0)
+            complain("--http: %s", where_reason());
+        else if (where_take(&s->where, WHERE_SERVERS, s->addresses))
+            err = 0;
+    }
+    dflock_options_free(trial);
+    return err;
+}
+
 static int finish(struct settings *s, const struct said *said)
 {
     int err = check_together(s, said);
 
+    if (!err && said->http)
+        err = take_http(s, said->http);
     if (err)
         return err;
     s->dial = dflock_options_new();
@@ -289,4 +361,5 @@ void options_free(struct settings *s)
 {
     dflock_options_free(s->dial);
     where_free(&s->where);
+    free(s->addresses);
 }

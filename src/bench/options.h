@@ -30,7 +30,9 @@ struct settings {
     uint64_t timeout, lease; /* in seconds; lease 0: the server's default */
     const char *key;
     bool shared_key, check, json;
+    bool http; /* instead of the line protocol */
     struct where where;
+    char *addresses; /* what `where` was given of --http */
     dflock_options *dial;
 };
 

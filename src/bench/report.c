@@ -68,6 +68,8 @@ static void print_text(const struct settings *s, const struct result *r)
     printf("  requests  : %" PRIu64 ", %.1f/s\n", r->requests, per_second(r, r->requests));
     if (s->rate > 0)
         printf("  rate      : %g ops/s wanted, latency from when each was due\n", s->rate);
+    if (s->http)
+        puts("  protocol  : HTTP");
     print_check(s, r);
     if (r->interrupted)
         printf("  interrupted by signal %d\n", r->interrupted);
@@ -103,7 +105,7 @@ static json_t *key_string(const struct settings *s)
 static int print_json(const struct settings *s, const struct result *r)
 {
     json_t *o = json_pack(
-        "{s:I, s:o, s:o, s:o, s:b, s:I, s:I, s:I, s:o, s:I, s:f, s:f, s:I, s:f, s:o, s:o, s:o}",
+        "{s:I, s:o, s:o, s:o, s:b, s:I, s:I, s:I, s:o, s:I, s:f, s:f, s:I, s:f, s:o, s:o, s:o, s:b}",
         "workers", (json_int_t)s->workers, "rounds",
         s->duration ? json_null() : json_integer((json_int_t)s->rounds), "duration_s",
         s->duration ? json_real((double)s->duration * 1e-9) : json_null(), "key", key_string(s),
@@ -113,7 +115,7 @@ static int print_json(const struct settings *s, const struct result *r)
         (double)r->wall_ns * 1e-9, "ops_per_s", per_second(r, r->latency.n), "requests",
         (json_int_t)r->requests, "requests_per_s", per_second(r, r->requests), "latency_ms",
         latency_object(r), "check", check_object(s, r), "interrupted_by",
-        r->interrupted ? json_integer(r->interrupted) : json_null());
+        r->interrupted ? json_integer(r->interrupted) : json_null(), "http", s->http);
     int err = !o || json_dumpf(o, stdout, JSON_REAL_PRECISION(9)) != 0 || putchar('\n') == EOF;
 
     json_decref(o);

@@ -6,17 +6,11 @@
  * came before it can be taken, and the descriptor stays the owner's until channel_close().
  */
 #include "client/channel.h"
-#include "base/clock.h"
-#include "base/num.h"
+#include "client/reach.h"
 
-#include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 enum {
     IN_MIN = 256,
@@ -27,24 +21,17 @@ enum {
 };
 
 static const uint64_t idle_ns = 1000 * 1000 * 1000;      /* the server closes idle connections later */
-static const uint64_t local_retry_ns = 10 * 1000 * 1000; /* a Unix socket whose queue is full */
 
-enum state { CLOSED, CONNECTING, HANDSHAKING, AUTHENTICATING, READY, FAILED };
+enum state { CLOSED, REACHING, AUTHENTICATING, READY, FAILED };
 
 struct channel {
     const struct dflock_options *o;
-    struct transport t;
+    struct reach r;
     enum state state;
-    const struct addr *name;
-    const struct addr_list *to;
-    size_t at;                /* which of `to` is tried */
-    uint64_t until;           /* of connecting */
-    uint64_t attempt_until;   /* of this address, if there are more */
     uint64_t processed;       /* when, the last time */
     bool heard;               /* anything of the server */
     bool fresh;               /* nothing of what is expected has been asked yet */
     struct failure failure;
-    struct failure attempt;   /* why the last address did not do */
 
     char *out;
     size_t out_at, out_len, out_cap;
@@ -55,65 +42,6 @@ struct channel {
     size_t expect_at, expect_n, expect_cap; /* a power of two */
 };
 
-/* ---- the plain transport -------------------------------------------------------------------- */
-
-static ssize_t plain_read(struct transport *t, void *buf, size_t n, struct failure *f)
-{
-    ssize_t got;
-
-    do
-        got = recv(t->fd, buf, n, MSG_DONTWAIT);
-    while (got < 0 && errno == EINTR);
-    if (got >= 0)
-        return got;
-    if (errno == EAGAIN) {
-        t->wants = POLLIN;
-        return TRANSPORT_AGAIN;
-    }
-    return failure_set(f, DFLOCK_ERR_CONNECT, "%s", error_errno(errno));
-}
-
-static ssize_t plain_write(struct transport *t, const void *buf, size_t n, struct failure *f)
-{
-    ssize_t sent;
-
-    do
-        sent = send(t->fd, buf, n, MSG_DONTWAIT | MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
-    if (sent >= 0)
-        return sent;
-    if (errno == EAGAIN) {
-        t->wants = POLLOUT;
-        return TRANSPORT_AGAIN;
-    }
-    return failure_set(f, DFLOCK_ERR_CONNECT, "%s", error_errno(errno));
-}
-
-static int plain_handshake(struct transport *t, struct failure *f)
-{
-    (void)t, (void)f;
-    return 0;
-}
-
-static bool plain_pending(const struct transport *t)
-{
-    (void)t;
-    return false;
-}
-
-static void plain_close(struct transport *t)
-{
-    (void)t;
-}
-
-const struct transport_ops transport_plain = {
-    .read = plain_read,
-    .write = plain_write,
-    .handshake = plain_handshake,
-    .pending = plain_pending,
-    .close = plain_close,
-};
-
 /* ---- life ------------------------------------------------------------------------------------ */
 
 struct channel *channel_new(const struct dflock_options *o)
@@ -122,36 +50,14 @@ struct channel *channel_new(const struct dflock_options *o)
 
     if (c) {
         c->o = o;
-        c->t.fd = -1;
-        c->t.ops = &transport_plain;
+        reach_init(&c->r, o);
     }
     return c;
 }
 
-/* A FIN soon after a request may come from a client that has nothing more to say and still waits; the
-   server would wait with it. A reset cannot be misunderstood. */
-static void reset_on_close(const struct channel *c)
-{
-    const struct linger none = {.l_onoff = 1, .l_linger = 0};
-
-    (void)setsockopt(c->t.fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
-}
-
-static void close_socket(struct channel *c)
-{
-    if (c->t.fd < 0)
-        return;
-    if (c->expect_n)
-        reset_on_close(c);
-    c->t.ops->close(&c->t);
-    c->t.ops = &transport_plain;
-    (void)close(c->t.fd);
-    c->t.fd = -1;
-}
-
 void channel_close(struct channel *c)
 {
-    close_socket(c);
+    reach_close(&c->r, c->expect_n > 0);
     c->state = CLOSED;
     if (c->out)
         explicit_bzero(c->out, c->out_cap); /* a secret may be in it */
@@ -179,7 +85,7 @@ static int fail(struct channel *c)
 
     c->state = FAILED;
     failure_clear(&c->failure);
-    return failure_set(&c->failure, why.code, "%s: %s", c->name->text, why.text);
+    return failure_set(&c->failure, why.code, "%s: %s", c->r.name->text, why.text);
 }
 
 /* ---- requests -------------------------------------------------------------------------------- */
@@ -270,98 +176,26 @@ void channel_dial(struct channel *c, const struct addr *name, const struct addr_
                   uint64_t now)
 {
     channel_close(c);
-    c->name = name;
-    c->to = to;
-    c->at = 0;
-    c->until = now + (uint64_t)(c->o->connect_timeout * 1e9);
-    c->state = CONNECTING;
+    reach_begin(&c->r, name, to, now);
+    c->state = REACHING;
     c->heard = false;
-    failure_clear(&c->attempt);
     if (c->o->auth_token && !queue_auth(c, c->o->auth_token)) {
         failure_set(&c->failure, DFLOCK_ERR_SYSTEM, "no memory");
         fail(c);
     }
 }
 
-static void tune(int fd)
-{
-    int on = 1, idle = 15, interval = 5, count = 3;
-
-    /* Unix sockets refuse some: then they do not need them. */
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
-}
-
-/* Sockets for the addresses in turn until one connects. 0 connected, TRANSPORT_AGAIN under way, or failed. */
-static int connect_step(struct channel *c, uint64_t now)
-{
-    while (c->at < c->to->n) {
-        const struct sockaddr *sa = (const struct sockaddr *)&c->to->at[c->at].addr;
-
-        if (c->t.fd < 0) {
-            uint64_t left = now < c->until ? c->until - now : 0;
-
-            c->t.fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-            if (c->t.fd < 0)
-                return failure_set(&c->failure, DFLOCK_ERR_SYSTEM, "no socket: %s",
-                                   error_errno(errno));
-            c->attempt_until = now + left / (c->to->n - c->at);
-        }
-        /* Asked again, connect() says how the first call ended. */
-        if (connect(c->t.fd, sa, c->to->at[c->at].len) == 0 || errno == EISCONN) {
-            tune(c->t.fd);
-            return 0;
-        }
-        if (errno == EINPROGRESS || errno == EALREADY || errno == EINTR || errno == EAGAIN) {
-            c->t.wants = errno == EAGAIN ? 0 : POLLOUT;
-            if (now < c->attempt_until || (c->at + 1 == c->to->n && now < c->until))
-                return TRANSPORT_AGAIN;
-            errno = ETIMEDOUT;
-        }
-        failure_clear(&c->attempt);
-        failure_set(&c->attempt, DFLOCK_ERR_CONNECT, "%s", error_errno(errno));
-        close_socket(c);
-        c->at++;
-    }
-    if (c->to->n == 0)
-        failure_set(&c->attempt, DFLOCK_ERR_CONNECT, "it has no address");
-    return failure_set(&c->failure, c->attempt.code, "%s", c->attempt.text);
-}
-
-static int begin_tls(struct channel *c)
-{
-    const char *name = c->o->tls_server_name;
-
-    if (!c->o->tls)
-        return 0;
-    if (!name)
-        name = c->name->local ? "localhost" : c->name->host;
-    return tls_start(&c->t, c->o->tls, name, &c->failure);
-}
-
 /* 0: connected and shaken hands; TRANSPORT_AGAIN; or failed. */
-static int connecting(struct channel *c, uint64_t now)
+static int reaching(struct channel *c, uint64_t now)
 {
-    int err = 0;
+    int err;
 
-    if (c->state == CONNECTING) {
-        err = connect_step(c, now);
-        if (err == 0)
-            err = begin_tls(c);
-        if (err)
-            return err;
-        c->state = HANDSHAKING;
-    }
-    if (c->state == HANDSHAKING) {
-        err = c->t.ops->handshake(&c->t, &c->failure);
-        if (err)
-            return err;
+    if (c->state != REACHING)
+        return 0;
+    err = reach_step(&c->r, now, &c->failure);
+    if (err == 0)
         c->state = c->o->auth_token ? AUTHENTICATING : READY;
-    }
-    return 0;
+    return err;
 }
 
 /* ---- bytes ----------------------------------------------------------------------------------- */
@@ -372,7 +206,7 @@ static ssize_t flush(struct channel *c)
     ssize_t total = 0;
 
     while (c->out_at < c->out_len - c->held) {
-        ssize_t n = c->t.ops->write(&c->t, c->out + c->out_at, c->out_len - c->held - c->out_at,
+        ssize_t n = c->r.t.ops->write(&c->r.t, c->out + c->out_at, c->out_len - c->held - c->out_at,
                                     &c->failure);
 
         if (n < 0)
@@ -446,7 +280,7 @@ static int ended(struct channel *c)
 
     if (c->in_len > c->in_at && !line_end(c))
         when = " in the middle of a reply";
-    else if (!c->heard && !c->o->tls && !c->name->local)
+    else if (!c->heard && !c->o->tls && !c->r.name->local)
         when = " without a word; it may want TLS";
     return failure_set(&c->failure, DFLOCK_ERR_CONNECT, "the server closed the connection%s", when);
 }
@@ -462,7 +296,7 @@ static int receive(struct channel *c)
         if (!room_in(c))
             return failure_set(&c->failure, DFLOCK_ERR_SYSTEM, "no memory for a reply");
         room = c->in_cap - c->in_len;
-        n = c->t.ops->read(&c->t, c->in + c->in_len, room, &c->failure);
+        n = c->r.t.ops->read(&c->r.t, c->in + c->in_len, room, &c->failure);
         if (n == 0)
             return ended(c);
         if (n < 0)
@@ -473,7 +307,7 @@ static int receive(struct channel *c)
         if (check_lines(c))
             return c->failure.code;
         /* Less than there was room for: that was all. */
-        if ((size_t)n < room && !c->t.ops->pending(&c->t))
+        if ((size_t)n < room && !c->r.t.ops->pending(&c->r.t))
             return 0;
         /* Many short replies: they are taken before the buffer grows further. */
         if (c->in_cap >= IN_GROWS_TO && line_end(c))
@@ -540,7 +374,7 @@ static int exchange(struct channel *c, uint64_t now)
         }
         return err;
     }
-    if (sent > 0 && !c->t.ops->pending(&c->t))
+    if (sent > 0 && !c->r.t.ops->pending(&c->r.t))
         return 0;
     err = receive(c);
     return err == TRANSPORT_AGAIN ? 0 : err;
@@ -548,12 +382,12 @@ static int exchange(struct channel *c, uint64_t now)
 
 int channel_process(struct channel *c, uint64_t now)
 {
-    bool early = c->state == CONNECTING || c->state == HANDSHAKING || c->state == AUTHENTICATING;
+    bool early = c->state == REACHING || c->state == AUTHENTICATING;
     int err;
 
     if (c->state == CLOSED || c->state == FAILED)
         return c->failure.code ? c->failure.code : DFLOCK_ERR_CLOSED;
-    err = connecting(c, now);
+    err = reaching(c, now);
     if (err == 0) {
         err = exchange(c, now);
         /* A refusal is worth more than that the connection then ended. */
@@ -569,7 +403,7 @@ int channel_process(struct channel *c, uint64_t now)
     if (err == TRANSPORT_AGAIN)
         err = 0;
     c->processed = now;
-    if (err == 0 && early && c->state != READY && now >= c->until)
+    if (err == 0 && early && c->state != READY && now >= c->r.until)
         err = failure_set(&c->failure, DFLOCK_ERR_CONNECT, "no connection within %g s",
                           c->o->connect_timeout);
     if (err)
@@ -596,8 +430,7 @@ bool channel_reply(struct channel *c, struct dflock_reply *reply)
 
 size_t channel_outstanding(const struct channel *c)
 {
-    bool own = c->o->auth_token && (c->state == CONNECTING || c->state == HANDSHAKING ||
-                                    c->state == AUTHENTICATING);
+    bool own = c->o->auth_token && (c->state == REACHING || c->state == AUTHENTICATING);
 
     return c->expect_n - (own && c->expect_n > 0);
 }
@@ -614,15 +447,14 @@ const struct failure *channel_failure(const struct channel *c)
 
 int channel_fd(const struct channel *c)
 {
-    return c->t.fd;
+    return c->r.t.fd;
 }
 
 short channel_events(const struct channel *c)
 {
     switch (c->state) {
-    case CONNECTING:
-    case HANDSHAKING:
-        return c->t.wants;
+    case REACHING:
+        return c->r.t.wants;
     case AUTHENTICATING:
     case READY:
         return c->out_at < c->out_len - c->held ? POLLIN | POLLOUT : POLLIN;
@@ -634,13 +466,10 @@ short channel_events(const struct channel *c)
 uint64_t channel_deadline(const struct channel *c)
 {
     switch (c->state) {
-    case CONNECTING:
-        if (c->t.fd < 0 || c->t.wants == 0)
-            return clock_boottime_ns() + (c->t.fd < 0 ? 0 : local_retry_ns);
-        return c->attempt_until;
-    case HANDSHAKING:
+    case REACHING:
+        return reach_deadline(&c->r);
     case AUTHENTICATING:
-        return c->until;
+        return c->r.until;
     default:
         return UINT64_MAX;
     }

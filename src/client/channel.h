@@ -3,8 +3,8 @@
  * then sends requests and takes the replies in their order. conn.c (low level) and lock.c (high level)
  * are built on it; both wait with poll() where they may block.
  *
- * One thread at a time; whoever owns it locks. The only system calls of the library that touch a
- * socket are made here and in transport_plain.
+ * One thread at a time; whoever owns it locks. The system calls that touch a socket are made in
+ * reach.c.
  */
 #ifndef CLIENT_CHANNEL_H
 #define CLIENT_CHANNEL_H

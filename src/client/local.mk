@@ -41,6 +41,8 @@ src_client_libclient_la_SOURCES = \
 	src/client/loss.c \
 	src/client/options.c \
 	src/client/options.h \
+	src/client/reach.c \
+	src/client/reach.h \
 	src/client/releasing.c \
 	src/client/shard.c \
 	src/client/thread.c \

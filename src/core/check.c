@@ -229,6 +229,7 @@ static bool only_one(const struct walk *w, uint32_t res, uint32_t live)
 static bool check_resources(struct walk *w)
 {
     uint32_t live = 0, idle = 0, reached = 0, nfree = 0, waiting = 0, held = 0, tombs = 0, prev = 0;
+    uint32_t nwaiting[SHARD_KINDS] = {0}, nheld[SHARD_KINDS] = {0};
     uint64_t last = 0;
 
     for (uint32_t i = 1; i <= w->s->res_bump; i++) {
@@ -241,11 +242,18 @@ static bool check_resources(struct walk *w)
         tombs += r->ntombs;
         if (!check_resource(w, i, &waiting, &held))
             return false;
+        nwaiting[table_count_of(r)] += r->nwaiters;
+        nheld[table_count_of(r)] += r->nholders;
     }
     REQUIRE(w, w->s->res_count == live, 8, live, "number of resources");
     REQUIRE(w, waiting == w->waiting, 4, waiting, "waiter in no queue");
     REQUIRE(w, held == w->held, 4, held, "holder in no holder list");
     REQUIRE(w, tombs == w->lapsed, 8, tombs, "lapsed nodes");
+    REQUIRE(w, w->s->nidle == idle, 8, idle, "number of idle resources");
+    for (unsigned k = 0; k < SHARD_KINDS; k++) {
+        REQUIRE(w, w->s->nwaiting[k] == nwaiting[k], 8, k, "waiters of a shard");
+        REQUIRE(w, w->s->nheld[k] == nheld[k], 8, k, "holders of a shard");
+    }
     for (uint32_t b = 0; b <= w->t->geo->res_mask; b++) {
         for (uint32_t i = *keymap_bucket(w->t, w->shard, b); i;) {
             const struct resource *r;

@@ -26,6 +26,7 @@ void holder_push(struct tx *tx, struct resource *r, uint32_t node)
         SET(tx, table_node(tx->t, head)->prev, node);
     SET(tx, r->holders, node);
     SET(tx, r->nholders, r->nholders + 1);
+    SET(tx, tx->s->nheld[table_count_of(r)], tx->s->nheld[table_count_of(r)] + 1);
     if (r->limit > 1) {
         uint32_t *bucket = holder_token_bucket(tx->t, tx->shard, n->order);
 
@@ -45,6 +46,7 @@ void holder_remove(struct tx *tx, struct resource *r, uint32_t node)
     if (n->next)
         SET(tx, table_node(tx->t, n->next)->prev, n->prev);
     SET(tx, r->nholders, r->nholders - 1);
+    SET(tx, tx->s->nheld[table_count_of(r)], tx->s->nheld[table_count_of(r)] - 1);
     if (r->limit > 1) {
         uint32_t *link = holder_token_bucket(tx->t, tx->shard, n->order);
 

@@ -103,6 +103,7 @@ static void idle_push(struct tx *tx, uint32_t res)
         SET(tx, tx->s->idle_oldest, since);
     }
     SET(tx, tx->s->idle_tail, res);
+    SET(tx, tx->s->nidle, tx->s->nidle + 1);
 }
 
 static void idle_remove(struct tx *tx, uint32_t res)
@@ -122,6 +123,7 @@ static void idle_remove(struct tx *tx, uint32_t res)
         SET(tx, tx->s->idle_oldest,
             head ? table_resource(tx->t, tx->shard, head)->last_active : TIME_NEVER);
     }
+    SET(tx, tx->s->nidle, tx->s->nidle - 1);
     SET(tx, r->state, RES_LIVE);
 }
 

@@ -18,7 +18,8 @@
  *   I6  each live resource is reachable once, from its own bucket; free ones from the free list
  *   I7  each node with an owner is in that owner's list of this shard, once, and the owner's slot
  *       carries the node's connection id
- *   I8  counts equal a recount: holders, waiters, tombstones, nodes, resources
+ *   I8  counts equal a recount: holders, waiters, tombstones, nodes, resources, idle ones; those of
+ *       the shard, too
  *   I9  the journal is empty
  *   I10 a node has TELL set exactly when it is on the pending list of its owner's worker
  *   I11 every index is inside its array
@@ -54,6 +55,7 @@ enum {
     CHUNK_NODES = LAYOUT_TEST ? 32 : 64, /* nodes a shard claims at a time */
     WHEEL_LEVELS = 8,    /* of 64 slots each */
     WHEEL_TICK_SHIFT = 20, /* a tick is 2^20 ns, about 1.05 ms */
+    SHARD_KINDS = 2,     /* of counts: locks, that is limit 1, and semaphores */
     TOMBSTONE_MAX = 1024, /* lapsed two-phase grants a connection may leave behind */
     JOURNAL_MAX = 128,   /* entries; the deepest transaction uses about 70 (die_at_store_test) */
 };
@@ -197,6 +199,9 @@ struct shard {
     uint32_t partial;  /* chunks with a free node */
     uint32_t nchunks;
     uint32_t nfree;    /* free nodes in all its chunks */
+    uint32_t nidle;    /* resources on the idle list */
+    uint32_t nheld[SHARD_KINDS]; /* holders and waiters of all its resources: read without the mutex */
+    uint32_t nwaiting[SHARD_KINDS];
     uint32_t starved;  /* nothing could be promised: from this resource slot on a free slot may lie
                           beside a waiter, until table_expire() has been there; 0 = nowhere */
     uint32_t pending[WORKER_MAX];

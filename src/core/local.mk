@@ -27,4 +27,6 @@ src_core_libcore_a_SOURCES = \
 	src/core/snapshot.c \
 	src/core/snapshot.h \
 	src/core/table.c \
-	src/core/table.h
+	src/core/table.h \
+	src/core/tally.c \
+	src/core/tally.h

@@ -17,6 +17,7 @@ void queue_push(struct tx *tx, struct resource *r, uint32_t node)
         SET(tx, r->q_head, node);
     SET(tx, r->q_tail, node);
     SET(tx, r->nwaiters, r->nwaiters + 1);
+    SET(tx, tx->s->nwaiting[table_count_of(r)], tx->s->nwaiting[table_count_of(r)] + 1);
 }
 
 void queue_remove(struct tx *tx, struct resource *r, uint32_t node)
@@ -32,4 +33,5 @@ void queue_remove(struct tx *tx, struct resource *r, uint32_t node)
     else
         SET(tx, r->q_tail, n->prev);
     SET(tx, r->nwaiters, r->nwaiters - 1);
+    SET(tx, tx->s->nwaiting[table_count_of(r)], tx->s->nwaiting[table_count_of(r)] - 1);
 }

@@ -120,7 +120,9 @@ static void clear(struct table *t, uint32_t shard, struct shard *s)
     s->res_free = s->res_count = 0;
     s->idle_head = s->idle_tail = 0;
     s->idle_oldest = t->next_due[shard] = TIME_NEVER;
-    s->partial = s->nchunks = s->nfree = 0;
+    s->partial = s->nchunks = s->nfree = s->nidle = 0;
+    memset(s->nheld, 0, sizeof(s->nheld));
+    memset(s->nwaiting, 0, sizeof(s->nwaiting));
     if (s->res_bump > t->geo->res_per_shard)
         s->res_bump = t->geo->res_per_shard;
 }
@@ -403,6 +405,8 @@ static void finish_resources(struct table *t, uint32_t shard, struct shard *s)
         r->q_head = sort(t, shard, &by_order, r->q_head);
         back_links(t, r->q_head, &r->q_tail, &r->nwaiters);
         back_links(t, r->holders, NULL, &r->nholders);
+        s->nwaiting[table_count_of(r)] += r->nwaiters;
+        s->nheld[table_count_of(r)] += r->nholders;
         if (r->nwaiters && r->nholders < r->limit && !s->starved) {
             s->starved = i; /* a holder that was dropped, or no fences: granted by expiry */
             t->next_due[shard] = 0;
@@ -413,6 +417,7 @@ static void finish_resources(struct table *t, uint32_t shard, struct shard *s)
             r->state = RES_IDLE;
             r->idle_next = s->idle_head;
             s->idle_head = i;
+            s->nidle++;
         }
     }
     s->idle_head = sort(t, shard, &by_age, s->idle_head);

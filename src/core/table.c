@@ -53,6 +53,7 @@ void tx_begin(struct tx *tx, struct table *t, uint32_t shard, uint64_t now)
     tx->tell = 0;
     tx->ngrants = 0;
     tx->expired = 0;
+    tx->tally = NULL;
     tx->promised = 0;
 }
 
@@ -84,6 +85,27 @@ bool table_owns_any(const struct table *t, uint32_t owner)
     return false;
 }
 
+/* A grant: at once (`since` is the time of the transaction), or after a wait since then. */
+static void count_grant(struct tx *tx, const struct resource *r, bool queued, uint64_t since)
+{
+    tx->ngrants++;
+    if (!tx->tally)
+        return;
+    if (queued) {
+        tx->tally->queued[table_count_of(r)]++;
+        tally_time(&tx->tally->wait, since, tx->now);
+    } else {
+        tx->tally->fast[table_count_of(r)]++;
+    }
+}
+
+static void count_expired(struct tx *tx)
+{
+    tx->expired++;
+    if (tx->tally)
+        tx->tally->expired++;
+}
+
 /* Makes a node that is in no list a holder. */
 static void hold(struct tx *tx, uint32_t res, uint32_t node, uint64_t fence)
 {
@@ -96,7 +118,6 @@ static void hold(struct tx *tx, uint32_t res, uint32_t node, uint64_t fence)
     SET(tx, n->end, leases_add(tx->now, n->lease));
     holder_push(tx, table_resource(tx->t, tx->shard, res), node);
     leases_insert(tx, node);
-    tx->ngrants++;
 }
 
 /* A slot stays free beside a waiter: table_expire() will look. */
@@ -117,6 +138,7 @@ static bool grant_first(struct tx *tx, uint32_t res)
     if (!promise_begun(tx) || !promise_lease(tx, n->lease) || !promise_fence(tx, &fence))
         return false;
     queue_remove(tx, r, node);
+    count_grant(tx, r, true, n->since);
     SET(tx, n->flags, n->flags | NODE_UNTOLD);
     hold(tx, res, node, fence);
     if (n->flags & NODE_BLOCKED)
@@ -160,6 +182,8 @@ static void end_hold(struct tx *tx, uint32_t node)
 
     holder_remove(tx, table_resource(tx->t, tx->shard, n->res), node);
     leases_remove(tx, node);
+    if (tx->tally)
+        tally_time(&tx->tally->hold, n->since, tx->now);
 }
 
 /* Frees a node that is in neither queue nor holder list. */
@@ -272,6 +296,7 @@ static enum verdict hold_new(struct tx *tx, const struct acquire_args *args, uin
     if (!node)
         return VERDICT_NO_NODES;
     hold(tx, res, node, fence);
+    count_grant(tx, table_resource(tx->t, tx->shard, res), false, tx->now);
     keymap_settle(tx, res);
     fill_grant(table_node(tx->t, node), node, out);
     return VERDICT_OK;
@@ -371,7 +396,7 @@ bool table_expire_key(struct tx *tx, const struct table_key *key)
     for (unsigned looked = 0; i && looked < EXPIRE_LOOK; looked++) {
         if (leases_ended(tx, table_node(tx->t, i))) {
             take_away(tx, i);
-            tx->expired++;
+            count_expired(tx);
             return true;
         }
         i = table_node(tx->t, i)->next;
@@ -397,7 +422,7 @@ enum verdict table_wait(struct tx *tx, const struct table_key *key, uint32_t own
     case NODE_HELD:
         if (leases_ended(tx, n)) {
             give_back(tx, node);
-            tx->expired++;
+            count_expired(tx);
             return VERDICT_LEASE_EXPIRED;
         }
         if (!promise_lease(tx, n->lease))
@@ -454,7 +479,7 @@ enum verdict table_renew(struct tx *tx, const struct table_key *key, uint32_t ow
     n = table_node(tx->t, node);
     if (leases_ended(tx, n)) {
         take_away(tx, node);
-        tx->expired++;
+        count_expired(tx);
         return VERDICT_NOT_HELD;
     }
     if (!promise_lease(tx, lease))
@@ -613,7 +638,7 @@ bool table_expire(struct tx *tx)
     switch (leases_step(tx, &node)) {
     case LEASES_ENDED:
         take_away(tx, node);
-        tx->expired++;
+        count_expired(tx);
         return true;
     case LEASES_MOVED:
         return true;

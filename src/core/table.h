@@ -14,6 +14,7 @@
 #define CORE_TABLE_H
 
 #include "core/layout.h"
+#include "core/tally.h"
 
 #include <stdbool.h>
 
@@ -38,13 +39,14 @@ struct tx {
     struct table *t;
     struct shard *s;
     uint32_t shard;
-    uint32_t ngrants;  /* grants made, for the statistics */
+    uint32_t ngrants;  /* grants made */
     uint64_t now;      /* BOOTTIME ns, read once by the caller */
     uint64_t tell;     /* workers whose bell to ring after the commit */
     uint32_t *reserved; /* units of the table's cap in this worker's hand; may be NULL */
     uint64_t (*salt)(void *arg); /* 64 random bits; must not block or fail */
     void *salt_arg;
-    uint32_t expired;  /* leases that ended in this transaction, for the statistics */
+    uint32_t expired;  /* leases that ended */
+    struct tally *tally; /* where this is counted, NULL = nowhere, as tx_begin() says */
     uint64_t promised; /* the latest end of a lease that was promised, or asked for in vain */
 };
 
@@ -90,6 +92,12 @@ struct acquire_args {
 
 void table_attach(struct table *t, void *base, const struct geometry *geo);
 void table_format(struct table *t); /* makes a zeroed block an empty table */
+
+/* In which of a shard's counts a resource is, and in which of a tally's. */
+static inline unsigned table_count_of(const struct resource *r)
+{
+    return r->limit > 1;
+}
 
 static inline struct shard *table_shard(const struct table *t, uint32_t shard)
 {

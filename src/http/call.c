@@ -160,6 +160,8 @@ void call_answer_error(struct call *c, enum http_error error, const char *detail
     json_t *o = detail ? json_pack("{s:s,s:s}", "error", errors[error].code, "detail", detail)
                        : json_pack("{s:s}", "error", errors[error].code);
 
+    c->result = (uint8_t)metrics_word(error);
+    metrics_error(c->h, error);
     call_answer_json(c, errors[error].status, o);
 }
 

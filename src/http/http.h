@@ -12,13 +12,16 @@
  *   guard     CORS, rate, authentication, caps            sessions  as a connection is to TCP
  *   locks     operations                                  polls     those that wait
  *   look      health, stats, resources                    listing   which resources are asked for
- *   tasks     answers made in bounded steps               metrics, openapi, page
+ *   tasks     answers made in bounded steps               openapi, page
+ *   metrics   what is counted                             exposition   what /metrics says
+ *   usage     what this process uses
  */
 #ifndef HTTP_HTTP_H
 #define HTTP_HTTP_H
 
 #include "base/num.h"
 #include "config/settings.h"
+#include "http/usage.h"
 #include "serving/lifeline.h"
 #include "shm/conns.h"
 #include "shm/heritage.h"
@@ -42,6 +45,7 @@ struct http {
     struct polls *polls;       /* polls.c's */
     struct tasks *tasks;       /* tasks.c's */
     struct links *links;       /* link.c's */
+    struct usage usage;
     const char *openapi;       /* openapi.c's: the document, once it was asked for */
     uint64_t now; /* BOOTTIME ns: http_now() reads it again */
     uint64_t next_tick;

@@ -13,8 +13,10 @@
 #include "http/call.h"
 #include "http/guard.h"
 #include "http/http.h"
+#include "http/metrics.h"
 #include "http/secure.h"
 #include "net/stream.h"
+#include "net/tls.h"
 
 #include <errno.h>
 #include <event2/buffer.h>
@@ -92,6 +94,20 @@ static void unwatch(struct link *l)
     l->watched = false;
 }
 
+/* Known when the first bytes come, or at the connection's end. Who only looks whether the port is open
+   has not begun one. */
+static void count_handshake(struct link *l)
+{
+    int far;
+
+    if (!l->tls || l->shaken)
+        return;
+    far = secure_handshake(l->b);
+    l->shaken = true;
+    if (far != TLS_NOT_BEGUN)
+        metrics_handshake(l->h, far == TLS_DONE);
+}
+
 /* libevent closes the connection, for whatever reason. A request that is being answered is freed with
    it, or libevent has parted with it already. */
 static void closes(struct evhttp_connection *conn, void *arg)
@@ -103,6 +119,7 @@ static void closes(struct evhttp_connection *conn, void *arg)
     unwatch(l);
     l->h->links->by_fd[l->fd] = NULL;
     guard_disconnect(l->h, &l->from);
+    count_handshake(l);
     if (l->tls)
         secure_goodbye(l->b);
     if (c) {
@@ -166,6 +183,7 @@ static void bytes_came(struct evbuffer *in, const struct evbuffer_cb_info *info,
 
     if (info->n_added == 0)
         return;
+    count_handshake(l);
     if (l->phase == LINK_IDLE)
         begin_head(l);
     if (l->phase == LINK_HEAD)
@@ -254,6 +272,7 @@ static bool admit(struct link *l)
     if (!find_address(l))
         return false;
     if (!guard_connect(l->h, &l->from)) {
+        metrics_refused(l->h);
         log_warn("connection refused", log_str("limit", "http-max-connections-per-ip"),
                  log_int("max", l->h->settings->http_max_connections_per_ip),
                  log_str("peer", link_peer_text(l, text, sizeof(text))));

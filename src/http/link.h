@@ -48,6 +48,7 @@ struct link {
     struct link *prev, *next;  /* of those in this phase, who has been in it longest first */
     int unacked; /* bytes of the answer, when its deadline was looked at last */
     bool tls;
+    bool shaken;  /* its handshake has been counted */
     bool watched; /* its end */
     bool last;    /* it is closed after this answer */
 };

@@ -14,6 +14,8 @@ src_http_libhttp_a_SOURCES = \
 	src/http/calls.h \
 	src/http/cors.c \
 	src/http/cors.h \
+	src/http/exposition.c \
+	src/http/exposition.h \
 	src/http/framing.c \
 	src/http/framing.h \
 	src/http/guard.c \
@@ -50,7 +52,9 @@ src_http_libhttp_a_SOURCES = \
 	src/http/sessions.c \
 	src/http/sessions.h \
 	src/http/tasks.c \
-	src/http/tasks.h
+	src/http/tasks.h \
+	src/http/usage.c \
+	src/http/usage.h
 if WITH_TLS
 src_http_libhttp_a_SOURCES += \
 	src/http/secure.c

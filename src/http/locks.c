@@ -22,24 +22,26 @@
 
 /* ---- answers ---- */
 
-void locks_answer_grant(struct call *c, const char *status, const struct grant *g)
+void locks_answer_grant(struct call *c, enum reply word, const struct grant *g)
 {
     struct token token = {.fence = g->fence, .salt = g->salt};
     char text[128], hex[TOKEN_LEN];
     int n;
 
+    c->result = (uint8_t)word;
     token_format(hex, &token);
     n = snprintf(text, sizeof(text),
-                 "{\"status\":\"%s\",\"token\":\"%.*s\",\"lease_ttl_s\":%" PRIu64 "}\n", status,
+                 "{\"status\":\"%s\",\"token\":\"%.*s\",\"lease_ttl_s\":%" PRIu64 "}\n", reply_text(word),
                  TOKEN_LEN, hex, g->lease / NS_PER_SEC);
     call_answer_bytes(c, 200, "application/json", text, (size_t)n);
 }
 
-static void answer_status(struct call *c, const char *status)
+static void answer_word(struct call *c, enum reply word)
 {
     char text[64];
-    int n = snprintf(text, sizeof(text), "{\"status\":\"%s\"}\n", status);
+    int n = snprintf(text, sizeof(text), "{\"status\":\"%s\"}\n", reply_text(word));
 
+    c->result = (uint8_t)word;
     call_answer_bytes(c, 200, "application/json", text, (size_t)n);
 }
 
@@ -57,10 +59,10 @@ void locks_answer(struct call *c, enum verdict v)
     op_count(&c->h->sh.slot->counters, v);
     switch (v) {
     case VERDICT_TIMEOUT:
-        answer_status(c, "timeout");
+        answer_word(c, REPLY_TIMEOUT);
         break;
     case VERDICT_QUEUED:
-        answer_status(c, "queued");
+        answer_word(c, REPLY_QUEUED);
         break;
     case VERDICT_LIMIT_MISMATCH:
         call_answer_error(c, HTTP_ERR_LIMIT_MISMATCH, "the semaphore exists with another limit");
@@ -183,13 +185,12 @@ static void acquire(struct call *c, bool two_phase)
     if (locked)
         shared_end(&h->sh, &tx);
     shared_return_units(&h->sh);
-    h->sh.slot->counters.grants_fast += v == VERDICT_OK;
     if (blocks)
         polls_block(c);
     else if (must_starve(c, v))
         polls_starve(c);
     else if (v == VERDICT_OK)
-        locks_answer_grant(c, two_phase ? "acquired" : "ok", &g);
+        locks_answer_grant(c, two_phase ? REPLY_ACQUIRED : REPLY_OK, &g);
     else
         locks_answer(c, v);
 }
@@ -233,7 +234,7 @@ static void wait_enqueued(struct call *c)
     else if (must_starve(c, v))
         polls_starve(c);
     else if (v == VERDICT_OK)
-        locks_answer_grant(c, "ok", &g);
+        locks_answer_grant(c, REPLY_OK, &g);
     else if (v == VERDICT_TIMEOUT && h->draining && timeout > 0)
         call_answer_error(c, HTTP_ERR_DRAINING, "the server is ending");
     else
@@ -266,7 +267,6 @@ void locks_release(struct call *c)
     if (!begin(c, &tx, &key))
         return;
     v = table_release(&tx, &key, token.fence, token.salt);
-    h->sh.slot->counters.grants_queued += tx.ngrants;
     shared_end(&h->sh, &tx);
     if (v == VERDICT_OK)
         call_answer_nothing(c);
@@ -301,7 +301,6 @@ void locks_renew(struct call *c)
     if (!begin(c, &tx, &key))
         return;
     v = table_renew(&tx, &key, c->session, token.fence, token.salt, lease);
-    h->sh.slot->counters.grants_queued += tx.ngrants;
     shared_end(&h->sh, &tx);
     if (must_starve(c, v))
         polls_starve(c);

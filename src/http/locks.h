@@ -5,6 +5,7 @@
 #define HTTP_LOCKS_H
 
 #include "core/table.h"
+#include "proto/reply.h"
 
 struct call;
 
@@ -16,7 +17,7 @@ void locks_enqueue(struct call *c);
 void locks_wait(struct call *c);
 
 /* What a client is told of a grant: "ok", or "acquired" for enqueue. */
-void locks_answer_grant(struct call *c, const char *status, const struct grant *g);
+void locks_answer_grant(struct call *c, enum reply word, const struct grant *g);
 
 /* What it is told of any other verdict. */
 void locks_answer(struct call *c, enum verdict v);

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "http/http.h"
+#include "shm/counters.h"
 #include "shm/fences.h"
 
 #include <stdio.h>
@@ -42,17 +43,16 @@ static bool in_use(const struct page *p, uint32_t worker)
 static struct health look(const struct page *p)
 {
     struct health s = {0};
+    struct counters n;
 
+    counters_sum(p->h->r, &n);
+    s.repairs = n.repairs + n.rebuilt;
+    s.grants = counters_grants(&n);
+    s.queued = n.tally.queued[TALLY_LOCK] + n.tally.queued[TALLY_SEM];
+    s.expirations = n.tally.expired;
+    s.refused = n.rejected[LIMIT_LOCKS] + n.rejected[LIMIT_WAITERS];
     for (uint32_t i = 0; i < WORKER_MAX; i++) {
-        const struct worker_slot *w = region_worker(p->h->r, i);
-        const struct counters *c = &w->counters;
-
-        s.deaths += w->deaths;
-        s.repairs += relaxed(&c->repairs) + relaxed(&c->rebuilt);
-        s.grants += relaxed(&c->grants_fast) + relaxed(&c->grants_queued);
-        s.queued += relaxed(&c->grants_queued);
-        s.expirations += relaxed(&c->expirations);
-        s.refused += relaxed(&c->rejected_max_locks) + relaxed(&c->rejected_max_waiters);
+        s.deaths += region_worker(p->h->r, i)->deaths;
         if (!in_use(p, i))
             continue;
         s.lock_workers += i != HTTP_WORKER;
@@ -186,7 +186,7 @@ static void worker_row(struct page *p, uint32_t i)
     text_put(&p->out, "</td><td class=\"number\">");
     page_number(&p->out, w->deaths);
     text_put(&p->out, "</td><td class=\"number\">");
-    page_number(&p->out, relaxed(&c->grants_fast) + relaxed(&c->grants_queued));
+    page_number(&p->out, counters_grants(c));
     text_put(&p->out, "</td><td class=\"number\">");
     page_number(&p->out, relaxed(&c->repairs) + relaxed(&c->rebuilt));
     if (silent)

@@ -211,7 +211,7 @@ static void end_wait(struct call *c, enum ending how)
     else if (how == ENDING_FAULT)
         call_answer_error(c, HTTP_ERR_INTERNAL, NULL);
     else if (v == VERDICT_OK)
-        locks_answer_grant(c, "ok", &g);
+        locks_answer_grant(c, REPLY_OK, &g);
     else if (v == VERDICT_TIMEOUT && how == ENDING_DRAIN)
         call_answer_error(c, HTTP_ERR_DRAINING, "the server is ending");
     else
@@ -423,7 +423,7 @@ static void deliver_shard(struct http *h, uint32_t shard)
         c->waits = WAITS_NOT;
         c->left = NULL;
         if (told[i].v == VERDICT_OK)
-            locks_answer_grant(c, "ok", &told[i].g);
+            locks_answer_grant(c, REPLY_OK, &told[i].g);
         else
             locks_answer(c, told[i].v);
     }

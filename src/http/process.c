@@ -14,6 +14,7 @@
 #include "http/guard.h"
 #include "http/http.h"
 #include "http/link.h"
+#include "http/metrics.h"
 #include "http/polls.h"
 #include "http/server.h"
 #include "http/sessions.h"
@@ -259,6 +260,8 @@ static int prepare(struct http *h, const struct heritage *heritage)
     h->now = clock_boottime_ns();
     shared_attach(&h->sh, h->r, heritage->worker);
     lifeline_init(&h->life, heritage);
+    usage_init(&h->usage);
+    metrics_init(h);
     h->base = make_base();
     h->efd = SYS(HTTP_EVENTFD, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
     if (!h->base || h->efd < 0)

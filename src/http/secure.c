@@ -23,6 +23,11 @@ struct bufferevent *secure_new(struct event_base *base, struct ssl_ctx_st *conte
     return b;
 }
 
+int secure_handshake(struct bufferevent *b)
+{
+    return tls_handshake(bufferevent_openssl_get_ssl(b));
+}
+
 void secure_goodbye(struct bufferevent *b)
 {
     tls_goodbye(bufferevent_openssl_get_ssl(b));

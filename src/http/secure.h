@@ -12,6 +12,9 @@ struct ssl_ctx_st;
 /* For a socket that is yet to be set. NULL: there is no memory. */
 struct bufferevent *secure_new(struct event_base *base, struct ssl_ctx_st *context);
 
+/* How far its handshake has come: enum tls_handshake. */
+int secure_handshake(struct bufferevent *b);
+
 /* Just before it is closed: its peer hears that nothing was cut off. */
 void secure_goodbye(struct bufferevent *b);
 

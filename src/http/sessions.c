@@ -385,8 +385,8 @@ static uint32_t by_path(struct call *c)
 
 void sessions_ping(struct call *c)
 {
-    uint32_t slot = by_path(c);
     struct http *h = c->h;
+    uint32_t slot = by_path(c); /* 0: the call is answered, and gone */
 
     if (!slot)
         return;
@@ -409,8 +409,8 @@ static void nobody_waits_for_the_end(struct call *c)
 
 void sessions_end(struct call *c)
 {
-    uint32_t slot = by_path(c);
     struct http *h = c->h;
+    uint32_t slot = by_path(c); /* 0: the call is answered, and gone */
 
     if (!slot)
         return;

@@ -25,11 +25,11 @@ struct stream {
     bool more;
     /* What the call that said STREAM_AGAIN waits for: not its own direction but the other. */
     bool recv_awaits_room, send_awaits_bytes;
+    bool begun; /* of TLS: a byte has come */
     const char *fault; /* why it is dead, when that is worth a line in the log */
     /* net/tls.c alone: */
     struct ssl_st *ssl;
     unsigned budget; /* of receptions in one call */
-    bool begun;      /* a byte has come */
     bool emptied;    /* this call has emptied the socket */
     bool ended;      /* the socket has been read to its end */
     bool broken;     /* nothing more can be said to the peer */

@@ -210,6 +210,13 @@ struct ssl_st *tls_server(struct ssl_ctx_st *context)
     return ssl;
 }
 
+enum tls_handshake tls_handshake(const struct ssl_st *ssl)
+{
+    if (SSL_is_init_finished(ssl))
+        return TLS_DONE;
+    return BIO_number_read(SSL_get_rbio(ssl)) > 0 ? TLS_BEGUN : TLS_NOT_BEGUN;
+}
+
 void tls_goodbye(struct ssl_st *ssl)
 {
     ERR_clear_error();

@@ -47,6 +47,10 @@ int tls_open(struct stream *s, int fd, struct ssl_ctx_st *context);
  */
 struct ssl_st *tls_server(struct ssl_ctx_st *context);
 
+/* How far its handshake has come. */
+enum tls_handshake { TLS_NOT_BEGUN, TLS_BEGUN, TLS_DONE };
+enum tls_handshake tls_handshake(const struct ssl_st *ssl);
+
 /* Before that library closes it: a close_notify, if the peer can hear it. */
 void tls_goodbye(struct ssl_st *ssl);
 

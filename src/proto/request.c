@@ -236,6 +236,7 @@ static enum request_result reject(struct request *out, enum request_result resul
     *out = (struct request){
         .verb = out->verb,
         .kind = REQUEST_ANY,
+        .row = out->row,
         .command = out->command,
         .command_len = out->command_len,
         .error = error,
@@ -276,6 +277,7 @@ static enum request_result read_lines(const char *buf, size_t len, struct reques
             out->command_len = (uint32_t)n;
             *cmd = command_find(line[0]);
             out->verb = *cmd == NULL ? VERB_NONE : (enum request_verb)(*cmd)->verb;
+            out->row = *cmd == NULL ? ROW_NONE : (enum request_row)(*cmd - commands + 1);
         }
     }
     *end = at;
@@ -306,6 +308,11 @@ enum request_result request_parse(const char *buf, size_t len, struct request *o
         return reject(out, REQUEST_BAD, error, 3, end);
     out->consumed = end;
     return REQUEST_OK;
+}
+
+const char *request_row_text(enum request_row row)
+{
+    return row == ROW_NONE || row >= ROW_COUNT ? "unknown" : commands[row - 1].word.text;
 }
 
 size_t request_skip_line(const char *buf, size_t len, bool *found)

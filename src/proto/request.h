@@ -47,6 +47,17 @@ enum request_verb {
     VERB_EVICT,
 };
 
+/* The row of command.def, for statistics: ROW_ACQUIRE_LOCK, … */
+/* clang-format off */
+enum request_row {
+    ROW_NONE, /* no command, or not known yet */
+#define COMMAND(word, verb, kind, ...) ROW_##verb##_##kind,
+#include "proto/command.def"
+#undef COMMAND
+    ROW_COUNT
+};
+/* clang-format on */
+
 /* The key space. LOCK and SEM have the values of core's enum kind. */
 enum request_kind {
     REQUEST_LOCK = 0,
@@ -81,6 +92,7 @@ enum request_error {
 struct request {
     enum request_verb verb;
     enum request_kind kind;
+    enum request_row row; /* where verb is */
     const char *key;    /* list: the prefix, key_len 0 = all keys */
     const char *token;  /* release, renew, and auth's secret: opaque, 1 byte or more, not one that
                            token_parse() must accept */
@@ -117,6 +129,9 @@ size_t request_skip_line(const char *buf, size_t len, bool *found);
 
 /* 1 to 256 bytes, none of them SP, TAB, LF or CR. Other control bytes, NUL, VT and FF are data. */
 bool request_key_ok(const char *key, size_t len);
+
+/* The command's word, "unknown" for ROW_NONE; static. */
+const char *request_row_text(enum request_row row);
 
 /* For the log: a static text for an enum request_error, "unknown error" for other numbers. */
 const char *request_error_text(int code);

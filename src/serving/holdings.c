@@ -33,7 +33,6 @@ bool holdings_drop(struct shared *sh, uint32_t slot, bool release, bool kept, ui
                 shared_step(&tx);
                 n++;
             }
-            sh->slot->counters.grants_queued += tx.ngrants;
             shared_end(sh, &tx);
             budget -= n;
         }

@@ -111,11 +111,11 @@ void op_count(struct counters *n, enum verdict v)
         n->timeouts++;
         break;
     case VERDICT_MAX_LOCKS:
-        n->rejected_max_locks++;
+        n->rejected[LIMIT_LOCKS]++;
         break;
     case VERDICT_MAX_WAITERS:
     case VERDICT_NO_NODES:
-        n->rejected_max_waiters++;
+        n->rejected[LIMIT_WAITERS]++;
         break;
     default:
         break;

@@ -41,6 +41,13 @@ static void put_words(struct dump_out *o, const struct region *r)
     dumpfile_put(o, &dump_region_kind, &words, 0);
 }
 
+static void put_counters(struct dump_out *o, uint32_t worker, const struct counters *counters)
+{
+    struct dump_counters c = {.worker = worker, .counters = *counters};
+
+    dumpfile_put(o, &dump_counters_kind, &c, 0);
+}
+
 static void put_workers(struct dump_out *o, struct region *r)
 {
     for (uint32_t i = 0; i < WORKER_MAX; i++) {
@@ -50,7 +57,9 @@ static void put_workers(struct dump_out *o, struct region *r)
             continue; /* never used */
         memcpy(&w.slot, region_worker(r, i), sizeof(w.slot));
         dumpfile_put(o, &dump_worker_kind, &w, 0);
+        put_counters(o, i, &w.slot.counters);
     }
+    put_counters(o, WORKER_MAX, &r->master);
 }
 
 /* A piece of a ring, from the absolute count `at` on. */

@@ -5,7 +5,7 @@
 
 /* The bytes in a dump are said, not taken from the struct: a field may grow in memory. */
 #define FIELD(type, member, bytes)                                                                 \
-    {offsetof(type, member), sizeof(((type *)0)->member), bytes}
+    {offsetof(type, member), sizeof(((type *)0)->member), bytes, 1}
 #define KIND(type_, table)                                                                         \
     {.type = (type_), .nfields = sizeof(table) / sizeof((table)[0]), .fields = (table)}
 
@@ -51,20 +51,55 @@ static const struct dump_field worker_fields[] = {
     SLOT(died, 4),
     SLOT(counted, 4),
     SLOT(fence_seen, 8),
+    /* Where programs that know no record of counters look for them. */
     SLOT(counters.requests, 8),
     SLOT(counters.bad_requests, 8),
-    SLOT(counters.grants_fast, 8),
-    SLOT(counters.grants_queued, 8),
+    SLOT(counters.tally.fast[TALLY_LOCK], 8),
+    SLOT(counters.tally.queued[TALLY_LOCK], 8),
     SLOT(counters.timeouts, 8),
-    SLOT(counters.expirations, 8),
+    SLOT(counters.tally.expired, 8),
     SLOT(counters.auth_failures, 8),
-    SLOT(counters.rejected_max_locks, 8),
-    SLOT(counters.rejected_max_waiters, 8),
+    SLOT(counters.rejected[LIMIT_LOCKS], 8),
+    SLOT(counters.rejected[LIMIT_WAITERS], 8),
     SLOT(counters.repairs, 8),
     SLOT(counters.rebuilt, 8),
     SLOT(counters.quarantined, 8),
     SLOT(counters.poisoned, 8),
 };
+
+/* All that the member has. When one gets longer, what is behind it moves: then this needs a new type
+   of record, or the room that COUNTERS_… and TALLY_BUCKETS leave. */
+#define NUMBERS(member)                                                                            \
+    {offsetof(struct dump_counters, counters.member), 8, 8,                                        \
+     sizeof(((struct dump_counters *)0)->counters.member) / 8}
+static const struct dump_field counters_fields[] = {
+    FIELD(struct dump_counters, worker, 4),
+    NUMBERS(requests),
+    NUMBERS(bad_requests),
+    NUMBERS(timeouts),
+    NUMBERS(auth_failures),
+    NUMBERS(repairs),
+    NUMBERS(rebuilt),
+    NUMBERS(quarantined),
+    NUMBERS(poisoned),
+    NUMBERS(handshakes),
+    NUMBERS(handshakes_failed),
+    NUMBERS(reloads),
+    NUMBERS(reloads_failed),
+    NUMBERS(restarts),
+    NUMBERS(rejected),
+    NUMBERS(commands),
+    NUMBERS(tally.fast),
+    NUMBERS(tally.queued),
+    NUMBERS(tally.expired),
+    NUMBERS(tally.wait.sum),
+    NUMBERS(tally.wait.bucket),
+    NUMBERS(tally.hold.sum),
+    NUMBERS(tally.hold.bucket),
+};
+_Static_assert(LIMITS == 8 && COUNTERS_COMMANDS == 24 && COUNTERS_RESULTS == 16 &&
+                   TALLY_KINDS == 2 && TALLY_BUCKETS == 24,
+               "lengths of arrays in dumps");
 
 #define CONN(member, bytes) FIELD(struct dump_conn, c.member, bytes)
 static const struct dump_field conn_fields[] = {
@@ -124,6 +159,7 @@ static const struct dump_field lapsed_fields[] = {
 const struct dump_kind dump_origin_kind = KIND(DUMP_ORIGIN, origin_fields);
 const struct dump_kind dump_region_kind = KIND(DUMP_REGION, region_fields);
 const struct dump_kind dump_worker_kind = KIND(DUMP_WORKER, worker_fields);
+const struct dump_kind dump_counters_kind = KIND(DUMP_COUNTERS, counters_fields);
 const struct dump_kind dump_conn_kind = KIND(DUMP_CONN, conn_fields);
 const struct dump_kind dump_resource_kind = KIND(DUMP_RESOURCE, resource_fields);
 const struct dump_kind dump_node_kind = KIND(DUMP_NODE, node_fields);

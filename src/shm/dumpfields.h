@@ -21,6 +21,7 @@ enum dump_type {
     DUMP_RESOURCE = 6,
     DUMP_NODE = 7,
     DUMP_LAPSED = 8,
+    DUMP_COUNTERS = 9,
 };
 
 /* Which server wrote it, and when. The first record. */
@@ -51,6 +52,12 @@ struct dump_worker {
     struct worker_slot slot;
 };
 
+/* What the worker has counted; WORKER_MAX: the master. Behind its DUMP_WORKER. */
+struct dump_counters {
+    uint32_t worker;
+    struct counters counters;
+};
+
 /* Bytes: the input ring from in_head on, whole, for what a worker that was killed has received and
    not recorded is in it too; then what is unsent of the output. None without a buffer. */
 struct dump_conn {
@@ -70,7 +77,7 @@ struct dump_lapsed {
     uint8_t kind;
 };
 
-extern const struct dump_kind dump_origin_kind, dump_region_kind, dump_worker_kind, dump_conn_kind,
-    dump_resource_kind, dump_node_kind, dump_lapsed_kind;
+extern const struct dump_kind dump_origin_kind, dump_region_kind, dump_worker_kind, dump_counters_kind,
+    dump_conn_kind, dump_resource_kind, dump_node_kind, dump_lapsed_kind;
 
 #endif

@@ -132,25 +132,32 @@ void dumpfile_begin(struct dump_out *o, int fd)
     dumpfile_bytes(o, head, sizeof(head));
 }
 
+static void put_field(struct dump_out *o, const struct dump_field *f, const char *at)
+{
+    unsigned char number[8];
+
+    if (f->disk > sizeof(number)) {
+        dumpfile_bytes(o, at, f->disk);
+        return;
+    }
+    put_number(number, load_field(at, f->mem), f->disk);
+    dumpfile_bytes(o, number, f->disk);
+}
+
 void dumpfile_put(struct dump_out *o, const struct dump_kind *kind, const void *from,
                   uint32_t nbytes)
 {
     uint16_t fixed = 0;
 
     for (unsigned i = 0; i < kind->nfields; i++)
-        fixed = (uint16_t)(fixed + kind->fields[i].disk);
+        fixed = (uint16_t)(fixed + kind->fields[i].disk * kind->fields[i].n);
     put_head(o, kind->type, fixed, nbytes);
     for (unsigned i = 0; i < kind->nfields; i++) {
         const struct dump_field *f = &kind->fields[i];
         const char *at = (const char *)from + f->offset;
-        unsigned char number[8];
 
-        if (f->disk > sizeof(number)) {
-            dumpfile_bytes(o, at, f->disk);
-            continue;
-        }
-        put_number(number, load_field(at, f->mem), f->disk);
-        dumpfile_bytes(o, number, f->disk);
+        for (unsigned k = 0; k < f->n; k++, at += f->mem)
+            put_field(o, f, at);
     }
 }
 
@@ -271,6 +278,22 @@ int dumpfile_next(struct dump_in *in, struct dump_record *r)
     return in->at == in->size && r->nbytes == DIGEST_BYTES && r->fixed == 0 ? 0 : ERR_CORRUPT;
 }
 
+/* 0, or ERR_VERSION: larger than anything this program has. */
+static int get_field(const struct dump_field *f, const unsigned char *from, char *at)
+{
+    uint64_t value;
+
+    if (f->disk > 8) {
+        memcpy(at, from, f->disk);
+        return 0;
+    }
+    value = get_number(from, f->disk);
+    if (f->mem < 8 && value >> 8 * f->mem)
+        return ERR_VERSION;
+    store_field(at, f->mem, value);
+    return 0;
+}
+
 int dumpfile_get(const struct dump_record *r, const struct dump_kind *kind, void *to)
 {
     unsigned known = 0;
@@ -278,19 +301,15 @@ int dumpfile_get(const struct dump_record *r, const struct dump_kind *kind, void
     for (unsigned i = 0; i < kind->nfields && known < r->fixed; i++) {
         const struct dump_field *f = &kind->fields[i];
         char *at = (char *)to + f->offset;
-        uint64_t value;
 
-        if (f->disk > r->fixed - known)
-            return ERR_CORRUPT;
-        if (f->disk > 8) {
-            memcpy(at, r->fields + known, f->disk);
-        } else {
-            value = get_number(r->fields + known, f->disk);
-            if (f->mem < 8 && value >> 8 * f->mem)
-                return ERR_VERSION; /* larger than anything this program has */
-            store_field(at, f->mem, value);
+        for (unsigned k = 0; k < f->n && known < r->fixed; k++, at += f->mem) {
+            int err = f->disk > r->fixed - known ? ERR_CORRUPT
+                                                 : get_field(f, r->fields + known, at);
+
+            if (err)
+                return err;
+            known += f->disk;
         }
-        known += f->disk;
     }
     return r->need > known ? ERR_VERSION : 0;
 }

@@ -27,6 +27,7 @@ struct dump_field {
     uint16_t offset;
     uint8_t mem;
     uint8_t disk; /* up to 8: a number; more: bytes as they are, and as many in memory */
+    uint16_t n;   /* so many numbers, one after the other */
 };
 
 struct dump_kind {

@@ -9,6 +9,8 @@ src_shm_libshm_a_SOURCES = \
 	src/shm/caps.h \
 	src/shm/conns.c \
 	src/shm/conns.h \
+	src/shm/counters.c \
+	src/shm/counters.h \
 	src/shm/dump.c \
 	src/shm/dump.h \
 	src/shm/dumpfields.c \

@@ -24,7 +24,7 @@
 #include <stdint.h>
 
 enum {
-    REGION_VERSION = 6 + 1000 * LAYOUT_TEST,
+    REGION_VERSION = 7 + 1000 * LAYOUT_TEST,
     REGION_SEALED = 4096, /* a page */
     IOBUF_IN = 4096,  /* input ring, bytes; a power of two, > REQUEST_BYTES_MAX */
     IOBUF_OUT = 4096, /* output ring */
@@ -42,22 +42,60 @@ struct __attribute__((aligned(CACHE_LINE))) shard_mutex {
     pthread_mutex_t mutex;
 };
 
-/* Statistics of one worker; only it adds, anybody reads. */
+/* What was refused because there was enough of it; the numbers are in dumps. */
+enum limit_hit {
+    LIMIT_LOCKS = 0,
+    LIMIT_WAITERS = 1,
+    LIMIT_CONNECTIONS = 2,
+    LIMIT_CONNECTIONS_PER_IP = 3,
+    LIMIT_SESSIONS = 4,
+    LIMIT_SESSIONS_PER_IP = 5,
+    LIMIT_HTTP_CONNECTIONS_PER_IP = 6,
+    LIMIT_HTTP_RATE = 7,
+    LIMITS,
+};
+
+enum {
+    COUNTERS_COMMANDS = 24, /* rows of proto/command.def, and one for what is none; with room */
+    COUNTERS_RESULTS = 16,  /* words of proto/reply.def; with room */
+};
+
+/* Statistics of one process; only it adds, anybody reads. Never set back, and dumped: an heir goes on
+   with what its slot has counted. */
 struct counters {
     LAYOUT_SHIFT
     uint64_t requests;
     uint64_t bad_requests;
-    uint64_t grants_fast;   /* granted at once */
-    uint64_t grants_queued; /* granted after a wait */
     uint64_t timeouts;
-    uint64_t expirations;
     uint64_t auth_failures;
-    uint64_t rejected_max_locks;
-    uint64_t rejected_max_waiters;
     uint64_t repairs;     /* shards rolled back after a death */
     uint64_t rebuilt;     /* shards made anew from their ground truth */
     uint64_t quarantined; /* shards found beyond repair */
     uint64_t poisoned;    /* connections cut off because their request killed workers */
+    uint64_t handshakes;  /* of TLS */
+    uint64_t handshakes_failed;
+    uint64_t reloads; /* of the settings, the master's; and those that changed nothing */
+    uint64_t reloads_failed;
+    uint64_t restarts; /* workers that were replaced after their death, the master's */
+    uint64_t rejected[LIMITS];
+    uint64_t commands[COUNTERS_COMMANDS][COUNTERS_RESULTS];
+    struct tally tally;
+};
+
+enum {
+    HTTP_ROUTES = 40, /* of http/routes.def, and one for what is none of them; with room */
+    HTTP_METHODS = 6,
+    HTTP_STATUSES = 16,
+};
+
+/*
+ * Requests of HTTP, by the program's table of routes. The HTTP worker's; not dumped, and set to zero
+ * by a worker with another table: for whoever reads them that is a counter that begins anew.
+ */
+struct __attribute__((aligned(CACHE_LINE))) http_counters {
+    uint64_t table; /* which one: a hash */
+    uint64_t requests[HTTP_ROUTES][HTTP_METHODS][HTTP_STATUSES];
+    uint64_t took[HTTP_ROUTES][HTTP_METHODS]; /* ns, of all statuses */
 };
 
 /* What region->stopping says. */
@@ -160,6 +198,7 @@ struct region {
     uint64_t suspect;  /* atomic; shards to be validated before they are used: a worker crashed */
     uint64_t nconns; /* atomic: open connections */
     uint64_t nsessions; /* atomic: HTTP sessions; the HTTP worker's */
+    uint64_t served_since; /* atomic; the master's: when it began, BOOTTIME ns */
     uint64_t conn_id_next; /* atomic: one counter for connections and sessions, from 1 */
     uint64_t units;    /* atomic: see caps.h */
     uint32_t units_kept; /* atomic; the master's: of max-locks, see caps.h */
@@ -168,6 +207,8 @@ struct region {
     uint64_t tickets[32]; /* net/tickets.h: keys of TLS sessions */
     uint64_t down_since[WORKER_MAX];     /* atomic; BOOTTIME ns, 0 = serving */
     struct fence_asks asks;
+    __attribute__((aligned(CACHE_LINE))) struct counters master; /* the master's */
+    struct http_counters http;
     struct shard_mutex mutex[SHARD_COUNT];
 };
 

@@ -87,6 +87,7 @@ bool shared_begin(struct shared *sh, struct tx *tx, uint32_t shard, uint64_t now
     POINT(SHARED_LOCKED);
     tx_begin(tx, &sh->table, shard, now);
     tx->reserved = &sh->slot->units.reserved;
+    tx->tally = &sh->slot->counters.tally;
     tx->salt = next_salt;
     tx->salt_arg = sh;
     return true;
@@ -119,7 +120,6 @@ void shared_end(struct shared *sh, struct tx *tx)
     POINT(SHARED_UNLOCKED);
     if (tx->promised)
         fences_ask(sh->r, tx->promised);
-    sh->slot->counters.expirations += tx->expired;
     while (tell) {
         POINT(SHARED_TELL);
         bell_tell(sh->r, (uint32_t)__builtin_ctzll(tell), tx->shard);

@@ -114,6 +114,22 @@ static int read_worker(struct undump *u, const struct dump_record *rec)
     return 0;
 }
 
+static int read_counters(struct undump *u, const struct dump_record *rec)
+{
+    struct dump_counters c = {.worker = UINT32_MAX};
+    int err = undump_get(u, rec, &dump_counters_kind, &c);
+
+    if (err)
+        return err;
+    if (c.worker > WORKER_MAX)
+        return undump_refuse(u, ERR_FULL, "it has more workers than this version can have");
+    if (c.worker == WORKER_MAX)
+        u->r->master = c.counters;
+    else
+        region_worker(u->r, c.worker)->counters = c.counters;
+    return 0;
+}
+
 /* The table --------------------------------------------------------------------------------- */
 
 static int result(struct undump *u, enum snapshot_result r, const char *what)
@@ -301,6 +317,9 @@ static int read_records(struct undump *u)
             break; /* read already */
         case DUMP_WORKER:
             err = read_worker(u, &rec);
+            break;
+        case DUMP_COUNTERS:
+            err = read_counters(u, &rec);
             break;
         case DUMP_RESOURCE:
             err = read_resource(u, &rec, at);

@@ -118,6 +118,7 @@ static void refuse(struct master *m, int fd, const struct address *from, enum ke
 {
     char text[INET6_ADDRSTRLEN];
 
+    m->r->master.rejected[why == KEEPER_FULL ? LIMIT_CONNECTIONS : LIMIT_CONNECTIONS_PER_IP]++;
     log_warn("connection refused",
              log_str("limit", why == KEEPER_FULL ? "max-connections" : "max-connections-per-ip"),
              log_uint("max", why == KEEPER_FULL ? m->keeper.max : m->keeper.max_per_ip),

@@ -160,11 +160,13 @@ static void bury(struct master *m, struct child *c, enum death death, const char
         (httpworker_left(m, c) || (c->state == CHILD_LEAVING && resize_left(m, c))))
         return;
     wait = policy_backoff(death, lived, &c->row);
-    if (c->state == CHILD_LEAVING && death == DEATH_EXIT)
+    if (c->state == CHILD_LEAVING && death == DEATH_EXIT) {
         log_info("worker left, another takes over", log_uint("worker", c->slot),
                  log_int("pid", c->pid));
-    else
+    } else {
+        m->r->master.restarts++;
         obituary(c, how, signal_name, lived, swept, wait);
+    }
     c->state = CHILD_WAITING;
     c->due = m->now + wait;
 }

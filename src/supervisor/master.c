@@ -516,6 +516,7 @@ int master_run(const struct master_args *args)
         log_error("cannot start", log_err("error", err));
         return EXITCODE_FAIL;
     }
+    __atomic_store_n(&m->r->served_since, m->now, __ATOMIC_RELAXED);
     turn_tickets(m);
     for (uint32_t i = 0; i < WORKER_MAX; i++) {
         m->child[i].slot = i;

@@ -36,6 +36,7 @@ static void log_result(const struct master *m, const char *result, const char *w
 
 static void refused(struct master *m, const char *why)
 {
+    m->r->master.reloads_failed++;
     log_result(m, "refused, the old settings stay", why);
 }
 
@@ -44,10 +45,12 @@ static void ended(struct master *m, bool good, const char *why)
 {
     struct reload *r = &m->reload;
 
-    if (good)
+    if (good) {
+        m->r->master.reloads++;
         log_result(m, "done", why);
-    else
+    } else {
         refused(m, why);
+    }
     tell_reloaded(m, good, why);
     if (r->fd > 0)
         SYS(RELOAD_CLOSE, close(r->fd));

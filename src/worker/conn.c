@@ -107,6 +107,9 @@ static void hang_up(struct worker *w, uint32_t slot)
 {
     struct peer *p = &w->peers[slot];
 
+    /* Who only looks whether the port is open has not begun one. */
+    if (!p->stream.open && (p->stream.begun || p->stream.fault))
+        w->sh.slot->counters.handshakes_failed++;
     /* In this order: a description that the master still holds would stay in the epoll set. */
     SYS(CONN_UNWATCH, epoll_ctl(w->epfd, EPOLL_CTL_DEL, p->stream.fd, NULL));
     p->stream.ops->close(&p->stream);
@@ -196,7 +199,8 @@ void conn_lost(struct worker *w, uint32_t slot, const char *why)
     loop_ready(w, slot); /* also when it was on its way out already */
 }
 
-void conn_fail(struct worker *w, uint32_t slot, int code, const char *why, uint64_t consumed)
+void conn_fail(struct worker *w, uint32_t slot, enum request_row row, int code, const char *why,
+               uint64_t consumed)
 {
     struct conn *c = conns_slot(w->r, slot);
     struct journal *j = &w->sh.slot->journal;
@@ -224,6 +228,7 @@ void conn_fail(struct worker *w, uint32_t slot, int code, const char *why, uint6
     session_answer(w, j, c, consumed, text, reply_word(text, stranger ? REPLY_AUTH : REPLY_ERROR));
     JOURNAL_SET(j, region_base(w->r), c->phase, PHASE_LAST);
     journal_commit(j);
+    session_count(w, row, stranger ? REPLY_AUTH : REPLY_ERROR);
     loop_ready(w, slot);
 }
 
@@ -341,14 +346,14 @@ static bool skip_some(struct worker *w, uint32_t slot)
         size_t skipped = request_skip_line(view, n, &found);
 
         if (found) { /* the line's end goes with the answer: an heir would skip the next line too */
-            conn_fail(w, slot, REQUEST_ERROR_LONG, NULL, skipped);
+            conn_fail(w, slot, ROW_NONE, REQUEST_ERROR_LONG, NULL, skipped);
             return true;
         }
         *(volatile uint64_t *)&c->in_head = c->in_head + skipped;
         moved = true;
     }
     if (w->peers[slot].eof) {
-        conn_fail(w, slot, REQUEST_ERROR_LONG, NULL, 0);
+        conn_fail(w, slot, ROW_NONE, REQUEST_ERROR_LONG, NULL, 0);
         return true;
     }
     return moved;
@@ -590,11 +595,11 @@ void conn_timeout(struct worker *w, uint32_t slot)
     } else if (c->phase == PHASE_PENALTY) {
         enter(c, PHASE_DROP);
     } else if (c->phase == PHASE_SKIP || c->request_since) {
-        conn_fail(w, slot, REQUEST_ERROR_DEADLINE, NULL, 0);
+        conn_fail(w, slot, ROW_NONE, REQUEST_ERROR_DEADLINE, NULL, 0);
     } else if (table_owns_any(&w->sh.table, slot)) {
         c->idle_since = w->now; /* its leases bound it */
     } else {
-        conn_fail(w, slot, REQUEST_ERROR_DEADLINE, NULL, 0);
+        conn_fail(w, slot, ROW_NONE, REQUEST_ERROR_DEADLINE, NULL, 0);
     }
     conn_run(w, slot);
 }

@@ -19,6 +19,7 @@ static bool deliver(struct worker *w, struct tx *tx, uint32_t node, uint32_t *sl
     struct grant g;
     char text[REPLY_MAX];
     struct journal *j = &tx->s->journal;
+    enum request_row row;
     enum verdict v;
     size_t n;
 
@@ -32,6 +33,7 @@ static bool deliver(struct worker *w, struct tx *tx, uint32_t node, uint32_t *sl
     }
     if (!iobufs_attach(&w->bufs, c))
         return false;
+    row = session_blocked_row(w, tx->shard, node);
     v = table_deliver(tx, node, &g);
     if (v == VERDICT_NO_FENCE)
         return false;
@@ -41,6 +43,7 @@ static bool deliver(struct worker *w, struct tx *tx, uint32_t node, uint32_t *sl
     session_answer(w, j, c, 0, text, n);
     shared_step(tx);
     POINT(DELIVER_TOLD);
+    session_count(w, row, v == VERDICT_OK ? REPLY_OK : REPLY_LEASE_EXPIRED);
     c->idle_since = w->now;
     return true;
 }

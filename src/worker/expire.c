@@ -57,7 +57,6 @@ static void expire_shard(struct worker *w, uint32_t shard)
             POINT(EXPIRE_STEP);
             shared_step(&tx);
         }
-        w->sh.slot->counters.grants_queued += tx.ngrants;
         shared_end(&w->sh, &tx);
     }
 }

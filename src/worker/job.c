@@ -273,6 +273,7 @@ static void answer(struct worker *w, struct job *j, uint32_t slot)
     }
     POINT(JOB_ANSWER);
     journal_commit(journal);
+    session_count(w, req.row, size == 0 ? REPLY_ERROR : REPLY_OK);
     c->idle_since = w->now;
     loop_ready(w, slot);
 }

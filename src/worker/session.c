@@ -39,14 +39,15 @@ void session_answer(struct worker *w, struct journal *j, struct conn *c, uint64_
     JOURNAL_SET(j, base, c->out_tail, c->out_tail + n);
 }
 
-void session_word(struct worker *w, struct conn *c, uint64_t consumed, int reply)
+void session_word(struct worker *w, struct conn *c, const struct request *req, int reply)
 {
     struct journal *j = &w->sh.slot->journal;
     char text[REPLY_MAX];
 
-    session_answer(w, j, c, consumed, text, reply_word(text, (enum reply)reply));
+    session_answer(w, j, c, req->consumed, text, reply_word(text, (enum reply)reply));
     POINT(SESSION_WORD);
     journal_commit(j);
+    session_count(w, req->row, reply);
 }
 
 static int reply_of(enum verdict v)
@@ -93,7 +94,7 @@ static bool begin(struct worker *w, struct tx *tx, struct conn *c, const struct 
 {
     if (shared_begin(&w->sh, tx, table_shard_of(key->hash), w->now))
         return true;
-    session_word(w, c, req->consumed, REPLY_ERROR);
+    session_word(w, c, req, REPLY_ERROR);
     return false;
 }
 
@@ -116,7 +117,7 @@ static void refuse_draining(struct worker *w, uint32_t slot, const struct reques
 {
     struct conn *c = conns_slot(w->r, slot);
 
-    session_word(w, c, req->consumed, REPLY_DRAINING);
+    session_word(w, c, req, REPLY_DRAINING);
     if (!table_owns_any(&w->sh.table, slot))
         conn_last(w, slot);
 }
@@ -164,19 +165,19 @@ static bool serve_acquire(struct worker *w, uint32_t slot, const struct request 
         return false;
     }
     if (!locked) {
-        session_word(w, c, req->consumed, reply_of(v));
+        session_word(w, c, req, reply_of(v));
     } else if (v == VERDICT_QUEUED && !two_phase) {
         block(w, &tx, c, req->consumed, g.node, req->timeout_s);
         shared_end(&w->sh, &tx);
     } else {
-        size_t n = v == VERDICT_OK
-                       ? session_grant_text(text, two_phase ? REPLY_ACQUIRED : REPLY_OK, &g)
-                       : reply_word(text, (enum reply)reply_of(v));
+        int reply = v == VERDICT_OK && two_phase ? REPLY_ACQUIRED : reply_of(v);
+        size_t n = v == VERDICT_OK ? session_grant_text(text, reply, &g)
+                                   : reply_word(text, (enum reply)reply);
 
         session_answer(w, &tx.s->journal, c, req->consumed, text, n);
         shared_end(&w->sh, &tx);
+        session_count(w, req->row, reply);
     }
-    w->sh.slot->counters.grants_fast += v == VERDICT_OK;
     op_count(&w->sh.slot->counters, v);
     shared_return_units(&w->sh);
     return true;
@@ -212,6 +213,7 @@ static bool serve_wait(struct worker *w, uint32_t slot, const struct request *re
         n = v == VERDICT_OK ? session_grant_text(text, REPLY_OK, &g)
                             : reply_word(text, (enum reply)reply);
         session_answer(w, &tx.s->journal, c, req->consumed, text, n);
+        session_count(w, req->row, reply);
     }
     shared_end(&w->sh, &tx);
     op_count(&w->sh.slot->counters, v);
@@ -228,7 +230,7 @@ static void serve_release(struct worker *w, uint32_t slot, const struct request 
     enum verdict v = VERDICT_NOT_HELD;
 
     if (!token_parse(req->token, req->token_len, &token)) {
-        session_word(w, c, req->consumed, REPLY_ERROR);
+        session_word(w, c, req, REPLY_ERROR);
         return;
     }
     if (!begin(w, &tx, c, req, &key))
@@ -236,8 +238,8 @@ static void serve_release(struct worker *w, uint32_t slot, const struct request 
     v = table_release(&tx, &key, token.fence, token.salt);
     session_answer(w, &tx.s->journal, c, req->consumed, text,
                    reply_word(text, (enum reply)reply_of(v)));
-    w->sh.slot->counters.grants_queued += tx.ngrants;
     shared_end(&w->sh, &tx);
+    session_count(w, req->row, reply_of(v));
 }
 
 static bool serve_renew(struct worker *w, uint32_t slot, const struct request *req)
@@ -255,7 +257,7 @@ static bool serve_renew(struct worker *w, uint32_t slot, const struct request *r
         return true;
     }
     if (!token_parse(req->token, req->token_len, &token)) {
-        session_word(w, c, req->consumed, REPLY_ERROR);
+        session_word(w, c, req, REPLY_ERROR);
         return true;
     }
     if (!begin(w, &tx, c, req, &key))
@@ -268,8 +270,8 @@ static bool serve_renew(struct worker *w, uint32_t slot, const struct request *r
     session_answer(w, &tx.s->journal, c, req->consumed, text,
                    v == VERDICT_OK ? reply_seconds(text, lease_seconds(lease))
                                    : reply_word(text, REPLY_ERROR));
-    w->sh.slot->counters.grants_queued += tx.ngrants;
     shared_end(&w->sh, &tx);
+    session_count(w, req->row, v == VERDICT_OK ? REPLY_OK : REPLY_ERROR);
     return true;
 }
 
@@ -284,7 +286,7 @@ static void serve_evict(struct worker *w, uint32_t slot, const struct request *r
     if (!(c->flags & CONN_ADMIN)) {
         log_warn("evict refused, the connection has not authenticated with the admin token",
                  log_uint("conn", c->id), log_str("peer", conns_peer_text(c, peer, sizeof(peer))));
-        session_word(w, c, req->consumed, REPLY_ERROR);
+        session_word(w, c, req, REPLY_ERROR);
         return;
     }
     if (!begin(w, &tx, c, req, &key))
@@ -293,6 +295,7 @@ static void serve_evict(struct worker *w, uint32_t slot, const struct request *r
     session_answer(w, &tx.s->journal, c, req->consumed, text,
                    reply_word(text, (enum reply)reply_of(v)));
     shared_end(&w->sh, &tx);
+    session_count(w, req->row, reply_of(v));
     log_audit("evict", log_bytes("key", req->key, req->key_len),
               log_str("kind", req->kind == REQUEST_SEM ? "sem" : "lock"),
               log_uint("fence", req->fence), log_str("result", v == VERDICT_OK ? "ok" : "error"),
@@ -322,13 +325,14 @@ static void serve_auth(struct worker *w, uint32_t slot, const struct request *re
                  log_str("why", "wrong admin token"));
     }
     if ((c->flags & CONN_AUTHENTICATED) || (!user && !admin)) {
-        session_word(w, c, req->consumed, REPLY_ERROR);
+        session_word(w, c, req, REPLY_ERROR);
         return;
     }
     JOURNAL_SET(j, region_base(w->r), c->flags,
                 c->flags | CONN_AUTHENTICATED | (admin ? CONN_ADMIN : 0));
     session_answer(w, j, c, req->consumed, text, reply_word(text, REPLY_OK));
     journal_commit(j);
+    session_count(w, req->row, REPLY_OK);
 }
 
 /* A secret was in the ring, or a part of one; it must not stay in the region longer than needed.
@@ -360,7 +364,7 @@ static void authenticate(struct worker *w, uint32_t slot, const struct request *
                   secret_match(&w->settings->admin_token, req->token, req->token_len)))
         serve_auth(w, slot, req);
     else
-        conn_fail(w, slot, req->error, meant ? "wrong token" : "a command before auth",
+        conn_fail(w, slot, req->row, req->error, meant ? "wrong token" : "a command before auth",
                   req->consumed);
 }
 
@@ -396,7 +400,7 @@ void session_bad(struct worker *w, uint32_t slot, const struct request *req)
     if (session_must_authenticate(w, c))
         authenticate(w, slot, req);
     else
-        session_word(w, c, req->consumed, REPLY_ERROR);
+        session_word(w, c, req, REPLY_ERROR);
     if (req->verb == VERB_AUTH)
         session_scrub(w, slot);
 }
@@ -433,7 +437,7 @@ bool session_serve(struct worker *w, uint32_t slot, const struct request *req)
         serve_release(w, slot, req);
         break;
     case VERB_PING:
-        session_word(w, c, req->consumed, REPLY_OK);
+        session_word(w, c, req, REPLY_OK);
         break;
     case VERB_STATS:
     case VERB_LIST:
@@ -453,32 +457,47 @@ bool session_serve(struct worker *w, uint32_t slot, const struct request *req)
     return true;
 }
 
+enum request_row session_blocked_row(const struct worker *w, uint32_t shard, uint32_t node)
+{
+    const struct node *n = table_node(&w->sh.table, node);
+    bool sem = table_resource(&w->sh.table, shard, n->res)->kind == KIND_SEM;
+
+    if (n->flags & NODE_TWO_PHASE)
+        return sem ? ROW_WAIT_SEM : ROW_WAIT_LOCK;
+    return sem ? ROW_ACQUIRE_SEM : ROW_ACQUIRE_LOCK;
+}
+
 void session_unblock(struct worker *w, uint32_t slot, bool draining)
 {
     struct conn *c = conns_slot(w->r, slot);
+    enum request_row row = ROW_NONE;
+    int reply = REPLY_ERROR;
     char text[REPLY_MAX];
-    struct journal *j;
+    struct journal *j = &w->sh.slot->journal;
     struct grant g;
     struct tx tx;
-    enum verdict v;
-    size_t n;
+    bool whole = shared_begin(&w->sh, &tx, c->blocked_shard, w->now);
 
-    if (!shared_begin(&w->sh, &tx, c->blocked_shard, w->now)) {
-        j = &w->sh.slot->journal;
-        n = reply_word(text, REPLY_ERROR);
-    } else {
+    if (whole) {
+        enum verdict v = VERDICT_NOT_HELD;
+
         j = &tx.s->journal;
-        v = op_still_blocked(&w->sh, slot) ? table_unblock(&tx, c->blocked, true, &g) : VERDICT_NOT_HELD;
-        n = v == VERDICT_OK ? session_grant_text(text, REPLY_OK, &g)
-            : v == VERDICT_TIMEOUT && draining ? reply_word(text, REPLY_ERROR)
-                                               : reply_word(text, (enum reply)reply_of(v));
+        if (op_still_blocked(&w->sh, slot)) {
+            row = session_blocked_row(w, c->blocked_shard, c->blocked);
+            v = table_unblock(&tx, c->blocked, true, &g);
+        }
+        if (v != VERDICT_TIMEOUT || !draining)
+            reply = reply_of(v);
         op_count(&w->sh.slot->counters, v);
     }
     op_unblocked(&w->sh, j, c);
-    session_answer(w, j, c, 0, text, n);
-    if (j == &w->sh.slot->journal)
-        journal_commit(j);
-    else
+    session_answer(w, j, c, 0, text,
+                   reply == REPLY_OK ? session_grant_text(text, reply, &g)
+                                     : reply_word(text, (enum reply)reply));
+    if (whole)
         shared_end(&w->sh, &tx);
+    else
+        journal_commit(j);
+    session_count(w, row, reply);
     c->idle_since = w->now;
 }

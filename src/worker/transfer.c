@@ -93,6 +93,7 @@ bool transfer_read(struct worker *w, uint32_t slot)
     struct peer *p = &w->peers[slot];
     struct conn *c = conns_slot(w->r, slot);
     uint32_t size, pos, n;
+    bool open = p->stream.open;
     ssize_t got;
 
     if (!p->readable || p->eof || p->dead)
@@ -113,6 +114,7 @@ bool transfer_read(struct worker *w, uint32_t slot)
     if (got > 0)
         *(volatile uint64_t *)&c->in_tail = c->in_tail + (uint64_t)got;
     POINT(TRANSFER_RECEIVED);
+    w->sh.slot->counters.handshakes += !open && p->stream.open;
     call_recorded(c);
     if (got > 0) {
         /* A short read has emptied the socket; only a FIN that epoll has already told of may

@@ -125,7 +125,8 @@ void conn_lost(struct worker *w, uint32_t slot, const char *why);
 void conn_orphan(struct worker *w, uint32_t slot);
 /* Consumes, answers and ends the connection: `error`, or `error_auth` to who has not
    authenticated. `code` is a request_error, or 0 and what was wrong with an authentication. */
-void conn_fail(struct worker *w, uint32_t slot, int code, const char *why, uint64_t consumed);
+void conn_fail(struct worker *w, uint32_t slot, enum request_row row, int code, const char *why,
+               uint64_t consumed);
 /* The last reply has been written: send it, then close. */
 void conn_last(struct worker *w, uint32_t slot);
 void conn_give_up(struct worker *w, uint32_t shard); /* it is lost: who waits there hears `error` */
@@ -147,7 +148,14 @@ bool session_must_authenticate(const struct worker *w, const struct conn *c);
 void session_answer(struct worker *w, struct journal *j, struct conn *c, uint64_t consumed,
                     const char *reply, size_t n);
 /* One transaction of the worker's own journal: consumes, answers with a bare word. */
-void session_word(struct worker *w, struct conn *c, uint64_t consumed, int reply);
+void session_word(struct worker *w, struct conn *c, const struct request *req, int reply);
+/* A request has been answered. */
+static inline void session_count(struct worker *w, enum request_row row, int reply)
+{
+    w->sh.slot->counters.commands[row][reply]++;
+}
+/* What waits by this node, whose shard is locked. */
+enum request_row session_blocked_row(const struct worker *w, uint32_t shard, uint32_t node);
 /* ok/acquired TOKEN LEASE for a grant; returns the length. */
 size_t session_grant_text(char *buf, int reply, const struct grant *g);
 

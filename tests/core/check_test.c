@@ -394,6 +394,21 @@ static void count_free(void)
     s->nfree++;
 }
 
+static void count_idle(void)
+{
+    s->nidle++;
+}
+
+static void count_held_of_shard(void)
+{
+    s->nheld[1]--;
+}
+
+static void count_waiting_of_shard(void)
+{
+    s->nwaiting[0]++;
+}
+
 static void count_chunks(void)
 {
     s->nchunks++;
@@ -731,6 +746,9 @@ static const struct {
     ROW(8, count_free_of_chunk),
     ROW(8, count_free),
     ROW(8, count_chunks),
+    ROW(8, count_idle),
+    ROW(8, count_held_of_shard),
+    ROW(8, count_waiting_of_shard),
     ROW(9, journal_open),
     ROW(10, to_tell_but_not_pending),
     ROW(10, pending_but_not_to_tell),

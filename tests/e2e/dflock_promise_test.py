@@ -16,7 +16,7 @@ import time
 
 from dflock import (DFLOCK, ENV, LONG, Dflock, beat, boottime, gone, last_beat, lenient_server,
                     left_of_command, processes_with, state_of, test, wait_for_line)
-from harness import check, check_eq, diag, eventually, in_threads, main, temp_dir
+from harness import check, check_eq, diag, eventually, in_threads, install_program, main, temp_dir
 
 TICK = 0.01  # what /proc/uptime may be behind
 # Of this lease the last 4 s are the margin: so long may a machine that is busy not run dflock.
@@ -343,11 +343,9 @@ def unkillable():
         place = temp_dir()
         os.chmod(place, 0o777)
         paths = {x: os.path.join(place, x) for x in ["dflock", "become", "beats", "pid"]}
-        shutil.copy(DFLOCK, paths["dflock"])
+        install_program(DFLOCK, paths["dflock"])
         # A program that makes its user root in all respects, as sudo does.
-        shutil.copy(shutil.which("setpriv"), paths["become"])
-        os.chmod(paths["dflock"], 0o755)
-        os.chmod(paths["become"], 0o4755)
+        install_program(shutil.which("setpriv"), paths["become"], 0o4755)
         nobody = f"{paths['become']} --reuid={user.pw_uid} --clear-groups"
         with open(os.path.join(place, "inner"), "w", encoding="ascii") as f:
             f.write(f"echo $$ >{paths['pid']}\n{nobody} sh -c 'trap \"\" TERM; {beat(paths['beats'])}'\nexec sleep 1000\n")

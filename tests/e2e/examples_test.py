@@ -11,7 +11,7 @@ import socket
 import sqlite3
 
 from certs import authority, text_of
-from harness import (Server, check, check_eq, eventually, fail, json_of, main, temp_dir, test,
+from harness import (Server, check, check_eq, eventually, fail, install_script, json_of, main, temp_dir, test,
                      token_of)
 from programs import compare, compiled, programs_path, ran, started, top
 
@@ -305,9 +305,7 @@ def crontab():
     line = re.search(r"^0 3 \* \* \*  (\S+/dflock .*)$", text, re.M)[1]
     check("--min-hold 60" in line and "/usr/local/bin/nightly-report" in line, line)
     job, ran_at = os.path.join(temp_dir(), "job"), os.path.join(temp_dir(), "ran")
-    with open(job, "w", encoding="utf-8") as f:
-        f.write(f"#!/bin/sh\necho $HOST $DFLOCK_FENCE >>{ran_at}\n")
-    os.chmod(job, 0o755)
+    install_script(job, f"echo $HOST $DFLOCK_FENCE >>{ran_at}\n")
     line = line.replace("/usr/local/bin/nightly-report", job)
     line = line.replace("/usr/local/bin/dflock", os.path.join(programs_path().split(":")[0], "dflock"))
 

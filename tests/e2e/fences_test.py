@@ -11,7 +11,7 @@ import struct
 import subprocess
 import tempfile
 
-from harness import (BRIEF, Client, Server, check, check_eq, elapsed, eventually, fence_of, in_threads,
+from harness import (BRIEF, Client, Failure, Server, check, check_eq, elapsed, eventually, fence_of, in_threads,
                      main, temp_dir, test, token_of)
 from points import (AFTER, BEFORE, FAIL, HANG, WRITER, Board, CrashServer, errors)
 
@@ -404,33 +404,44 @@ def removed():
         check(take(server.client()) > last, "fences grow over the restart")
 
 
-@test("while the disk hangs grants that need it wait, all else goes on; afterwards they are made",
-      deadline=180, rules=["F6"])
-def hanging_disk():
+def hangs_at(place, side):
+    """False when it took so long here that the disk counts as failed: then nothing can be said."""
     with CrashServer(args(state_file()), expect_log=FAILS) as server:
         board = server.board
         a, b, c, d, e = [server.client() for _ in range(5)]
         token = token_of(a.req("l", "held", "0 30"))
-        b.ask("l", "held", "60 10")
-        for place, side in (("FENCE_WRITE", BEFORE), ("FENCE_SYNC", BEFORE), ("FENCE_SYNC", AFTER)):
-            lease = 1000 * (board.fired + 5)
-            fired = board.fired
-            board.arm(place, side, action=HANG, role=WRITER)
-            c.ask("l", f"try{lease}", f"0 {lease}")
-            eventually(lambda: board.fired > fired, 20, "the writer hangs")
-            d.ask("l", f"wait{lease}", f"60 {lease}")
-            e.ask("l", f"short{lease}", f"1 {lease}")
+        b.ask("l", "held", "60 30")
+        took = elapsed()
+        board.arm(place, side, action=HANG, role=WRITER)
+        c.ask("l", "try", "0 5000")
+        try:
+            eventually(lambda: board.fired > 0, 20, "the writer hangs")
+            d.ask("l", "wait", "60 5000")
+            e.ask("l", "short", "1 5000")
             check_eq(a.req("n", "held", f"{token} 20"), "ok 20", "a renewal")
-            check_eq(a.req("l", f"quick{lease}", "0 10")[:3], "ok ", "a lock that is on disk already")
+            check_eq(a.req("l", "quick", "0 10")[:3], "ok ", "a lock that is on disk already")
             e.expect("timeout", "who waits no longer than a second")
             c.expect_silence(0.1)
             d.expect_silence(0.1)
             os.kill(board.writer, signal.SIGCONT)
             for x in (c, d):
                 token_of(x.line())
-        check_eq(a.req("r", "held", token), "ok", "the release")
-        token_of(b.line())
-        check_eq(server.logged("refused"), [], "nothing was refused")
+            check_eq(a.req("r", "held", token), "ok", "the release")
+            token_of(b.line())
+            check_eq(server.logged("refused"), [], "nothing was refused")
+        except (Failure, ProcessLookupError):
+            if took() < 8:
+                raise
+            return False
+        return True
+
+
+@test("while the disk hangs grants that need it wait, all else goes on; afterwards they are made",
+      deadline=180, rules=["F6"])
+def hanging_disk():
+    for place, side in (("FENCE_WRITE", BEFORE), ("FENCE_SYNC", BEFORE), ("FENCE_SYNC", AFTER)):
+        while not hangs_at(place, side):
+            pass
 
 
 @test("a disk that hangs for long is one that fails; the writer is replaced", deadline=180, rules=["F6"])
@@ -451,6 +462,8 @@ def master_dies():
     with Server(args(state_file()), expect_log=["the master is gone"]) as server:
         a, b, c = [server.client(timeout=30) for _ in range(3)]
         first = take(a, "held", "0 600")
+        for x in (b, c):  # or it is not accepted yet
+            check_eq(x.req("ping"), "ok", "a ping")
         server.master_dies()
         second = take(b, "short", "0 10")
         c.ask("l", "long", "0 5000")

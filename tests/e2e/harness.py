@@ -472,10 +472,18 @@ class Program:
 
     def script(self, text):
         path = os.path.join(temp_dir(), "script")
-        with open(path, "w", encoding="utf-8") as f:
-            f.write("#!/bin/sh\n" + text)
-        os.chmod(path, 0o755)
+        install_script(path, text)
         self.becomes(path)
+
+
+def install_program(source, path, mode=0o755):
+    """A copy to be executed. Another process makes it: what this one has open for writing, a child
+    that another of its threads starts just then has open as well (ETXTBSY)."""
+    subprocess.run(["install", "-m", f"{mode:o}", source, path], check=True)
+
+
+def install_script(path, text):
+    install_program(temp_file("#!/bin/sh\n" + text), path)
 
 
 def worker_born(pid):

@@ -38,6 +38,7 @@ def all_goes_on():
         eventually(lambda: json_of(local.req("stats"))["locks"][0]["waiters"] == 1, 20,
                    "it waits before the next one asks")
         check_eq(local.req("e", "key"), "queued", "a unix client enqueues")
+        check_eq(half.req("ping"), "ok", "a ping")
         half.send("l\nother\n")
         workers = server.worker_pids()
         server.master_dies()

@@ -9,7 +9,7 @@ import signal
 import subprocess
 
 from certs import authority, client_context, text_of
-from harness import Server, check, check_eq, main, temp_dir, test, token_of
+from harness import Server, check, check_eq, install_script, main, temp_dir, test, token_of
 
 ROOT = os.geteuid() == 0
 NOBODY = pwd.getpwnam("nobody")
@@ -31,9 +31,7 @@ def refused(args, code, *texts, program=None, prefix=()):
 def started_by(*setpriv):
     """A program that is dflockd, started by somebody else."""
     path = os.path.join(temp_dir(), "dflockd")
-    with open(path, "w", encoding="utf-8") as f:
-        f.write(f"#!/bin/sh\nexec setpriv {' '.join(setpriv)} {os.environ['DFLOCKD']} \"$@\"\n")
-    os.chmod(path, 0o755)
+    install_script(path, f"exec setpriv {' '.join(setpriv)} {os.environ['DFLOCKD']} \"$@\"\n")
     return path
 
 

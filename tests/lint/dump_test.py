@@ -24,7 +24,9 @@ NOT_DUMPED = {
         "bigbuf_owner": "follows from the connections' buffers",
         "mutex": PROCESS, "tickets": "TLS sessions begin anew",
         "promise_until": "the state file says it", "fences": "the settings say it",
-        "fences_turn": PROCESS, "asks": PROCESS,
+        "fences_turn": PROCESS, "asks": PROCESS, "served_since": PROCESS,
+        "master": "a record of counters of its own",
+        "http": "counted by the program's table of routes: begins anew, as counters may",
     },
     "struct worker_slot": {
         "units": "given back before it is written", "unit_seq": PROCESS, "unit_give": PROCESS,
@@ -32,7 +34,8 @@ NOT_DUMPED = {
         "journal": "rolled back before it is written", "mask": PROCESS, "parked": PROCESS, "http": PROCESS,
         "bell": PROCESS, "beat": PROCESS, "configured": PROCESS,
     },
-    "struct counters": {},
+    "struct counters": {"tally": "its fields are"},
+    "struct tally": {},
     "struct conn": {
         "iobuf": "its content is, in a buffer that is claimed anew",
         "bigbuf": "its content is", "blocked": "the node that says BLOCKED",
@@ -56,13 +59,14 @@ NOT_DUMPED = {
 TABLES = {
     "struct region": r"FIELD\(struct dump_(?:region|origin|worker), (\w+),",
     "struct worker_slot": r"(?:FIELD\(struct dump_worker, |SLOT\()(\w+)[,.]",
-    "struct counters": r"SLOT\(counters\.(\w+),",
+    "struct counters": r"NUMBERS\((\w+)\)",
+    "struct tally": r"NUMBERS\(tally\.(\w+)",
     "struct conn": r"CONN\((\w+),",
     "struct resource": r"FIELD\(struct snapshot_resource, (\w+),",
     "struct node": r"FIELD\(type, member (\w+),",
 }
 HEADERS = {"struct region": "src/shm/region.h", "struct worker_slot": "src/shm/region.h",
-           "struct counters": "src/shm/region.h", "struct conn": "src/shm/conns.h",
+           "struct counters": "src/shm/region.h", "struct tally": "src/core/tally.h", "struct conn": "src/shm/conns.h",
            "struct resource": "src/core/layout.h", "struct node": "src/core/layout.h"}
 
 
@@ -80,7 +84,7 @@ def members(name):
                   .replace("aligned(CACHE_LINE)", ""))
     found = []
     for line in body.replace("LAYOUT_SHIFT", "").split(";"):
-        m = re.fullmatch(r"\s*(?:(?:const|struct|union|unsigned) )*\w+ \*?(\w[\w, ]*)(?:\[\w+\])?\s*",
+        m = re.fullmatch(r"\s*(?:(?:const|struct|union|unsigned) )*\w+ \*?(\w[\w, ]*)(?:\[\w+\])*\s*",
                          line)
         if m:
             found += re.split(r",\s*", m[1])

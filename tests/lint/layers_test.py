@@ -44,7 +44,7 @@ OWNERS = [
      {"base/clock.c", "shm/lock.c"}, "*"),
     ("kernel randomness", r"\bgetrandom\b|\bgetentropy\b|/dev/u?random", {"base/random.c"}, "*"),
     ("jansson", r"\bjansson\.h\b|\bjson_[a-z]+\w*\s*\(",
-     {"serving/report.c", "http/", "cli/say.c", "ctl/data.c", "bench/report.c"}, "*"),
+     {"serving/report.c", "http/", "cli/say.c", "ctl/data.c", "bench/report.c", "bench/webwire.c"}, "*"),
     # dump.c: only the version that --version prints.
     ("inih", r"#include <ini\.h>", {"config/file.c"}, "*"),
     ("libcrypto", r"#include <openssl/", {"config/secret.c", "config/dump.c", "net/tls.c",
@@ -56,7 +56,7 @@ OWNERS = [
     ("changing user, group, capabilities",
      r"\bset(?:res|re|e)?[ug]id\b|\b(?:setgroups|initgroups|SYS_capset)\b", {"dflockd/user.c"}, "*"),
     ("passing descriptors", r"\bSCM_RIGHTS\b", {"net/pass.c", "cli/link.c"}, "*"),
-    ("reading and writing connections", r"(?<![\w>.])(?:recv|send)\s*\(", {"net/stream.c", "client/channel.c"}, "*"),
+    ("reading and writing connections", r"(?<![\w>.])(?:recv|send)\s*\(", {"net/stream.c", "client/reach.c"}, "*"),
     ("libsystemd", r"#include <systemd/|\bsd_[a-z_]+\s*\(", {"supervisor/notify.c"}, "*"),
     ("fork", r"(?<!\w)(?:fork|vfork|clone3?)\s*\(",
      {"supervisor/child.c", "supervisor/fence.c", "supervisor/reload.c", "supervisor/upgrade.c",

@@ -163,8 +163,8 @@ static void deliver(struct consumer *c, uint64_t mask)
             if (table_deliver(&tx, node, &g) != VERDICT_OK)
                 _exit(3);
             /* The reply: in the same transaction, as into a connection's ring. */
-            JOURNAL_SET(&tx.s->journal, region_base(r), slot->counters.grants_queued,
-                        slot->counters.grants_queued + 1);
+            JOURNAL_SET(&tx.s->journal, region_base(r), slot->counters.requests,
+                        slot->counters.requests + 1);
             shared_step(&tx);
         }
         shared_end(&c->sh, &tx);
@@ -262,7 +262,7 @@ static bool delivered(pid_t consumer)
     struct check_report report = {0};
     const char *wrong = NULL;
 
-    if (!proc_wait_least(&slot->counters.grants_queued, 1, PROC_DEADLINE_NS))
+    if (!proc_wait_least(&slot->counters.requests, 1, PROC_DEADLINE_NS))
         wrong = "nothing is delivered";
     __atomic_store_n(&board->stop, 1, __ATOMIC_SEQ_CST);
     bell_ring(r, CONSUMER);
@@ -270,7 +270,7 @@ static bool delivered(pid_t consumer)
         proc_kill(consumer);
     else if (proc_reap(consumer) != 0)
         wrong = "the consumer fails";
-    else if (slot->counters.grants_queued != 1)
+    else if (slot->counters.requests != 1)
         wrong = "delivered more than once";
     else if (shard->pending[CONSUMER] != 0 || check_shard(&sh.table, nshard, &report) != 0)
         wrong = "the shard is not valid";
@@ -396,7 +396,7 @@ static void look(struct view *v)
     v->mask = slot->mask;
     v->parked = slot->parked;
     v->lock = r->mutex[nshard].mutex.__data.__lock != 0;
-    v->delivered = slot->counters.grants_queued;
+    v->delivered = slot->counters.requests;
     v->pending = shard->pending[CONSUMER];
     v->journal = shard->journal;
 }
@@ -499,7 +499,7 @@ static bool written(void)
     struct pollfd p = {.fd = efd, .events = POLLIN};
 
     return poll(&p, 1, 0) == 1 ||
-           __atomic_load_n(&slot->counters.grants_queued, __ATOMIC_SEQ_CST) > 0;
+           __atomic_load_n(&slot->counters.requests, __ATOMIC_SEQ_CST) > 0;
 }
 
 /* The bell rings, the thread goes `k` instructions, and is killed with its worker. False when it

@@ -368,6 +368,8 @@ void crowd_decorate(struct crowd *c)
             ((uint64_t *)&w->counters)[k] = proc_random();
         c->r->down_since[i] = proc_below(2) ? 0 : c->now - proc_below(SECOND);
     }
+    for (unsigned k = 0; k < sizeof(c->r->master) / sizeof(uint64_t); k++)
+        ((uint64_t *)&c->r->master)[k] = proc_random();
     c->r->draining = proc_below(2);
     c->r->fence_limit = c->r->fence_next + proc_below(1000000);
 }

@@ -168,6 +168,12 @@ static bool worker_differs(const struct pair *p, uint32_t i)
            differs("worker %u", i);
 }
 
+static bool master_differs(const struct pair *p)
+{
+    return memcmp(&p->a->master, &p->b->master, sizeof(p->a->master)) != 0 &&
+           differs("counters of the master");
+}
+
 static bool invalid(const struct pair *p)
 {
     struct check_report report = {0};
@@ -212,7 +218,8 @@ const char *differ_find(struct region *a, struct region *b, const uint32_t *slot
 
     attach(&p.ta, a);
     attach(&p.tb, b);
-    if (invalid(&p) || (fences && words_differ(&p)) || lapsed_differs(&p))
+    if (invalid(&p) || (fences && words_differ(&p)) || lapsed_differs(&p) ||
+        master_differs(&p))
         return difference;
     for (uint32_t slot_a = 1; slot_a <= a->max_conns; slot_a++)
         if (conns_slot(a, slot_a)->state != CONN_FREE && conn_differs(&p, slot_a))

@@ -1,0 +1,251 @@
+#!/usr/bin/env python3
+"""http_openapi_test.py - /v1/openapi.json is OpenAPI 3.1 and describes what is served: its routes are
+those of the router, both ways, and what a real server answers to good and bad requests fits the
+schemas, with codes that are documented for the route."""
+
+import base64
+import json
+import os
+import re
+
+import jsonschema
+
+from harness import check, check_eq, main, test
+from web import WebServer
+
+METHODS = ["GET", "POST", "DELETE", "PUT", "PATCH", "HEAD"]
+SECONDS_MAX = 9223372036
+
+
+def document(server):
+    with server.web() as web:
+        reply = web.get("/v1/openapi.json")
+    reply.expect(200)
+    check_eq(reply.headers["content-type"], "application/json", "its type")
+    check(reply.data.endswith(b"}\n") and reply.data.count(b"\n") == 1, "compact, and one LF")
+    return reply.json
+
+
+def operations(doc):
+    return [(path, method.upper(), op) for path, ops in doc["paths"].items()
+            for method, op in ops.items()]
+
+
+def inlined(doc, schema):
+    """With what its references lead to."""
+    if isinstance(schema, list):
+        return [inlined(doc, x) for x in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        check_eq(list(schema), ["$ref"], "beside a reference there is nothing")
+        where = re.fullmatch(r"#/components/schemas/(\w+)", schema["$ref"])[1]
+        return inlined(doc, doc["components"]["schemas"][where])
+    return {k: inlined(doc, v) for k, v in schema.items()}
+
+
+def validator(doc, schema):
+    return jsonschema.Draft202012Validator(inlined(doc, schema))
+
+
+def fill(path, key="k", kind="lock", session="0" * 32):
+    return path.replace("{key}", key).replace("{kind}", kind).replace("{id}", session)
+
+
+@test("it is OpenAPI 3.1: each operation has an id of its own, its parameters, answers and schemas that are "
+      "valid", rules=["O1"])
+def structure():
+    with WebServer() as server:
+        doc = document(server)
+    check_eq(set(doc), {"openapi", "info", "paths", "components"}, "its parts")
+    check(re.fullmatch(r"3\.1\.\d+", doc["openapi"]), doc["openapi"])
+    check(doc["info"]["title"] and doc["info"]["version"], "what it is about")
+    ids = [op["operationId"] for _, _, op in operations(doc)]
+    check_eq(len(ids), len(set(ids)), "ids")
+    used = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(doc)))
+    check_eq(used, set(doc["components"]["schemas"]), "schemas that are used, and those there are")
+    for schema in doc["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(inlined(doc, schema))
+    for path, method, op in operations(doc):
+        what = f"{method} {path}"
+        check_eq(set(op) - {"requestBody"}, {"operationId", "summary", "security", "parameters",
+                                              "responses"}, what)
+        named = {p["name"] for p in op["parameters"] if p["in"] == "path"}
+        check_eq(named, set(re.findall(r"\{(\w+)\}", path)), f"{what}: path parameters")
+        for p in op["parameters"]:
+            check(p["required"] or p["in"] == "query", f"{what}: {p['name']} may be absent?")
+            jsonschema.Draft202012Validator.check_schema(p["schema"])
+        for scheme in op["security"]:
+            check(set(scheme) <= set(doc["components"]["securitySchemes"]), f"{what}: {scheme}")
+        for status, answer in op["responses"].items():
+            check(re.fullmatch("[2-5][0-9][0-9]", status) and answer["description"], what)
+            for media in answer.get("content", {}).values():
+                jsonschema.Draft202012Validator.check_schema(inlined(doc, media["schema"]))
+        check_eq(sum(s < "300" for s in op["responses"]), 1, f"{what}: ways to succeed")
+        if "requestBody" in op:
+            schema = op["requestBody"]["content"]["application/json"]["schema"]
+            jsonschema.Draft202012Validator.check_schema(schema)
+
+
+@test("its routes are those of the source, and each is served; every other method of a path is 405 and says "
+      "which there are", rules=["O1"])
+def both_ways():
+    with open(os.path.join(os.environ["top_srcdir"], "src/http/routes.def"), encoding="utf-8") as f:
+        source = set(re.findall(r'^ROUTE\(\w+, (\w+), "([^"]+)"', f.read(), re.M))
+    with WebServer() as server:
+        doc = document(server)
+        check_eq({(m, p) for p, m, _ in operations(doc)}, source, "method and path")
+        with server.session() as session, server.web() as web:
+            session.token("k")
+            for path, ops in doc["paths"].items():
+                own = {m.upper() for m in ops} | ({"HEAD"} if "get" in ops else set())
+                for method in METHODS:
+                    reply = web.request(method, fill(path))
+                    if method in own:
+                        check(reply.status != 405 and reply.code != "not_found",
+                              f"{method} {path}: {reply}")
+                    else:
+                        check_eq(reply.status, 405, f"{method} {path}")
+                        allow = set(re.split(", *", reply.headers["allow"])) - {"OPTIONS"}
+                        check_eq(allow, own, f"{path}: Allow")
+            for path in ("/v1", "/v1/locks", "/v1/locks/k/steal", "/v2/stats", "/healthz"):
+                web.get(path).expect(404, "not_found")
+            session.end().expect(204)
+
+
+class Witness:
+    """Asks, and compares the answer with what is documented for it."""
+
+    def __init__(self, doc):
+        self.doc = doc
+        self.seen = set()
+
+    def ask(self, client, method, template, body=None, headers=None, path=None, **names):
+        reply = client.request(method, (path or fill(template, **names)), body, headers)
+        op = self.doc["paths"][template][method.lower()]
+        what = f"{method} {template}: {reply}"
+        check(str(reply.status) in op["responses"], f"{what}: this status is not documented")
+        content = op["responses"][str(reply.status)].get("content")
+        if content is None:
+            check_eq(reply.data, b"", what)
+        else:
+            (media, described), = content.items()
+            check(reply.headers["content-type"].startswith(media), what)
+            if media == "application/json":
+                wrong = [e.message for e in
+                         validator(self.doc, described["schema"]).iter_errors(reply.json)]
+                check(not wrong, f"{what}: {wrong}")
+        self.seen.add((template, method, reply.status))
+        return reply
+
+
+@test("what is answered fits the schemas, and each status and code is documented for its route",
+      rules=["O2"], deadline=60)
+def answers():
+    with WebServer(["--max-waiters", "1", "--http-max-sessions", "3"]) as server:
+        doc = document(server)
+        w, web = Witness(doc), server.web()
+        lock, sem = "/v1/locks/{key}", "/v1/semaphores/{key}"
+        a, b = server.session(), server.session()
+        ask = w.ask
+        third = ask(web, "POST", "/v1/sessions").json["session_id"]
+        ask(web, "POST", "/v1/sessions").expect(503, "max_sessions")
+        ask(web, "POST", "/v1/sessions/{id}/ping", session=third).expect(204)
+        ask(web, "DELETE", "/v1/sessions/{id}", session=third).expect(204)
+        for method, path in (("POST", "/v1/sessions/{id}/ping"), ("DELETE", "/v1/sessions/{id}")):
+            ask(web, method, path, session=third).expect(410, "session_gone")
+            ask(web, method, path, session="x").expect(400, "bad_request")
+        for base, more in ((lock, {}), (sem, {"limit": 1})):
+            token = ask(a, "POST", base, {"acquire_timeout_s": 0, "lease_ttl_s": 60, **more}
+                        ).expect(200)["token"]
+            check_eq(ask(b, "POST", base, more).json, {"status": "timeout"}, "a try")
+            check_eq(ask(b, "POST", base + "/enqueue", more).json, {"status": "queued"}, "enqueue")
+            ask(b, "POST", base + "/enqueue", more).expect(409, "already_enqueued")
+            ask(a, "POST", base + "/enqueue", more).expect(503, "max_waiters")
+            ask(a, "POST", base, {"acquire_timeout_s": 9, **more}).expect(503, "max_waiters")
+            ask(a, "POST", base + "/renew", {"token": token}).expect(200)
+            for path in ("/v1/stats", "/v1/resources"):
+                ask(web, "GET", path).expect(200)
+            ask(web, "GET", "/v1/resources/{kind}/{key}", kind="sem" if more else "lock").expect(200)
+            ask(a, "POST", base + "/release", {"token": token}).expect(204)
+            for verb in ("/release", "/renew"):
+                ask(a, "POST", base + verb, {"token": token}).expect(404, "not_held")
+            check_eq(ask(b, "POST", base + "/wait", {"timeout_s": 9}).json["status"], "ok", "wait")
+            ask(b, "POST", base + "/wait", {"timeout_s": 0}).expect(409, "not_enqueued")
+            check_eq(ask(b, "POST", base + "/enqueue", more, key="free").json["status"], "acquired",
+                     "a free one")
+            for verb in ("", "/enqueue", "/wait", "/release", "/renew"):
+                ask(web, "POST", base + verb, {}).expect(400, "bad_request")
+                ask(web, "POST", base + verb, {}, {"X-Dflockd-Session": third}
+                    ).expect(410, "session_gone")
+                ask(a, "POST", base + verb, b"[").expect(400, "bad_request")
+        ask(a, "POST", sem, {"limit": 7}).expect(409, "limit_mismatch")
+        ask(a, "POST", sem + "/enqueue", {"limit": 7}).expect(409, "limit_mismatch")
+        ask(web, "GET", "/v1/resources/{kind}/{key}", key="none").expect(404, "not_found")
+        ask(web, "GET", "/v1/resources/{kind}/{key}", kind="mutex").expect(400, "bad_request")
+        for path in ("/health", "/ready", "/metrics", "/v1/openapi.json", "/v1/stats", "/"):
+            ask(web, "GET", path).expect(200)
+        a.end().expect(204)
+        b.end().expect(204)
+    succeeded = {(p, m) for p, m, s in w.seen if s < 300}
+    check_eq(succeeded, {(p, m) for p, m, _ in operations(doc)}, "routes that have served")
+
+
+@test("bodies: each field up to its limits and not beyond, none that is not documented, none that is "
+      "missing", rules=["O2"])
+def bodies():
+    with WebServer() as server:
+        doc = document(server)
+        session = server.session()
+        for path, method, op in operations(doc):
+            if "requestBody" not in op:
+                continue
+            schema = op["requestBody"]["content"]["application/json"]["schema"]
+            fields = schema["properties"]
+            least = {n: "t" if fields[n]["type"] == "string" else 1 for n in schema["required"]}
+            keys = iter(range(1000))
+
+            def status(body):
+                # A try: what is not granted at once is a timeout or a refusal, never a wait.
+                where = fill(path, key=f"{op['operationId']}-{next(keys)}")
+                reply = session.request(method, where, body)
+                check(reply.status != 400 or reply.code == "bad_request", f"{path}: {reply}")
+                return reply.status
+
+            check(status(least) != 400, f"{path}: {least}")
+            check_eq(status({**least, "more": 1}), 400, f"{path}: a field too many")
+            check_eq(status(b"") == 400, op["requestBody"]["required"], f"{path}: no body")
+            for name, field in fields.items():
+                without = {k: v for k, v in least.items() if k != name}
+                check_eq(status(without) == 400, name in schema["required"], f"{path}: no {name}")
+                if field["type"] == "integer":
+                    good = [field["minimum"], field["maximum"]]
+                    bad = [field["minimum"] - 1, field["maximum"] + 1, "1", 1.0, True]
+                else:
+                    good = ["t" * field["minLength"], "t" * field["maxLength"]]
+                    bad = ["", "t" * (field["maxLength"] + 1), "a b", "a\n", 1, ["t"]]
+                for value in good:
+                    check(status({**least, name: value}) != 400, f"{path}: {name} = {value!r}")
+                for value in bad:
+                    check_eq(status({**least, name: value}), 400, f"{path}: {name} = {value!r}")
+        session.end().expect(204)
+
+
+@test("with a token set, the routes without `security` are those that are open, and the others take what "
+      "they name", rules=["O2"])
+def security():
+    basic = "Basic " + base64.b64encode(b"anybody:sesame").decode()
+    with WebServer(["--auth-token", "sesame"]) as server:
+        doc = document(server)
+        with server.web() as web:
+            for path, method, op in operations(doc):
+                for scheme, value in (("bearer", "Bearer sesame"), ("basic", basic), (None, None)):
+                    reply = web.request(method, fill(path), None,
+                                        {"Authorization": value} if value else None)
+                    named = {} if scheme is None else {scheme: []}
+                    welcome = not op["security"] or named in op["security"]
+                    check_eq(reply.status != 401, welcome, f"{method} {path} with {scheme}: {reply}")
+
+
+if __name__ == "__main__":
+    main()
