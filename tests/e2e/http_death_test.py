@@ -12,15 +12,16 @@ from harness import (BRIEF, Program, check, check_eq, diag, elapsed, eventually,
 from points import WORKER, CrashServer
 from web import Session, WebServer
 
-# A session that holds something keeps a server that drains: not for long here.
-BRIEF_DRAIN = ["--shutdown-timeout", "1"]
+# A session that holds something keeps a server that drains: not for long here. And clients of the line
+# protocol may be silent while the test is kept busy.
+PATIENT = ["--shutdown-timeout", "1", "--read-timeout", "300"]
 DIES = ["worker died", "worker hangs"]
 OTHER = os.path.join(os.environ["top_builddir"], "tests/upgrade/dflockd")
 GONE = (ConnectionError, http.client.HTTPException)
 
 
 def serve(*args, **options):
-    return WebServer(BRIEF_DRAIN + list(args), expect_log=DIES, **options)
+    return WebServer(PATIENT + list(args), expect_log=DIES, **options)
 
 
 def lock(client, key):
@@ -217,10 +218,10 @@ class CrashWebServer(WebServer, CrashServer):
 @test("killed while it takes away what an ended session held: its successor goes on with it",
       rules=["J17", "J5"], deadline=120)
 def killed_while_ending():
-    with CrashWebServer([*BRIEF_DRAIN, "--max-locks", "5000"]) as server:
+    with CrashWebServer([*PATIENT, "--max-locks", "5000"]) as server:
         look = server.client()
-        for nth in (1, 2, 700, 2900):
-            s, n = server.session(), 3000
+        for n, nth in ((300, 1), (300, 150), (2400, 2200)):  # in the second turn
+            s = server.session()
             for i in range(n):
                 s.token(f"key-{i}", lease=3000)
             check_eq(s.enqueue("key-7").expect(200)["status"], "queued", "behind itself")
@@ -360,7 +361,7 @@ def switched_off():
         check_eq(s.enqueue("key").expect(200)["status"], "queued", "an enqueue")
         server.kill(signal.SIGUSR1)
         check_eq(server.proc.wait(20), 0, "the exit status")
-        server.args = BRIEF_DRAIN
+        server.args = PATIENT
         super(WebServer, server).start_again()
         server.wait_log("HTTP is off, and the sessions of before have ended", 20)
         tcp = server.client()
