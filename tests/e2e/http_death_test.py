@@ -336,6 +336,24 @@ def leaves_in_order():
         diag(f"{rounds[0]} rounds, {cuts[0]} requests cut")
 
 
+@test("after a lock worker's crash no connection has the id of a session", rules=["J1"], deadline=60)
+def ids_after_crash():
+    with serve() as server:
+        owners = [server.client()]
+        token_of(owners[0].req("l", "first", "0 1000"))
+        owners += [server.session() for _ in range(4)]
+        for i, s in enumerate(owners[1:]):
+            s.token(f"session-{i}", lease=1000)
+        since = server.mark()
+        os.kill(server.worker_pids()[0], signal.SIGSEGV)
+        server.wait_log("took over .*proc=worker", 20, since)
+        owners += [server.client() for _ in range(4)]
+        for i, c in enumerate(owners[5:]):
+            token_of(c.req("l", f"after-{i}", "0 1000"))
+        ids = [x["owner_conn_id"] for x in json_of(owners[0].req("stats"))["locks"]]
+        check_eq(len(set(ids)), len(owners), f"different ids in {ids}")
+
+
 @test("SIGUSR1 and a start: sessions and what they hold are there", rules=["J19"], deadline=60)
 def restarted():
     with serve("--http-session-idle-timeout", "100") as server:
