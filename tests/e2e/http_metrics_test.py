@@ -227,10 +227,22 @@ def commands():
             token_of(a.line())
             b.ask("l", "blocked", "1")
             check_eq(b.line(), "timeout", "a wait that is over")
+            others = scrape(server).get("dflockd_lock_waiters")
+            for wait in ("l", "w"):  # granted while it waits
+                t = token_of(a.req("sl", "d" + wait, "0 1"))
+                if wait == "w":
+                    check_eq(b.req("se", "dw", "1"), "queued", "enqueue")
+                b.ask("s" + wait, "d" + wait, "30 1" if wait == "l" else "30")
+                eventually(lambda: scrape(server).get("dflockd_lock_waiters") == others + 1, 20,
+                           "it waits")
+                check_eq(a.req("sr", "d" + wait, t), "ok", "the release")
+                token_of(b.line())
+            check_eq(s.enqueue("fresh").expect(200)["status"], "acquired", "enqueue")
         want = {
             ("l", "ok"): 3, ("l", "timeout"): 3, ("l", "error"): 1, ("n", "ok"): 2,
-            ("n", "error"): 1, ("r", "ok"): 2, ("r", "error"): 2, ("sl", "ok"): 1,
-            ("sl", "error_limit_mismatch"): 2, ("e", "acquired"): 1, ("e", "queued"): 2,
+            ("n", "error"): 1, ("r", "ok"): 2, ("r", "error"): 2, ("sl", "ok"): 4,
+            ("sr", "ok"): 2, ("se", "queued"): 1, ("sw", "ok"): 1,
+            ("sl", "error_limit_mismatch"): 2, ("e", "acquired"): 2, ("e", "queued"): 2,
             ("e", "error_already_enqueued"): 2, ("w", "timeout"): 1, ("w", "ok"): 1,
             ("w", "error_not_enqueued"): 2, ("ping", "ok"): 2, ("stats", "ok"): 1,
             ("list", "ok"): 1, ("show", "ok"): 1, ("show", "error"): 1, ("evict", "error"): 1,
@@ -435,13 +447,14 @@ def limits():
             more = [Client(server) for _ in range(3)]
             check_eq([x.req("ping") for x in more], ["ok"] * 3, "five connections")
             Client(server).expect_close()
+            Client(server).expect_close()
             other = Client(server, source="127.0.0.2")
             check_eq(other.req("ping"), "ok", "the sixth, from elsewhere")
             Client(server, source="127.0.0.3").expect_close()
         n = "dflockd_limit_rejections_total"
         c.expect(2, n, limit="max_locks")
         c.expect(2, n, limit="max_waiters")
-        c.expect(1, n, limit="max_connections_per_ip")
+        c.expect(2, n, limit="max_connections_per_ip")
         c.expect(1, n, limit="max_connections")
 
 
