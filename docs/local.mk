@@ -17,6 +17,7 @@ dist_man_MANS += \
 	docs/man/dflock_options_new.3 \
 	docs/man/dflock_shard_crc32.3 \
 	docs/man/dflock_start_acquire.3 \
+	docs/man/dflockd-http.7 \
 	docs/man/dflockd-protocol.7 \
 	docs/man/dflockd.8 \
 	docs/man/dflockd.conf.5 \
@@ -55,6 +56,7 @@ EXTRA_DIST += \
 	docs/internals/dflock.md \
 	docs/internals/dump.md \
 	docs/internals/fences.md \
+	docs/internals/http.md \
 	docs/internals/journal.md \
 	docs/internals/processes.md \
 	docs/internals/sandbox.md \

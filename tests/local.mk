@@ -46,6 +46,9 @@ include tests/net/local.mk
 # tests/worker: tests_worker_NAME_test_LDADD = $(TAP) $(LINK_WORKER)
 include tests/worker/local.mk
 
+# tests/http: tests_http_NAME_test_LDADD = $(TAP) $(LINK_HTTP)
+include tests/http/local.mk
+
 # tests/supervisor: tests_supervisor_NAME_test_LDADD = $(TAP) $(LINK_SUPERVISOR)
 include tests/supervisor/local.mk
 
@@ -63,6 +66,7 @@ endif
 e2e_modules = \
 	tests/e2e/activate.py \
 	tests/e2e/benchrun.py \
+	tests/e2e/browser.py \
 	tests/e2e/certs.py \
 	tests/e2e/ctl.py \
 	tests/e2e/fakeserver.py \
@@ -101,8 +105,10 @@ e2e_tests = \
 	tests/e2e/http_bench_test.py \
 	tests/e2e/http_death_test.py \
 	tests/e2e/http_locks_test.py \
+	tests/e2e/http_look_test.py \
 	tests/e2e/http_metrics_test.py \
 	tests/e2e/http_openapi_test.py \
+	tests/e2e/http_page_test.py \
 	tests/e2e/http_polls_test.py \
 	tests/e2e/http_sessions_test.py \
 	tests/e2e/http_twophase_test.py \
@@ -174,6 +180,10 @@ EXTRA_DIST += \
 	$(lint_tests) \
 	$(model_tests) \
 	tests/tally
+
+# Pictures of the status page.
+clean-local:
+	rm -rf tests/e2e/shots
 
 TEST_EXTENSIONS = .py .sh
 tap_driver = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh

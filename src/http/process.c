@@ -218,6 +218,7 @@ static bool turn(struct http *h)
     if (gap) {
         log_warn("did not run for a while", log_ms("gap", gap));
         sessions_extend(h, gap);
+        silence_over(&h->sh);
     }
     h->now = clock_boottime_ns();
     polls_deliver(h, bell_drain(h->r, h->sh.worker));
@@ -269,7 +270,9 @@ static int prepare(struct http *h, const struct heritage *heritage)
     if (!h->nudge || !watch(h, &h->bell, h->efd, bell_heard) ||
         !watch(h, &h->channel, h->life.channel, master_speaks))
         return -ENOMEM;
-    err = tasks_init(h);
+    err = report_init(); /* for whatever speaks JSON: the library would open a file */
+    if (!err)
+        err = tasks_init(h);
     if (!err)
         err = sessions_init(h);
     if (!err)

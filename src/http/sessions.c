@@ -385,8 +385,8 @@ static uint32_t by_path(struct call *c)
 
 void sessions_ping(struct call *c)
 {
-    uint32_t slot = by_path(c);
     struct http *h = c->h;
+    uint32_t slot = by_path(c); /* 0: the call is answered, and gone */
 
     if (!slot)
         return;
@@ -409,8 +409,8 @@ static void nobody_waits_for_the_end(struct call *c)
 
 void sessions_end(struct call *c)
 {
-    uint32_t slot = by_path(c);
     struct http *h = c->h;
+    uint32_t slot = by_path(c); /* 0: the call is answered, and gone */
 
     if (!slot)
         return;
@@ -431,10 +431,15 @@ static void extend(struct http *h, uint32_t slot, uint64_t gap)
 
 void sessions_extend(struct http *h, uint64_t gap)
 {
-    gap = gap < LEASES_GRACE_NS ? gap : LEASES_GRACE_NS;
-    for (uint32_t slot = h->sessions->first; slot <= h->sessions->top; slot++)
-        if (at(h, slot)->open)
-            extend(h, slot, gap);
+    for (uint32_t slot = h->sessions->first; slot <= h->sessions->top; slot++) {
+        struct conn *c = conns_slot(h->r, slot);
+
+        if (!at(h, slot)->open)
+            continue;
+        extend(h, slot, gap < LEASES_GRACE_NS ? gap : LEASES_GRACE_NS);
+        /* Whatever was asked meanwhile was not heard. */
+        c->idle_since = h->now - c->idle_since < gap ? h->now : c->idle_since + gap;
+    }
 }
 
 /* After a crash its record may have been written over. */

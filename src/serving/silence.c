@@ -30,10 +30,12 @@ uint64_t silence_served(struct shared *sh, uint64_t began, bool marked)
     uint64_t last = sh->slot->beat;
 
     __atomic_store_n(&sh->slot->beat, began, __ATOMIC_RELAXED);
+    if (began > last && began - last > SILENCE_HANG_NS)
+        return began - last;
     /* A mark that was set meanwhile stays until the next time. */
     if (marked)
         silence_over(sh);
-    return began > last && began - last > SILENCE_HANG_NS ? began - last : 0;
+    return 0;
 }
 
 bool silence_marked(const struct shared *sh)

@@ -23,7 +23,8 @@ uint64_t silence_beat(struct shared *sh, uint64_t now);
 
 /*
  * The same for a process that cannot tell when a turn begins, only when one is over: everything that
- * had come by `began` is served. `marked`: silence_marked() then.
+ * had come by `began` is served. `marked`: silence_marked() then. When it was silent for too long the
+ * mark stays until the caller has extended the leases.
  */
 uint64_t silence_served(struct shared *sh, uint64_t began, bool marked);
 

@@ -9,6 +9,7 @@ import threading
 
 from harness import (BRIEF, Program, check, check_eq, diag, elapsed, eventually, fence_of, in_threads,
                      json_of, main, test, token_of)
+from points import WORKER, CrashServer
 from web import Session, WebServer
 
 # A session that holds something keeps a server that drains: not for long here.
@@ -209,23 +210,27 @@ def new_session(server):
         return None
 
 
-@test("killed while a session ends or is dropped: nothing of it remains", rules=["J17", "J5"],
-      deadline=120)
+class CrashWebServer(WebServer, CrashServer):
+    """One that dies where a test says."""
+
+
+@test("killed while it takes away what an ended session held: its successor goes on with it",
+      rules=["J17", "J5"], deadline=120)
 def killed_while_ending():
-    with serve("--max-locks", "20000") as server:
-        look, n = server.client(), 4000
-        for _ in range(2 if BRIEF else 5):
-            s = server.session()
+    with CrashWebServer([*BRIEF_DRAIN, "--max-locks", "5000"]) as server:
+        look = server.client()
+        for nth in (1, 2, 700, 2900):
+            s, n = server.session(), 3000
             for i in range(n):
                 s.token(f"key-{i}", lease=3000)
-            since, pid = server.mark(), server.http_pid()
+            check_eq(s.enqueue("key-7").expect(200)["status"], "queued", "behind itself")
+            since = server.mark()
+            server.board.arm("CONN_LEAVE", nth=nth, role=WORKER)
             s.ask("DELETE", f"/v1/sessions/{s.id}")
-            os.kill(pid, signal.SIGKILL)
             server.wait_log("took over .*proc=http", 20, since)
             s.close()
-            # It had begun or not; asked again it ends in any case.
-            check(again(s, lambda x: x.end()).status in (204, 410), "the end, asked again")
-            eventually(lambda: all(x["owner_conn_id"] == 0
+            again(s, lambda x: x.end()).expect(410, "session_gone")
+            eventually(lambda: all(x["owner_conn_id"] == 0 and x["waiters"] == 0
                                    for x in json_of(look.req("stats"))["locks"]), 30,
                        "what it held is free")
 
@@ -253,7 +258,7 @@ def master_dies():
         other = Session(server, id=other.id)
         eventually(lambda: again(other, lambda x: x.renew("other", other_token, 800)).status == 200, 20,
                    "what was held is held still")
-        server.session().token("new")
+        again(eventually(lambda: new_session(server), 20), lambda x: x.token("new"))
 
 
 @test("SIGUSR2: sessions and what they hold are there after an upgrade, to another layout too",
@@ -279,6 +284,42 @@ def upgraded():
         a.release("key", token).expect(204)
         got = b.wait("key", 20).expect(200)
         check_eq((got["status"], got["lease_ttl_s"]), ("ok", 500), "the enqueue of before")
+
+
+@test("a process that leaves in order cuts requests that it has not served, and no others",
+      rules=["J22"], deadline=120)
+def leaves_in_order():
+    with serve() as server:
+        stop, cuts, rounds = threading.Event(), [0], [0]
+
+        def run(i):
+            s = server.session()
+            while not stop.is_set():
+                token = cut_only_before(s, lambda: s.token(f"key-{i}", lease=1000))
+                cut_only_before(s, lambda: s.release(f"key-{i}", token).expect(204))
+                rounds[0] += 1
+
+        def cut_only_before(s, action):
+            """What is asked again must come to what it comes to when it is asked for the first time."""
+            while True:
+                try:
+                    return action()
+                except GONE:
+                    s.close()
+                    cuts[0] += 1
+
+        def upgrade(_):
+            try:
+                for _ in range(5 if BRIEF else 15):
+                    since, before = server.mark(), rounds[0]
+                    server.kill(signal.SIGUSR2)
+                    server.wait_log("upgraded: all workers run this program", 30, since)
+                    eventually(lambda: rounds[0] > before + 20, 30, "they go on")
+            finally:
+                stop.set()
+
+        in_threads(lambda f: f[0](f[1]), [(run, i) for i in range(6)] + [(upgrade, 0)])
+        diag(f"{rounds[0]} rounds, {cuts[0]} requests cut")
 
 
 @test("SIGUSR1 and a start: sessions and what they hold are there", rules=["J19"], deadline=60)

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """http_sessions_test.py - sessions of HTTP: how they begin, what keeps them, how they end."""
 
+import os
 import re
+import signal
 
 from harness import (check, check_eq, elapsed, eventually, in_threads, json_of, main, test,
                      token_of)
@@ -100,13 +102,19 @@ def idle():
     with WebServer(BRIEF_DRAIN + ["--http-session-idle-timeout", "3"]) as server:
         tcp = server.client()
         idle, busy = server.session(), server.session()
-        took = elapsed()
+        took, pinged, worst = elapsed(), elapsed(), 0
         idle.token("idle", lease=1000)
-        eventually(lambda: busy.ping().expect(204) is None and is_free(tcp, "idle"), 30,
-                   "the idle session's lock is not free")
+        while not is_free(tcp, "idle"):
+            check(took() < 25, "the idle session's lock is not free")
+            last, pinged = pinged, elapsed()
+            got = busy.ping()
+            worst = max(worst, last())
+            if got.status == 410:  # legal only if this test was kept from asking for so long
+                break
         check(took() >= 6, f"it ended after {took():.3f} s")
+        check(worst >= 6 or got.status == 204, "a session that is not idle has ended")
+        eventually(lambda: is_free(tcp, "idle"), 20, "the lock is free")
         idle.ping().expect(410, "session_gone")
-        busy.token("busy")
 
 
 @test("a request in flight keeps a session; 0 is never", rules=["J3"], deadline=60)
@@ -115,10 +123,9 @@ def not_idle():
         with WebServer(BRIEF_DRAIN + ["--http-session-idle-timeout", "1"]) as server:
             holder, waiter = server.client(), server.session()
             token = token_of(holder.req("l", "key", "0 1000"))
-            other = server.session()
-            waiter.ask("POST", "/v1/locks/key", {"acquire_timeout_s": 100})
-            eventually(lambda: began() > 5, 20)
-            other.ping().expect(410, "session_gone")
+            server.session().token("probe", lease=1000)
+            waiter.ask("POST", "/v1/locks/key", {"acquire_timeout_s": 1000})
+            eventually(lambda: began() > 5 and is_free(holder, "probe"), 25, "another one ends")
             check_eq(waiters(holder, "key"), 1, "who waits")
             check_eq(holder.req("r", "key", token), "ok", "the release")
             got = waiter.answer().expect(200)
@@ -132,6 +139,22 @@ def not_idle():
 
     began = elapsed()
     in_threads(lambda f: f(), (in_flight, never))
+
+
+@test("time in which the server did not run counts for no session", rules=["J3"])
+def not_run():
+    with WebServer(BRIEF_DRAIN + ["--http-session-idle-timeout", "1"],
+                   expect_log=["worker died", "worker hangs"]) as server:
+        pid = server.http_pid()
+        s, since, ran = server.session(), server.mark(), elapsed()
+        os.kill(pid, signal.SIGSTOP)
+        before, stopped = ran(), elapsed()
+        eventually(lambda: stopped() > 2.5, 20)
+        ran = elapsed()
+        os.kill(pid, signal.SIGCONT)
+        server.wait_log("did not run for a while .*proc=http|took over .*proc=http", 20, since)
+        got = s.ping()
+        check(got.status == 204 or before + ran() >= 2, f"{got!r}")
 
 
 @test("as many sessions as there may be, in all and of an address", rules=["J4"])
@@ -181,17 +204,17 @@ def delete_releases():
 @test("a session that owns very much ends wholly", rules=["J5"], deadline=120)
 def delete_many():
     with WebServer(BRIEF_DRAIN + ["--max-locks", "20000"]) as server:
-        session, n = server.session(), 6000
+        session, n, tcp = server.session(), 15000, server.client()
+        check_eq(tcp.req("ping"), "ok", "its connection is there")
         for i in range(n):
             session.token(f"key-{i}", lease=1000)
         other = server.session()
         other.token("other")
         session.end().expect(204)
-        tcp = server.client()
+        check_eq(sum(x["owner_conn_id"] != 0 for x in json_of(tcp.req("stats"))["locks"]), 1,
+                 "locks that are held")
         for i in range(0, n, 97):
             check(is_free(tcp, f"key-{i}"), f"key-{i}")
-        check_eq(sum(x.get("owner_conn_id", 0) != 0
-                     for x in json_of(tcp.req("stats"))["locks"]), 1, "locks that are held")
 
 
 @test("without auto-release what a session held stays to the end of its lease", rules=["J5"])
