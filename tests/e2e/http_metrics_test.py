@@ -4,6 +4,7 @@ happens; nothing in it names a key or an address; the dashboard and the alerts u
 
 import contextlib
 import glob
+import http.client
 import json
 import os
 import re
@@ -15,7 +16,7 @@ import subprocess
 from certs import authority, client_context
 from harness import (Client, Failure, Program, check, check_eq, diag, eventually, fail, main, temp_dir,
                      temp_file, test, token_of)
-from points import BEFORE, WORKER, CrashServer
+from points import BEFORE, FAIL, WORKER, CrashServer, errors
 from web import Web, WebServer
 
 TOP = os.environ["top_srcdir"]
@@ -101,6 +102,14 @@ def scrape_or_none(server):
     try:
         return scrape(server)
     except OSError:
+        return None
+
+
+def got_metrics(web):
+    try:
+        return web.get("/metrics")
+    except (OSError, http.client.HTTPException):
+        web.close()
         return None
 
 
@@ -624,6 +633,23 @@ def repairs():
                                                "dflockd_shard_repairs_total"), 30,
                                "a repair is counted")
             check_eq(after.get("dflockd_shards_quarantined"), 0, "parts beyond repair")
+
+
+@test("a call that fails, or a death, costs a scrape a number, or its connection; the next has all",
+      rules=["N1"])
+def torn():
+    with CrashServer(["--http-port", "auto"]) as server:
+        port = int(server.wait_log(r" serving HTTP .*address=\S*:(\d+)$")[1])
+        with Web(("127.0.0.1", port)) as web:
+            server.board.arm("HTTP_MEMORY", action=FAIL, error=errors("EBADF"))
+            got = Scrape(web.get("/metrics").data.decode())
+            check(("dflockd_region_bytes", (("state", "used"),)) not in got.samples, "not known")
+            check(got.get("dflockd_region_bytes", state="reserved") > 0, "all else")
+            server.board.arm("HTTP_MEMORY")
+            # The client of this test asks again when its connection is gone.
+            got = Scrape(eventually(lambda: got_metrics(web), 30, "a scrape").data.decode())
+            check(got.get("dflockd_region_bytes", state="used") > 0, "known")
+            server.wait_log("worker died", 20)
 
 
 @test("reloads are counted, good and bad", rules=["N12"])
