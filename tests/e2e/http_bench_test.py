@@ -124,12 +124,18 @@ class Fake(socketserver.ThreadingTCPServer):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    acquired = None
 
     def serve(self):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         with self.server.lock:
             self.server.nth += 1
             data = self.server.answer(self.path, self.server.nth)
+        if self.path.endswith("/wait") and self.acquired:  # what the enqueue has said
+            data, self.acquired = self.acquired.replace(b"acquired", b"ok", 1), None
+            data = as_json(200, json.loads(data.split(b"\r\n\r\n")[1]))
+        elif self.path.endswith("/enqueue") and b"acquired" in data:
+            self.acquired = data
         self.wfile.write(data)
         self.close_connection = isinstance(data, Cut)
 
