@@ -17,6 +17,7 @@ dist_man_MANS += \
 	docs/man/dflock_options_new.3 \
 	docs/man/dflock_shard_crc32.3 \
 	docs/man/dflock_start_acquire.3 \
+	docs/man/dflockd-http.7 \
 	docs/man/dflockd-protocol.7 \
 	docs/man/dflockd.8 \
 	docs/man/dflockd.conf.5 \
@@ -49,11 +50,13 @@ EXTRA_DIST += \
 	docs/examples/two_phase_status.c \
 	docs/examples/with_lock.c \
 	docs/examples/worker_pool.c \
+	docs/grafana/dflockd.json \
 	docs/internals/deaths.md \
 	docs/internals/design.md \
 	docs/internals/dflock.md \
 	docs/internals/dump.md \
 	docs/internals/fences.md \
+	docs/internals/http.md \
 	docs/internals/journal.md \
 	docs/internals/processes.md \
 	docs/internals/sandbox.md \
@@ -62,6 +65,8 @@ EXTRA_DIST += \
 	docs/internals/testing.md \
 	docs/internals/tls.md \
 	docs/internals/wakeups.md \
+	docs/metrics.md \
+	docs/prometheus/dflockd-alerts.yml \
 	docs/rules.md
 
 # The sample of a configuration file: tests/config/sample_test.c holds it against the options.

@@ -1,6 +1,7 @@
 # systemd - units, the account, and what the service needs besides the server.
 
 EXTRA_DIST += \
+	systemd/dflockd-http.socket \
 	systemd/dflockd-unix.socket \
 	systemd/dflockd.service.in \
 	systemd/dflockd.socket \
@@ -9,6 +10,7 @@ EXTRA_DIST += \
 
 if INSTALL_UNITS
 systemdsystemunit_DATA = \
+	systemd/dflockd-http.socket \
 	systemd/dflockd-unix.socket \
 	systemd/dflockd.service \
 	systemd/dflockd.socket

@@ -66,6 +66,7 @@ endif
 e2e_modules = \
 	tests/e2e/activate.py \
 	tests/e2e/benchrun.py \
+	tests/e2e/browser.py \
 	tests/e2e/certs.py \
 	tests/e2e/ctl.py \
 	tests/e2e/fakeserver.py \
@@ -104,8 +105,10 @@ e2e_tests = \
 	tests/e2e/http_bench_test.py \
 	tests/e2e/http_death_test.py \
 	tests/e2e/http_locks_test.py \
+	tests/e2e/http_look_test.py \
 	tests/e2e/http_metrics_test.py \
 	tests/e2e/http_openapi_test.py \
+	tests/e2e/http_page_test.py \
 	tests/e2e/http_polls_test.py \
 	tests/e2e/http_sessions_test.py \
 	tests/e2e/http_twophase_test.py \
@@ -177,6 +180,10 @@ EXTRA_DIST += \
 	$(lint_tests) \
 	$(model_tests) \
 	tests/tally
+
+# Pictures of the status page.
+clean-local:
+	rm -rf tests/e2e/shots
 
 TEST_EXTENSIONS = .py .sh
 tap_driver = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh

@@ -11,7 +11,8 @@
 
 enum {
     TALLY_BOUNDS = 20,
-    TALLY_BUCKETS = 24, /* the last that are used: beyond all bounds; the rest is for later bounds */
+    TALLY_BUCKETS =
+        24, /* the last that are used: beyond all bounds; the rest is for later bounds */
 };
 
 /* As `stats` shows it: a semaphore of limit 1 counts as a lock. */

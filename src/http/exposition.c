@@ -1,9 +1,9 @@
 /*
  * http/exposition.c - see exposition.h.
  *
- * Nothing here walks the table: shards count what they hold (core/layout.h), processes what they have
- * done. Words are read one by one while others change them, so the numbers of one scrape need not be
- * of one moment.
+ * Nothing here walks the table: shards count what they hold (core/layout.h), processes what they
+ * have done. Words are read one by one while others change them, so the numbers of one scrape need
+ * not be of one moment.
  */
 #include "http/exposition.h"
 
@@ -95,8 +95,9 @@ static void add_content(struct text *t, const struct http *h)
           n.held[TALLY_SEM]);
     whole(t, "dflockd_semaphore_waiters", "gauge", "Requests that wait for a semaphore now.",
           n.waiting[TALLY_SEM]);
-    family(t, "dflockd_keys", "gauge", "Locks and semaphores in the table, by whether anybody holds "
-                                       "or waits for them.");
+    family(t, "dflockd_keys", "gauge",
+           "Locks and semaphores in the table, by whether anybody holds "
+           "or waits for them.");
     add(t, "dflockd_keys{state=\"active\"} %" PRIu64 "\ndflockd_keys{state=\"idle\"} %" PRIu64 "\n",
         n.keys - n.idle, n.idle);
     whole(t, "dflockd_max_locks", "gauge", "Keys that the table may have (--max-locks).",
@@ -219,9 +220,10 @@ static void add_counters(struct text *t, const struct http *h)
     add_commands(t, &n);
     add_grants(t, &n.tally);
     add_histogram(t, "dflockd_wait_seconds",
-                  "How long those who had to queue waited for what they were given.", &n.tally.wait);
-    add_histogram(t, "dflockd_hold_seconds",
-                  "How long slots were held, however that ended.", &n.tally.hold);
+                  "How long those who had to queue waited for what they were given.",
+                  &n.tally.wait);
+    add_histogram(t, "dflockd_hold_seconds", "How long slots were held, however that ended.",
+                  &n.tally.hold);
     whole(t, "dflockd_lease_expirations_total", "counter", "Leases that ended without a release.",
           n.tally.expired);
     add_rejections(t, &n);

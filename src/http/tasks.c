@@ -144,6 +144,7 @@ bool tasks_turn(struct http *h)
             idle = 0;
             break;
         case TASK_LATER:
+            j->begun = false; /* others may still join it */
             idle++;
             break;
         case TASK_MORE:

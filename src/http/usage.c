@@ -41,8 +41,8 @@ bool usage_read(struct usage *u, struct usage_now *out)
                &user, &kernel, &started, &mapped, &pages) != 5)
         return false;
     out->cpu_s = (double)(user + kernel) / tick;
-    out->started_s = ((double)clock_realtime_ns() - (double)clock_boottime_ns()) / 1e9 +
-                     (double)started / tick;
+    out->started_s =
+        ((double)clock_realtime_ns() - (double)clock_boottime_ns()) / 1e9 + (double)started / tick;
     out->mapped = mapped;
     out->resident = (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
     return true;

@@ -11,14 +11,14 @@
 
 /* Opened before paths are forbidden; NULL: it cannot be said. */
 struct usage {
-    FILE *stat;  /* /proc/self/stat */
-    DIR *fds;    /* /proc/self/fd */
+    FILE *stat;       /* /proc/self/stat */
+    DIR *fds;         /* /proc/self/fd */
     int64_t most_fds; /* may be open, -1: no limit */
 };
 
 struct usage_now {
-    double cpu_s;     /* since it was born */
-    double started_s; /* Unix */
+    double cpu_s;              /* since it was born */
+    double started_s;          /* Unix */
     uint64_t resident, mapped; /* bytes */
 };
 

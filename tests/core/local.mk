@@ -44,7 +44,8 @@ check_PROGRAMS += \
 	tests/core/repair_test \
 	tests/core/snapshot_test \
 	tests/core/step_misordered_test \
-	tests/core/step_test
+	tests/core/step_test \
+	tests/core/tally_test
 tests_core_check_test_SOURCES = tests/core/check_test.c $(core_bed)
 tests_core_check_test_LDADD = $(TAP) $(LINK_CORE)
 tests_core_die_at_store_test_SOURCES = tests/core/die_at_store_test.c $(core_shapes)
@@ -67,6 +68,8 @@ tests_core_step_misordered_test_CPPFLAGS = $(AM_CPPFLAGS) -DJOURNAL_HOOK -DEXPEC
 tests_core_step_misordered_test_LDADD = $(TAP) tests/core/libcoremisordered.a
 tests_core_step_test_SOURCES = $(core_step)
 tests_core_step_test_LDADD = $(TAP) $(LINK_CORE)
+tests_core_tally_test_SOURCES = tests/core/tally_test.c $(core_bed)
+tests_core_tally_test_LDADD = $(TAP) $(LINK_CORE)
 
 lint_tests += \
 	tests/core/symbols_test.sh

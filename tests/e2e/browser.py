@@ -3,7 +3,7 @@ but Debian's chromium and chromium-driver.
 
 Browser(dark=False, javascript=True): starts one; .close() ends all its processes
     .open(url) waits until it is loaded; .run(script, *args) runs JavaScript in the page, → its result
-    .text(css) of the first match;  .count(css);  .click(css), .type(css, text), .press(key) as a person
+    .url();  .text(css) of the first match;  .count(css), .found(css) without JavaScript;  .click(css), .type(css, text), .press(key) as a person
     .until(script, text, *args, timeout=20) waits until the script's result is true and returns it
     .errors() → what the console has said that is an error, and forgets it
     .shot(name) keeps a picture beside the test's log;  .size(width, height)
@@ -15,12 +15,11 @@ import http.client
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
 
-from harness import Failure, check, eventually, fail, temp_dir
+from harness import Failure, check, diag, elapsed, eventually, fail, temp_dir
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 KEYS = {"Escape": "\ue00c", "ArrowDown": "\ue015", "ArrowUp": "\ue013", "Enter": "\ue007",
@@ -40,8 +39,10 @@ class Browser:
         self.dir = temp_dir()
         env = {**os.environ, "HOME": self.dir, "XDG_CONFIG_HOME": self.dir,
                "XDG_CACHE_HOME": self.dir}
+        # All of it goes with the test, however that ends: they share a session, and a pipe.
         self.driver = subprocess.Popen(
-            [program("chromedriver"), f"--port={self.port}"], env=env, stdin=subprocess.DEVNULL,
+            ["sh", "-c", '"$1" --port="$2" <&- & read -r _; pkill -KILL -s $$', "sh",
+             program("chromedriver"), str(self.port)], env=env, stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         self.session = None
         try:
@@ -64,7 +65,9 @@ class Browser:
                 check(self.driver.poll() is None, "chromedriver has ended")
                 return False
 
+        took = elapsed()
         eventually(ready, DEADLINE, "chromedriver does not answer")
+        diag(f"chromedriver: {took():.1f} s")
         args = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu",
                 "--no-first-run", "--disable-extensions", "--disable-background-networking",
                 "--window-size=1280,900", "--hide-scrollbars", f"--user-data-dir={self.dir}/profile"]
@@ -75,6 +78,7 @@ class Browser:
                   "timeouts": {"pageLoad": int(DEADLINE * 1000), "script": int(DEADLINE * 1000)}}
         self.session = self._ask("POST", "/session",
                                  {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
+        diag(f"Chromium: {took():.1f} s")
         if dark:
             self.dark(True)
 
@@ -99,11 +103,8 @@ class Browser:
             try:
                 self._do("DELETE", "")
             except (OSError, Failure):
-                pass
-        try:
-            os.killpg(self.driver.pid, signal.SIGKILL)  # the browser is in its group
-        except ProcessLookupError:
-            pass
+                pass  # it is killed below
+        self.driver.stdin.close()
         self.driver.wait()
 
     def open(self, url):
@@ -135,6 +136,13 @@ class Browser:
                     raise
                 time.sleep(0.1)
         return fail("never")
+
+    def url(self):
+        return self._do("GET", "/url")
+
+    def found(self, css):
+        """As count(), without JavaScript."""
+        return len(self._do("POST", "/elements", {"using": "css selector", "value": css}))
 
     def click(self, css):
         self._again(lambda: self._do("POST", f"/element/{self._find(css)}/click", {}))

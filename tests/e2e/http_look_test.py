@@ -45,7 +45,7 @@ def pages(web, **parameters):
         found += got["resources"]
         if got["cursor"] is None:
             return found
-        check_eq(len(got["resources"]), int(parameters.get("limit", 100)), "a page's length")
+        check_eq(len(got["resources"]), int(parameters.get("limit") or 100), "a page's length")
         parameters["cursor"] = got["cursor"]
 
 
@@ -371,12 +371,12 @@ def leavers():
             for i, raw in enumerate(gone):
                 raw.reset() if i % 2 else raw.close()
             web.get("/health").expect(200)
-        lazy = [server.raw(rcvbuf=4096) for _ in range(20)]
+        lazy = [server.raw(rcvbuf=4096) for _ in range(40)]
         for raw in lazy:
             raw.ask_http("GET", "/v1/stats")
         check_eq(len(web.get("/v1/stats").expect(200)["locks"]), 50000, "stats")
-        diag(f"{before >> 20} MiB before, {memory() >> 20} MiB with 20 that do not read")
-        check(memory() < before + (200 << 20), "they take each a copy")
+        diag(f"{before >> 20} MiB before, {memory() >> 20} MiB with 40 that do not read")
+        check(memory() < before + (160 << 20), "they take each a copy, without end")
         for raw in lazy:
             raw.close()
         check_eq(web.get(query(sort="key")).expect(200)["matched"], 50000, "resources")

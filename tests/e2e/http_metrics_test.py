@@ -13,8 +13,9 @@ import ssl
 import subprocess
 
 from certs import authority, client_context
-from harness import (Client, Failure, check, check_eq, diag, eventually, fail, main, temp_dir,
+from harness import (Client, Failure, Program, check, check_eq, diag, eventually, fail, main, temp_dir,
                      temp_file, test, token_of)
+from points import BEFORE, WORKER, CrashServer
 from web import Web, WebServer
 
 TOP = os.environ["top_srcdir"]
@@ -56,6 +57,10 @@ METRICS = {
     "process_open_fds": ("gauge", set()),
     "process_max_fds": ("gauge", set()),
 }
+# What an upgrade does not begin anew and a scrape does not change.
+LASTING = ("dflockd_commands", "dflockd_grants", "dflockd_wait", "dflockd_hold", "dflockd_lease",
+           "dflockd_lock", "dflockd_semaphore", "dflockd_keys", "dflockd_connections")
+OTHER, SAME = os.path.join(os.environ["top_builddir"], "tests/upgrade/dflockd"), os.environ["DFLOCKD"]
 SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z]+="[^"\\]*",?)+)\})? (\S+)')
 
 
@@ -90,6 +95,17 @@ def scrape(server, headers=None, **options):
     check_eq(reply.status, 200, "the status of /metrics")
     check_eq(reply.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8", "its type")
     return Scrape(reply.data.decode("ascii"))
+
+
+def scrape_or_none(server):
+    try:
+        return scrape(server)
+    except OSError:
+        return None
+
+
+def changed(before, after, name):
+    return after if after.get(name) != before.get(name) else None
 
 
 @contextlib.contextmanager
@@ -128,6 +144,14 @@ class Change:
             eventually(look, 30)
         except Failure:
             fail(f"{name} {labels} changes by {self(name, **labels)}, not {n}")
+
+
+@test("docs/metrics.md has the same metrics, with the same types and labels", rules=["N1"])
+def documented():
+    with open(os.path.join(TOP, "docs/metrics.md"), encoding="utf-8") as f:
+        rows = re.findall(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", f.read(), re.M)
+    check_eq({n: (kind, set(re.findall(r"`(\w+)`", labels))) for n, kind, labels in rows}, METRICS,
+             "the tables")
 
 
 @test("each metric is there, with type and help; promtool finds nothing wrong", rules=["N1"])
@@ -546,6 +570,49 @@ def deaths():
         c.expect(11, "dflockd_locks_held")
 
 
+@test("counters go on after an upgrade, also to a program of another layout", rules=["N11"],
+      deadline=200)
+def upgrades():
+    program = Program()
+    with WebServer(["--admin-token-file", temp_file(b"boss\n")], program=program.path) as server:
+        with Client(server) as a, Client(server) as b:
+            t = token_of(a.req("l", "k", "0 600"))
+            b.ask("l", "k", "600")
+            eventually(lambda: scrape(server).get("dflockd_lock_waiters") == 1, 20, "it waits")
+            check_eq(a.req("r", "k", t), "ok", "the release")
+            token_of(b.line())
+            token_of(a.req("sl", "m", "0 3 600"))
+            a.req("nonsense")
+            before = scrape(server)
+            for target in (OTHER, SAME, SAME):
+                program.becomes(target)
+                since = server.mark()
+                server.kill(signal.SIGUSR2)
+                server.wait_log("upgraded: all workers run this program", 60, since)
+                server.http_port = server._http_port(since)
+                after = eventually(lambda: scrape_or_none(server), 30, "it serves HTTP again")
+                for name, labels in before.samples:
+                    if not name.startswith(LASTING):
+                        continue
+                    check_eq(after.samples.get((name, labels)), before.samples[name, labels],
+                             f"{name} {labels} after an upgrade")
+            check_eq(a.req("ping"), "ok", "the connection lives")
+
+
+@test("a repair of the table is counted", rules=["N12"])
+def repairs():
+    with CrashServer(["--http-port", "auto"]) as server:
+        port = int(server.wait_log(r" serving HTTP .*address=\S*:(\d+)$")[1])
+        with Web(("127.0.0.1", port)) as web, Client(server) as c:
+            before = Scrape(web.get("/metrics").data.decode())
+            server.board.arm("SHARED_COMMIT", BEFORE, role=WORKER)
+            token_of(c.req("l", "k", "0"))
+            after = eventually(lambda: changed(before, Scrape(web.get("/metrics").data.decode()),
+                                               "dflockd_shard_repairs_total"), 30,
+                               "a repair is counted")
+            check_eq(after.get("dflockd_shards_quarantined"), 0, "parts beyond repair")
+
+
 @test("reloads are counted, good and bad", rules=["N12"])
 def reloads():
     path = os.path.join(temp_dir(), "conf")
@@ -576,6 +643,8 @@ def readiness():
         with Client(server) as a:
             token_of(a.req("l", "k", "0 60"))
             got = scrape(server)
+            with server.web() as web:
+                web.get("/ready").expect(200)
             check_eq((got.get("dflockd_ready"), got.get("dflockd_fence_persistence_failing")),
                      (1, 0), "a server that serves")
             eventually(lambda: scrape(server).get("dflockd_uptime_seconds") >
@@ -586,6 +655,7 @@ def readiness():
                 server.wait_log("drain", 20)
                 eventually(lambda: Scrape(web.get("/metrics").data.decode())
                            .get("dflockd_ready") == 0, 20, "it drains")
+                web.get("/ready").expect(503)
             a.close()
             server.exited()
 

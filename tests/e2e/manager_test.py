@@ -13,6 +13,7 @@ import threading
 
 from harness import (Client, Program, Server, check, check_eq, eventually, fail, main, temp_dir,
                      test, token_of)
+from web import Web
 
 ACTIVATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "activate.py")
 
@@ -171,6 +172,23 @@ def passed():
     own.close()
 
 
+@test("a passed socket of the name http is served by HTTP; each protocol binds its own address unless one "
+      "was passed for it", rules=["D21"])
+def passed_http():
+    lock, web = listening(), listening()
+    port = web.getsockname()[1]
+    for names, sockets in ((["lock", "http"], [lock, web]), (["http"], [web]), (["lock"], [lock])):
+        with activated(sockets, names, ["--http-port", "auto"]) as server:
+            check_eq(server.port == lock.getsockname()[1], "lock" in names, f"the port, {names}")
+            check_eq(Client(server).req("ping"), "ok", f"the line protocol, {names}")
+            chosen = int(server.wait_log(r" serving HTTP .*address=\S*:(\d+)$")[1])
+            check_eq(chosen == port, "http" in names, f"the port of HTTP, {names}")
+            with Web(("127.0.0.1", chosen)) as client:
+                client.get("/health").expect(200)
+            if "http" in names:
+                server.wait_log(r" sockets were passed: --http-host and --http-port are not used")
+
+
 @test("a socket that cannot be served is refused, with what to change", rules=["D7"])
 def unfit():
     pair = socket.socketpair()
@@ -186,7 +204,6 @@ def unfit():
         (bound, "x", "does not listen"),
         (listening(kind=socket.SOCK_DGRAM), "x", "not a stream socket: use ListenStream="),
         (pipe[0], "x", "not a socket: only ListenStream= is served"),
-        (listening(), "http", "which this version does not have: disable its socket unit"),
     ]
     with contextlib.suppress(OSError):  # not every kernel has it
         cases.append((listening(protocol=262), "x", "its protocol is not TCP"))

@@ -2,7 +2,7 @@
 (```bash test) is run by bash against a server of its own, and then all of them one after another in
 one shell, as a reader would paste them; of C (```c test) it is compiled and run. A line "#> TEXT", or
 "//> TEXT", is what the lines above it print, in which TOKEN stands for a token, NUMBER or N after a
-colon for a number, and … for anything."""
+colon for a number, and … for anything. Blocks marked ```bash test http are http_manual_test.py's."""
 
 import os
 import re
@@ -94,7 +94,9 @@ def there_are_blocks():
     check(len(blocks) >= 5, f"only {len(blocks)} blocks")
     for line, block in blocks:
         check(wanted(block), f"the block of line {line} says nothing")
-    check_eq(len(re.findall(r"^```\w", readme, re.M)), len(blocks) + len(programs), "blocks that are run")
+    http = len(re.findall(r"^```bash test http$", readme, re.M))
+    check_eq(len(re.findall(r"^```\w", readme, re.M)), len(blocks) + len(programs) + http,
+             "blocks that are run")
     check(programs, "no program in C")
 
 

@@ -16,12 +16,14 @@ from comeback import Comeback
 from container import Container, hang
 from harness import (Client, check, check_eq, diag, elapsed, eventually, fail, fence_of, main, test,
                      token_of)
+from web import Session, Web
 
 ADDRESS = ("127.0.0.1", 6388)
+HTTP = ("127.0.0.1", 6389)
 FENCES = "/var/lib/dflockd/fences"
 SLOW = 60.0  # seconds for what the manager does
 AWAY = 6  # seconds that a test can look at a server that is away, even if it is not run for some
-UNITS = ["dflockd.socket", "dflockd-unix.socket", "dflockd.service"]
+UNITS = ["dflockd.socket", "dflockd-unix.socket", "dflockd-http.socket", "dflockd.service"]
 
 container = Container(os.environ["top_builddir"])
 
@@ -268,6 +270,51 @@ def store_gap(service):
         fail("somebody still listens")
     except ConnectionRefusedError:
         pass
+
+
+@service_test("the first request to dflockd-http.socket starts the server; sessions go on when the master is "
+              "killed, and over a restart", rules=["D21", "D15", "D16"])
+def activation_http(service):
+    service.systemctl("enable", "--now", "dflockd-http.socket")
+    check_eq(service.state(), "inactive", "nobody has come yet")
+    with Web(HTTP, timeout=SLOW) as web:
+        web.get("/health").expect(200)
+        check_eq(service.state(), "active", "after the first request")
+        check_eq(connect().req("ping"), "ok", "the line protocol at its own address")
+    session = Session(HTTP, timeout=SLOW)
+    token = session.token("key", lease=1000)
+    for how in ("kill", "restart"):
+        master = service.master()
+        if how == "kill":
+            os.kill(master, signal.SIGKILL)
+        else:
+            service.systemctl("restart", "dflockd")
+        eventually(lambda master=master: service.master() not in (None, master), SLOW, "no master")
+        session.close()
+        session.ping().expect(204)
+        session.renew("key", token, lease=1000).expect(200)
+        eventually(lambda: try_to_get("key") == "timeout", SLOW, f"after the {how}: the lock")
+    session.release("key", token).expect(204)
+    session.end().expect(204)
+
+
+def try_to_get(key):
+    try:
+        return connect().req("l", key, "0")
+    except OSError:
+        return None
+
+
+@service_test("both TCP socket units together serve one table; the one for HTTP is not the other's",
+              rules=["D21"])
+def activation_both(service):
+    service.systemctl("enable", "--now", "dflockd.socket", "dflockd-http.socket")
+    session = Session(HTTP, timeout=SLOW)
+    token = session.token("key")
+    check_eq(connect().req("l", "key", "0"), "timeout", "the lock by the line protocol")
+    session.release("key", token).expect(204)
+    check_eq(token_of(connect().req("l", "key", "0")) > token, True, "its fence is greater")
+    session.end().expect(204)
 
 
 @service_test("a socket unit that cannot be served is refused with what to change", rules=["D7"], errors=True)

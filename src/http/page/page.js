@@ -110,9 +110,9 @@
         const mine = asked = new AbortController();
         const patience = setTimeout(() => mine.abort(), PATIENCE);
         try {
-            const url = new URL(location.href);
-            url.hash = "";
-            url.searchParams.set("part", "live");
+            /* The query as it is: keys are any bytes, what parses it makes U+FFFD of some. With the
+               origin: the address may have had a name and a secret in it, which fetch() refuses. */
+            const url = location.origin + "/" + (location.search ? location.search + "&" : "?") + "part=live";
             const answer = await fetch(url, {signal: mine.signal, cache: "no-store"});
             const text = await answer.text();
             if (mine !== asked)

@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""http_manual_test.py - dflockd-http(7) and README.md on HTTP say what happens: each line of a manual page's
+display that begins with "$ ", with the lines that continue it, is run by bash, all of the page in one
+shell, and what follows is what it prints; each block of README.md that is marked ```bash test http is
+run with a server of its own. TOKEN and SESSION stand for 32 hexadecimal digits, N after a colon for a
+number, … for anything."""
+
+import json
+import os
+import re
+import subprocess
+
+from harness import check, check_eq, fail, main, temp_dir, test
+from programs import programs_path
+from web import WebServer
+
+top = os.environ["top_srcdir"]
+PORT = "6389"  # in the documents
+QUICK = ["--shutdown-timeout", "1"]  # sessions of the examples hold locks at the end
+
+
+def read(path):
+    with open(os.path.join(top, path), encoding="utf-8") as f:
+        return f.read()
+
+
+PAGE = "docs/man/dflockd-http.7"
+page, readme = read(PAGE), read("README.md")
+blocks = [(readme[:m.start()].count("\n") + 1, m[1])
+          for m in re.finditer(r"^```bash test http\n(.*?)^```$", readme, re.M | re.S)]
+
+
+def pattern(text):
+    text = re.escape(text).replace("TOKEN", "[0-9a-f]{32}").replace("SESSION", "[0-9a-f]{32}")
+    return re.sub(r"(?<=:)N\b", "[0-9.]+", text.replace("…", ".*"))
+
+
+def steps(text):
+    """[(commands, [lines that they print])] of the displays, as a reader sees them."""
+    found = []
+    for display in re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed$", text, re.M | re.S):
+        goes_on = False
+        for line in display.replace("\\e", "\\").replace("\\&", "").splitlines():
+            if line.startswith("$ "):
+                found.append([line[2:], []])
+            elif goes_on:
+                found[-1][0] += "\n" + line
+            elif found and display.startswith("$ "):
+                found[-1][1].append(line)
+            goes_on = (line.startswith("$ ") or goes_on) and line.endswith("\\")
+    return found
+
+
+def run(script, server, cwd):
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("DFLOCKD", "http_", "HTTP_"))}
+    env["PATH"] = programs_path()
+    script = script.replace("6388", str(server.port)).replace(PORT, str(server.http_port))
+    r = subprocess.run(["bash", "-c", script], env=env, cwd=cwd, stdin=subprocess.DEVNULL,
+                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, encoding="utf-8")
+    check_eq(r.stderr, "", "what is complained about")
+    return r.stdout
+
+
+def compare(got, want, what):
+    for i, text in enumerate(want):
+        if i >= len(got) or not re.fullmatch(pattern(text), got[i]):
+            fail(f"{what}: '{text}' expected, not {got[i:i + 1]}")
+    check_eq(got[len(want):], [], f"{what}: output behind the last line expected")
+
+
+@test("dflockd-http(7): each example prints what the page says", rules=["O4"], deadline=90)
+def manual():
+    todo = steps(page)
+    check(len(todo) > 40, f"only {len(todo)} examples")
+    mark = "--- the next example ---"
+    script = "".join(f"{command}\necho '{mark}'\n" for command, _ in todo)
+    options = re.search(r"^dflockd --http-port 6389 (.*)$", page, re.M)[1].split()
+    with WebServer(options + QUICK) as server:
+        parts = run(script, server, temp_dir()).split(mark + "\n")
+        for (command, want), got in zip(todo, parts):
+            compare(got.splitlines(), want, command)
+
+
+@test("README.md: each block about HTTP prints what it says", rules=["O4"], deadline=90)
+def first_steps():
+    check(blocks, "no block")
+    for line, block in blocks:
+        with WebServer(QUICK) as server:
+            want = [x[3:] for x in block.splitlines() if x.startswith("#> ")]
+            check(want, f"line {line}: it says nothing")
+            compare(run(block, server, temp_dir()).splitlines(), want, f"README.md line {line}")
+    
+
+@test("dflockd-http(7) has the routes, the error codes, the headers and the parameters that there are",
+      rules=["O4"])
+def complete():
+    routes = {(m, p) for m, p in re.findall(r"^\.It Li (\w+) Ta (/\S*) Ta ", page, re.M)}
+    source = set(re.findall(r'^ROUTE\(\w+, (\w+), "([^"]+)"', read("src/http/routes.def"), re.M))
+    check_eq(routes, source, "routes")
+    sessions = set(re.findall(r"^\.It Li \w+ Ta (/\S*) Ta yes Ta", page, re.M))
+    needed = set(re.findall(r'^ROUTE\(\w+, \w+, "([^"]+)",\s*ROUTE_SESSION', read("src/http/routes.def"),
+                            re.M))
+    check_eq(sessions, needed, "routes that need a session")
+    codes = set(re.findall(r"^\.It (\d+) Ta Li (\w+) Ta ", page, re.M))
+    with WebServer() as server, server.web() as web:
+        doc = json.dumps(web.get("/v1/openapi.json").json)
+    source = set(re.findall(r'\[HTTP_ERR_\w+\] = \{"(\w+)", (\d+)\}', read("src/http/call.c")))
+    check_eq(codes, {(n, c) for c, n in source}, "error codes")
+    for name in sorted(set(re.findall(r'"name": "([\w-]+)"', doc)) - {"MIT"}):
+        check(name in page, f"{name} is not in the page")
+
+
+if __name__ == "__main__":
+    main()
