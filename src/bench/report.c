@@ -105,7 +105,8 @@ static json_t *key_string(const struct settings *s)
 static int print_json(const struct settings *s, const struct result *r)
 {
     json_t *o = json_pack(
-        "{s:I, s:o, s:o, s:o, s:b, s:I, s:I, s:I, s:o, s:I, s:f, s:f, s:I, s:f, s:o, s:o, s:o, s:b}",
+        "{s:I, s:o, s:o, s:o, s:b, s:I, s:I, s:I, s:o, s:I, s:f, s:f, s:I, s:f, s:o, s:o, s:o, "
+        "s:b}",
         "workers", (json_int_t)s->workers, "rounds",
         s->duration ? json_null() : json_integer((json_int_t)s->rounds), "duration_s",
         s->duration ? json_real((double)s->duration * 1e-9) : json_null(), "key", key_string(s),

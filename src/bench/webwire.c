@@ -5,8 +5,8 @@
 
 #include "base/num.h"
 
-#include <inttypes.h>
 #include <jansson.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,31 +77,53 @@ static json_t *body_of(enum webwire_kind kind, const char *arg)
     return o;
 }
 
+/* Allocated; NULL: no memory. */
+static char *print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static char *print(const char *format, ...)
+{
+    va_list args;
+    char *out;
+    int n;
+
+    va_start(args, format);
+    n = vasprintf(&out, format, args);
+    va_end(args);
+    return n < 0 ? NULL : out;
+}
+
+static char *headers(const struct webwire_from *from, bool locks)
+{
+    char *own =
+        locks ? print("X-Dflockd-Session: %s\r\nContent-Type: application/json\r\n", from->session)
+              : print("%s", "");
+    char *all = NULL;
+
+    if (own && from->token)
+        all = print("Host: %s\r\nAuthorization: Bearer %s\r\n%s", from->host, from->token, own);
+    else if (own)
+        all = print("Host: %s\r\n%s", from->host, own);
+    free(own);
+    return all;
+}
+
 char *webwire_request(const struct webwire_from *from, enum webwire_kind kind, const char *key,
                       const char *arg, size_t *len)
 {
     bool locks = kind >= WEBWIRE_ACQUIRE;
     json_t *o = locks ? body_of(kind, arg) : NULL;
-    char *body = o ? json_dumps(o, JSON_COMPACT) : NULL;
-    char *name = locks ? encode(key) : NULL, *out = NULL;
-    int n = -1;
+    char *body = locks ? json_dumps(o, JSON_COMPACT) : print("%s", "");
+    char *name = locks ? encode(key) : print("%s", kind == WEBWIRE_OPEN ? "" : from->session);
+    char *head = headers(from, locks), *out = NULL;
 
+    if (body && name && head)
+        out = print("%s %s%s%s HTTP/1.1\r\n%sContent-Length: %zu\r\n\r\n%s", kinds[kind].method,
+                    kinds[kind].path, name, kinds[kind].behind, head, strlen(body), body);
     json_decref(o);
-    if (!locks || (body && name))
-        n = asprintf(&out, "%s %s%s%s HTTP/1.1\r\nHost: %s\r\n%s%s%s%s%s%s%s%s%zu\r\n\r\n%s",
-                     kinds[kind].method, kinds[kind].path,
-                     locks                  ? name
-                     : kind == WEBWIRE_OPEN ? ""
-                                            : from->session,
-                     kinds[kind].behind, from->host, from->token ? "Authorization: Bearer " : "",
-                     from->token ? from->token : "", from->token ? "\r\n" : "",
-                     locks ? "X-Dflockd-Session: " : "", locks ? from->session : "",
-                     locks ? "\r\n" : "", locks ? "Content-Type: application/json\r\n" : "",
-                     "Content-Length: ", body ? strlen(body) : 0, body ? body : "");
     free(body);
     free(name);
-    *len = n < 0 ? 0 : (size_t)n;
-    return n < 0 ? NULL : out;
+    free(head);
+    *len = out ? strlen(out) : 0;
+    return out;
 }
 
 /* ---- answers --------------------------------------------------------------------------------- */

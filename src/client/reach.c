@@ -115,7 +115,8 @@ static void tune(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
 }
 
-/* Sockets for the addresses in turn until one connects. 0 connected, TRANSPORT_AGAIN under way, or failed. */
+/* Sockets for the addresses in turn until one connects. 0 connected, TRANSPORT_AGAIN under way, or
+ * failed. */
 static int connect_step(struct reach *r, uint64_t now, struct failure *f)
 {
     while (r->at < r->to->n) {
@@ -126,8 +127,7 @@ static int connect_step(struct reach *r, uint64_t now, struct failure *f)
 
             r->t.fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
             if (r->t.fd < 0)
-                return failure_set(f, DFLOCK_ERR_SYSTEM, "no socket: %s",
-                                   error_errno(errno));
+                return failure_set(f, DFLOCK_ERR_SYSTEM, "no socket: %s", error_errno(errno));
             r->attempt_until = now + left / (r->to->n - r->at);
         }
         /* Asked again, connect() says how the first call ended. */

@@ -102,12 +102,13 @@ void config_help(FILE *out)
         help_option(OPTION_##field, out);                                                          \
     }
 #include "config/options.def"
-    fputs("\nWrite --NAME VALUE or --NAME=VALUE; in the configuration file NAME = VALUE, with _ in "
-          "names.\n"
-          "An environment variable wins over the flag, the flag over the file; an empty variable\n"
-          "counts as unset. Booleans are 1 0 true false yes no on off. Exit status: 0 after a clean\n"
-          "end, 78 for wrong settings, 1 for any other failure.\n",
-          out);
+    fputs(
+        "\nWrite --NAME VALUE or --NAME=VALUE; in the configuration file NAME = VALUE, with _ in "
+        "names.\n"
+        "An environment variable wins over the flag, the flag over the file; an empty variable\n"
+        "counts as unset. Booleans are 1 0 true false yes no on off. Exit status: 0 after a clean\n"
+        "end, 78 for wrong settings, 1 for any other failure.\n",
+        out);
 }
 
 void config_version(FILE *out)

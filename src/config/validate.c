@@ -106,13 +106,17 @@ static void check_admin(const struct settings *s, struct config_report *report)
     }
 }
 
-static void check_http(const struct settings *s, struct config_report *report)
+static void check_http(struct settings *s, struct config_report *report)
 {
     if (s->http_port > 0 && s->http_port == s->port)
         report_error(report, "%s: %" PRId64 " is also the port of the line protocol (%s)",
                      config_origin(s, OPTION_http_port), s->http_port,
                      config_origin(s, OPTION_port));
-    if (s->http_port != 0 && s->workers > SETTINGS_WORKERS_HTTP)
+    if (s->http_port == 0 || s->workers <= SETTINGS_WORKERS_HTTP)
+        return;
+    if (s->origin[OPTION_workers].source == SOURCE_DEFAULT)
+        s->workers = SETTINGS_WORKERS_HTTP;
+    else
         report_error(report, "%s: at most %d workers beside HTTP (%s)",
                      config_origin(s, OPTION_workers), SETTINGS_WORKERS_HTTP,
                      config_origin(s, OPTION_http_port));

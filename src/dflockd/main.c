@@ -131,6 +131,16 @@ static int listen_all(const struct settings *s, bool succeeds, struct listen_set
     return err;
 }
 
+/* A socket for HTTP that was passed is not among the settings, which have been checked. */
+static void spare_http_worker(struct settings *s, const struct listen_set *http)
+{
+    if (http->n == 0 || s->workers <= SETTINGS_WORKERS_HTTP)
+        return;
+    log_warn("a socket for HTTP was passed, beside which there are fewer workers",
+             log_int("asked", s->workers), log_uint("workers", SETTINGS_WORKERS_HTTP));
+    s->workers = SETTINGS_WORKERS_HTTP;
+}
+
 /*
  * How many connections the descriptor limit allows, raising it as far as we may. Each connection
  * needs one descriptor in the master and one in its worker; the master also needs some for itself.
@@ -286,6 +296,7 @@ int main(int argc, char **argv)
     status = origin_collect(&origin, &listeners, &http);
     if (status != EXITCODE_OK)
         return status;
+    spare_http_worker(&settings, &http);
     if (decide_connections(&settings, &args.max_connections, &args.descriptors) != 0)
         return EXITCODE_FAIL;
     status = user_identity(&settings, &who);

@@ -307,8 +307,6 @@ void call_come(struct evhttp_request *req, void *http)
     struct link *l = link_of(h, evhttp_request_get_connection(req));
     struct call *c;
 
-    if (h->leaves)
-        return; /* it is cut with its connection, and comes again */
     if (!l) {
         evhttp_connection_free(evhttp_request_get_connection(req));
         return;

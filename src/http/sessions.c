@@ -251,8 +251,10 @@ static void leave_later(struct http *h, uint32_t slot)
 static void close_session(struct http *h, uint32_t slot, const char *why)
 {
     struct conn *c = conns_slot(h->r, slot);
+    char peer[64];
 
-    log_debug("session ends", log_uint("conn", c->id), log_str("why", why));
+    log_debug("session ends", log_uint("conn", c->id), log_str("why", why),
+              log_str("peer", conns_peer_text(c, peer, sizeof(peer))));
     index_remove(h, slot);
     idle_end(h, slot);
     at(h, slot)->open = false;
@@ -317,6 +319,7 @@ static void begin(struct http *h, uint32_t slot, const uint64_t id[2], const str
 {
     struct conn *c = conns_slot(h->r, slot);
     struct session *s = at(h, slot);
+    char peer[64];
 
     c->family = from->family;
     c->port = from->port;
@@ -330,7 +333,8 @@ static void begin(struct http *h, uint32_t slot, const uint64_t id[2], const str
     s->open = s->counted = true;
     index_add(h, slot);
     idle_begin(h, slot);
-    log_debug("session begins", log_uint("conn", c->id));
+    log_debug("session begins", log_uint("conn", c->id),
+              log_str("peer", conns_peer_text(c, peer, sizeof(peer))));
 }
 
 void sessions_new(struct call *c)
@@ -376,8 +380,8 @@ static uint32_t by_path(struct call *c)
     if (slot > 0)
         return (uint32_t)slot;
     if (slot < 0)
-        call_answer_error(c, HTTP_ERR_BAD_REQUEST, "a session's id has 32 hexadecimal digits, in "
-                                                   "lower case");
+        call_answer_error(c, HTTP_ERR_BAD_REQUEST,
+                          "a session's id has 32 hexadecimal digits, in lower case");
     else
         call_answer_error(c, HTTP_ERR_SESSION_GONE, NULL);
     return 0;

@@ -63,6 +63,11 @@ void apply_keep(struct master *m, struct settings *s)
         memcpy((char *)s + o->offset, (const char *)old + o->offset, o->size);
     }
     keep_token(old, s);
+    if (m->args->http->n > 0 && s->workers > SETTINGS_WORKERS_HTTP) {
+        log_warn("reload: more workers than there may be beside HTTP", log_int("asked", s->workers),
+                 log_uint("allowed", SETTINGS_WORKERS_HTTP));
+        s->workers = SETTINGS_WORKERS_HTTP;
+    }
 }
 
 static void list_changes(const struct settings *old, const struct settings *s, char *what, size_t n)

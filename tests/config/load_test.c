@@ -507,6 +507,10 @@ static void test_validate(void)
            "one port for two");
     validate("", "", SETTINGS_PORT_AUTO);
     is_u64(report.errors.count, 0, "auto never meets another port");
+    settings.workers = 64;
+    config_validate(&settings, &report);
+    is_u64(report.errors.count, 0, "the default on a machine of many CPUs");
+    is_int(settings.workers, 63, "leaves HTTP its process");
     load(WORDS(), ENV());
     strcpy(settings.tls_client_ca, "/ca");
     settings.origin[OPTION_tls_client_ca].source = SOURCE_FLAG;

@@ -41,6 +41,15 @@ SETTINGS = [
     ("admin-token-file", "DFLOCKD_ADMIN_TOKEN_FILE", "", None, ["/nonexistent/file"]),
     ("fence-state-file", "DFLOCKD_FENCE_STATE_FILE", "", "/tmp/x", []),
     ("cold-start-delay", "DFLOCKD_COLD_START_DELAY_S", "120", "0", ["-1", "x"]),
+    ("http-port", "DFLOCKD_HTTP_PORT", "0", "auto", ["-1", "65536", "any"]),
+    ("http-host", "DFLOCKD_HTTP_HOST", "127.0.0.1", "::1,localhost", ["a b", "a,"]),
+    ("http-session-idle-timeout", "DFLOCKD_HTTP_SESSION_IDLE_S", "20", "0", ["-1", "x"]),
+    ("http-max-sessions", "DFLOCKD_HTTP_MAX_SESSIONS", "0", "7", ["-1", "x", "1048577"]),
+    ("http-max-sessions-per-ip", "DFLOCKD_HTTP_MAX_SESSIONS_PER_IP", "0", "7", ["-1", "x"]),
+    ("http-max-connections-per-ip", "DFLOCKD_HTTP_MAX_CONNECTIONS_PER_IP", "0", "7", ["-1", "x"]),
+    ("http-rate-limit-per-ip", "DFLOCKD_HTTP_RATE_LIMIT_PER_IP", "0", "7", ["-1", "x"]),
+    ("http-rate-limit-burst", "DFLOCKD_HTTP_RATE_LIMIT_BURST", "0", "7", ["-1", "x"]),
+    ("http-cors-allowed-origins", "DFLOCKD_HTTP_CORS_ALLOWED_ORIGINS", "", "https://a.example", []),
     ("log-level", "DFLOCKD_LOG_LEVEL", "info", "warn", ["loud"]),
     ("debug", "DFLOCKD_DEBUG", "false", "true", ["2"]),
     ("log-format", "DFLOCKD_LOG_FORMAT", "text", "json", ["xml"]),
@@ -457,7 +466,7 @@ def low_descriptors():
     code, _, err = run("--port", "0", prefix=limited(nofile=30))
     check_eq(code, 1, str(err))
     check("limit of 30 open files" in err[-1], err[-1])
-    server = subprocess.Popen(limited(nofile=80) + [os.environ["DFLOCKD"], "--port", "0",
+    server = subprocess.Popen(limited(nofile=150) + [os.environ["DFLOCKD"], "--port", "0",
                                                     "--workers", "2", "--run-dir", temp_dir()], stdin=subprocess.DEVNULL,
                               stderr=subprocess.PIPE, text=True)
     clients = []

@@ -81,7 +81,7 @@ def refusals():
         check(re.search(r'acquire of key \S+ at \S+: the server answered "400 ', run.err), run.err)
         bench("--http", at(server), "--workers", 9, "--lease", 5).ended(1, "max_sessions")
         bench("--http", f"127.0.0.1:{server.port}").ended(69, "is it the port of the line protocol")
-    with WebServer(["--http-rate-limit-per-ip", "20"]) as server:
+    with WebServer(["--http-rate-limit-per-ip", "2", "--http-rate-limit-burst", "20"]) as server:
         bench("--http", at(server), "--workers", 2, "--rounds", 50).ended(
             1, "--http-rate-limit-per-ip, or ask less by --rate")
 
@@ -124,12 +124,18 @@ class Fake(socketserver.ThreadingTCPServer):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    acquired = None
 
     def serve(self):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         with self.server.lock:
             self.server.nth += 1
             data = self.server.answer(self.path, self.server.nth)
+        if self.path.endswith("/wait") and self.acquired:  # what the enqueue has said
+            data, self.acquired = self.acquired.replace(b"acquired", b"ok", 1), None
+            data = as_json(200, json.loads(data.split(b"\r\n\r\n")[1]))
+        elif self.path.endswith("/enqueue") and b"acquired" in data:
+            self.acquired = data
         self.wfile.write(data)
         self.close_connection = isinstance(data, Cut)
 
@@ -158,16 +164,20 @@ def willing(path, nth):
 
 
 GRANT = {"status": "ok", "token": TOKEN % 10**6, "lease_ttl_s": 10}
+BODY = json.dumps(GRANT).encode()
+LENGTH = b"Content-Length: %d" % len(BODY)
+# A grant but for its framing: (status line, headers)
+ODD = [(b"HTTP/1.1 2000 OK", [LENGTH]),
+       (b"HTTP/1.1 100 Continue", [LENGTH]),
+       (b"HTTP/1.1 200 OK", []),
+       (b"HTTP/1.1 200 OK", [LENGTH, LENGTH]),
+       (b"HTTP/1.1 200 OK", [b"Content-Length: -1"]),
+       (b"HTTP/1.1 200 OK", [b"Content-Length: " + b"9" * 20]),
+       (b"HTTP/1.1 200 OK", [LENGTH, b"transfer-encoding: chunked"])]
 BAD = [
     b"error\n",
     b"HTTP/2 200 OK\r\n\r\n",
     b"HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n",
-    b"HTTP/1.1 100 Continue\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
-    b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nX: " + b"y" * 40000,
     b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}\n" + b"more",
     as_json(200, {}),
@@ -194,6 +204,11 @@ def nonsense():
             run = bench("--http", fake.address, "--workers", 1, "--rounds", 200)
             check(run.code == 1 and run.err.count("\n") == 1 and "\x1b" not in run.err,
                   f"{bad[:80]!r}: {run.code} {run.err!r}")
+    for first, headers in ODD:
+        bad = b"\r\n".join([first, *headers, b"", BODY])
+        with Fake(lambda path, nth, bad=bad: bad if nth == 40 else willing(path, nth)) as fake:
+            bench("--http", fake.address, "--workers", 1, "--rounds", 200).ended(
+                1, "an answer of HTTP that no dflockd gives")
     for bad in (Cut(b""), Cut(b"HTTP/1.1 200 OK\r\nConte"), Cut(as_json(200, GRANT)[:-9])):
         with Fake(lambda path, nth, bad=bad: bad if nth == 40 else willing(path, nth)) as fake:
             bench("--http", fake.address, "--workers", 1, "--rounds", 200).ended(
@@ -214,6 +229,13 @@ def violations():
     with Fake(same) as fake:
         run = bench("--http", fake.address, "--workers", 1, "--rounds", 5)
         check_eq(run.code, 2, f"one fence for all: {run.err[:300]}")
+
+    def lost(path, nth):
+        return as_json(404, {"error": "not_held"}) if path.endswith("/release") else willing(path, nth)
+
+    with Fake(lost) as fake:
+        bench("--http", fake.address, "--workers", 1, "--rounds", 5).ended(
+            2, "not held any more, though its lease can not have ended")
 
 
 if __name__ == "__main__":

@@ -12,15 +12,16 @@ from harness import (BRIEF, Program, check, check_eq, diag, elapsed, eventually,
 from points import WORKER, CrashServer
 from web import Session, WebServer
 
-# A session that holds something keeps a server that drains: not for long here.
-BRIEF_DRAIN = ["--shutdown-timeout", "1"]
+# A session that holds something keeps a server that drains: not for long here. And clients of the line
+# protocol may be silent while the test is kept busy.
+PATIENT = ["--shutdown-timeout", "1", "--read-timeout", "300"]
 DIES = ["worker died", "worker hangs"]
 OTHER = os.path.join(os.environ["top_builddir"], "tests/upgrade/dflockd")
 GONE = (ConnectionError, http.client.HTTPException)
 
 
 def serve(*args, **options):
-    return WebServer(BRIEF_DRAIN + list(args), expect_log=DIES, **options)
+    return WebServer(PATIENT + list(args), expect_log=DIES, **options)
 
 
 def lock(client, key):
@@ -217,10 +218,10 @@ class CrashWebServer(WebServer, CrashServer):
 @test("killed while it takes away what an ended session held: its successor goes on with it",
       rules=["J17", "J5"], deadline=120)
 def killed_while_ending():
-    with CrashWebServer([*BRIEF_DRAIN, "--max-locks", "5000"]) as server:
+    with CrashWebServer([*PATIENT, "--max-locks", "5000"]) as server:
         look = server.client()
-        for nth in (1, 2, 700, 2900):
-            s, n = server.session(), 3000
+        for n, nth in ((300, 1), (300, 150), (2400, 2200)):  # in the second turn
+            s = server.session()
             for i in range(n):
                 s.token(f"key-{i}", lease=3000)
             check_eq(s.enqueue("key-7").expect(200)["status"], "queued", "behind itself")
@@ -286,14 +287,16 @@ def upgraded():
         check_eq((got["status"], got["lease_ttl_s"]), ("ok", 500), "the enqueue of before")
 
 
-@test("a process that leaves in order cuts requests that it has not served, and no others",
+@test("a process that leaves in order loses no answer of a request that it has served",
       rules=["J22"], deadline=120)
 def leaves_in_order():
     with serve() as server:
         stop, cuts, rounds = threading.Event(), [0], [0]
 
+        sessions = [server.session() for _ in range(6)]
+
         def run(i):
-            s = server.session()
+            s = sessions[i]
             while not stop.is_set():
                 token = cut_only_before(s, lambda: s.token(f"key-{i}", lease=1000))
                 cut_only_before(s, lambda: s.release(f"key-{i}", token).expect(204))
@@ -310,9 +313,20 @@ def leaves_in_order():
 
         def upgrade(_):
             try:
-                for _ in range(5 if BRIEF else 15):
+                for _ in range(3 if BRIEF else 8):
                     since, before = server.mark(), rounds[0]
+                    # Requests come while it stands still, and so does the word to leave.
+                    os.kill(server.http_pid(), signal.SIGSTOP)
+                    stopped, pid = elapsed(), server.http_pid()
                     server.kill(signal.SIGUSR2)
+                    eventually(lambda: stopped() > 1.5 or
+                               len(server.logged("took over .*proc=worker", since)) == 2, 20)
+                    word_comes = elapsed()
+                    eventually(lambda: word_comes() > 0.2, 20)
+                    try:
+                        os.kill(pid, signal.SIGCONT)
+                    except ProcessLookupError:
+                        pass  # it stood still for too long
                     server.wait_log("upgraded: all workers run this program", 30, since)
                     eventually(lambda: rounds[0] > before + 20, 30, "they go on")
             finally:
@@ -320,6 +334,24 @@ def leaves_in_order():
 
         in_threads(lambda f: f[0](f[1]), [(run, i) for i in range(6)] + [(upgrade, 0)])
         diag(f"{rounds[0]} rounds, {cuts[0]} requests cut")
+
+
+@test("after a lock worker's crash no connection has the id of a session", rules=["J1"], deadline=60)
+def ids_after_crash():
+    with serve() as server:
+        owners = [server.client()]
+        token_of(owners[0].req("l", "first", "0 1000"))
+        owners += [server.session() for _ in range(4)]
+        for i, s in enumerate(owners[1:]):
+            s.token(f"session-{i}", lease=1000)
+        since = server.mark()
+        os.kill(server.worker_pids()[0], signal.SIGSEGV)
+        server.wait_log("took over .*proc=worker", 20, since)
+        owners += [server.client() for _ in range(4)]
+        for i, c in enumerate(owners[5:]):
+            token_of(c.req("l", f"after-{i}", "0 1000"))
+        ids = [x["owner_conn_id"] for x in json_of(owners[0].req("stats"))["locks"]]
+        check_eq(len(set(ids)), len(owners), f"different ids in {ids}")
 
 
 @test("SIGUSR1 and a start: sessions and what they hold are there", rules=["J19"], deadline=60)
@@ -347,7 +379,7 @@ def switched_off():
         check_eq(s.enqueue("key").expect(200)["status"], "queued", "an enqueue")
         server.kill(signal.SIGUSR1)
         check_eq(server.proc.wait(20), 0, "the exit status")
-        server.args = BRIEF_DRAIN
+        server.args = PATIENT
         super(WebServer, server).start_again()
         server.wait_log("HTTP is off, and the sessions of before have ended", 20)
         tcp = server.client()

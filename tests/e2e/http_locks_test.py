@@ -11,13 +11,14 @@ from harness import (check, check_eq, elapsed, eventually, fence_of, in_threads,
                      poll_in, shown, temp_dir, test, token_of)
 from web import Session, WebServer, path_of
 
-# A session that holds something keeps a server that drains: not for long here.
-BRIEF_DRAIN = ["--shutdown-timeout", "1"]
+# A session that holds something keeps a server that drains: not for long here. And clients of the line
+# protocol may be silent while the test is kept busy.
+PATIENT = ["--shutdown-timeout", "1", "--read-timeout", "300"]
 NO_TOKEN = "0" * 32
 
 
 def serve(*args, **options):
-    return WebServer(BRIEF_DRAIN + list(args), **options)
+    return WebServer(PATIENT + list(args), **options)
 
 
 def resource(client, key):

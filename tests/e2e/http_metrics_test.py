@@ -4,6 +4,7 @@ happens; nothing in it names a key or an address; the dashboard and the alerts u
 
 import contextlib
 import glob
+import http.client
 import json
 import os
 import re
@@ -15,7 +16,7 @@ import subprocess
 from certs import authority, client_context
 from harness import (Client, Failure, Program, check, check_eq, diag, eventually, fail, main, temp_dir,
                      temp_file, test, token_of)
-from points import BEFORE, WORKER, CrashServer
+from points import BEFORE, FAIL, WORKER, CrashServer, errors
 from web import Web, WebServer
 
 TOP = os.environ["top_srcdir"]
@@ -101,6 +102,14 @@ def scrape_or_none(server):
     try:
         return scrape(server)
     except OSError:
+        return None
+
+
+def got_metrics(web):
+    try:
+        return web.get("/metrics")
+    except (OSError, http.client.HTTPException):
+        web.close()
         return None
 
 
@@ -227,10 +236,22 @@ def commands():
             token_of(a.line())
             b.ask("l", "blocked", "1")
             check_eq(b.line(), "timeout", "a wait that is over")
+            others = scrape(server).get("dflockd_lock_waiters")
+            for wait in ("l", "w"):  # granted while it waits
+                t = token_of(a.req("sl", "d" + wait, "0 1"))
+                if wait == "w":
+                    check_eq(b.req("se", "dw", "1"), "queued", "enqueue")
+                b.ask("s" + wait, "d" + wait, "30 1" if wait == "l" else "30")
+                eventually(lambda: scrape(server).get("dflockd_lock_waiters") == others + 1, 20,
+                           "it waits")
+                check_eq(a.req("sr", "d" + wait, t), "ok", "the release")
+                token_of(b.line())
+            check_eq(s.enqueue("fresh").expect(200)["status"], "acquired", "enqueue")
         want = {
             ("l", "ok"): 3, ("l", "timeout"): 3, ("l", "error"): 1, ("n", "ok"): 2,
-            ("n", "error"): 1, ("r", "ok"): 2, ("r", "error"): 2, ("sl", "ok"): 1,
-            ("sl", "error_limit_mismatch"): 2, ("e", "acquired"): 1, ("e", "queued"): 2,
+            ("n", "error"): 1, ("r", "ok"): 2, ("r", "error"): 2, ("sl", "ok"): 4,
+            ("sr", "ok"): 2, ("se", "queued"): 1, ("sw", "ok"): 1,
+            ("sl", "error_limit_mismatch"): 2, ("e", "acquired"): 2, ("e", "queued"): 2,
             ("e", "error_already_enqueued"): 2, ("w", "timeout"): 1, ("w", "ok"): 1,
             ("w", "error_not_enqueued"): 2, ("ping", "ok"): 2, ("stats", "ok"): 1,
             ("list", "ok"): 1, ("show", "ok"): 1, ("show", "error"): 1, ("evict", "error"): 1,
@@ -435,13 +456,14 @@ def limits():
             more = [Client(server) for _ in range(3)]
             check_eq([x.req("ping") for x in more], ["ok"] * 3, "five connections")
             Client(server).expect_close()
+            Client(server).expect_close()
             other = Client(server, source="127.0.0.2")
             check_eq(other.req("ping"), "ok", "the sixth, from elsewhere")
             Client(server, source="127.0.0.3").expect_close()
         n = "dflockd_limit_rejections_total"
         c.expect(2, n, limit="max_locks")
         c.expect(2, n, limit="max_waiters")
-        c.expect(1, n, limit="max_connections_per_ip")
+        c.expect(2, n, limit="max_connections_per_ip")
         c.expect(1, n, limit="max_connections")
 
 
@@ -611,6 +633,23 @@ def repairs():
                                                "dflockd_shard_repairs_total"), 30,
                                "a repair is counted")
             check_eq(after.get("dflockd_shards_quarantined"), 0, "parts beyond repair")
+
+
+@test("a call that fails, or a death, costs a scrape a number, or its connection; the next has all",
+      rules=["N1"])
+def torn():
+    with CrashServer(["--http-port", "auto"]) as server:
+        port = int(server.wait_log(r" serving HTTP .*address=\S*:(\d+)$")[1])
+        with Web(("127.0.0.1", port)) as web:
+            server.board.arm("HTTP_MEMORY", action=FAIL, error=errors("EBADF"))
+            got = Scrape(web.get("/metrics").data.decode())
+            check(("dflockd_region_bytes", (("state", "used"),)) not in got.samples, "not known")
+            check(got.get("dflockd_region_bytes", state="reserved") > 0, "all else")
+            server.board.arm("HTTP_MEMORY")
+            # The client of this test asks again when its connection is gone.
+            got = Scrape(eventually(lambda: got_metrics(web), 30, "a scrape").data.decode())
+            check(got.get("dflockd_region_bytes", state="used") > 0, "known")
+            server.wait_log("worker died", 20)
 
 
 @test("reloads are counted, good and bad", rules=["N12"])

@@ -11,8 +11,9 @@ from harness import (BRIEF, check, check_eq, diag, elapsed, eventually, fence_of
                      main, poll_in, test, token_of)
 from web import Raw, Session, WebServer
 
-# A session that holds something keeps a server that drains: not for long here.
-BRIEF_DRAIN = ["--shutdown-timeout", "1"]
+# A session that holds something keeps a server that drains: not for long here. And clients of the line
+# protocol may be silent while the test is kept busy.
+PATIENT = ["--shutdown-timeout", "1", "--read-timeout", "300"]
 
 
 def waiters(client, key):
@@ -34,7 +35,7 @@ def raw_poll(server, session, key, what="", body='{"acquire_timeout_s":1000,"lea
 @test("behind a long poll the others of its session stand in line; release, renew, ping do not",
       rules=["J13"])
 def one_after_another():
-    with WebServer(BRIEF_DRAIN) as server:
+    with WebServer(PATIENT) as server:
         tcp, look, s = server.client(), server.client(), server.session()
         other, line = server.session(), [Session(server, id=s.id) for _ in range(4)]
         own = s.token("own", lease=1000)
@@ -59,7 +60,7 @@ def one_after_another():
 @test("a client that leaves a long poll, by FIN or reset: its place is gone, its session lives",
       rules=["J15"], deadline=60)
 def leaves():
-    with WebServer(BRIEF_DRAIN) as server:
+    with WebServer(PATIENT) as server:
         tcp, look, s = server.client(), server.client(), server.session()
         token = token_of(tcp.req("l", "key", "0 1000"))
         worst = 0
@@ -87,7 +88,7 @@ def leaves():
 
 @test("who leaves while it stands in line behind a long poll is forgotten", rules=["J13", "J15"])
 def leaves_line():
-    with WebServer(BRIEF_DRAIN) as server:
+    with WebServer(PATIENT) as server:
         tcp, look, s = server.client(), server.client(), server.session()
         token = token_of(tcp.req("l", "key", "0 1000"))
         first = raw_poll(server, s, "key")
@@ -102,7 +103,7 @@ def leaves_line():
 @test("a grant that races with its client's leaving is delivered or passed on", rules=["J15"],
       deadline=120)
 def leaving_races():
-    with WebServer(BRIEF_DRAIN) as server:
+    with WebServer(PATIENT) as server:
         look, holder, s, last = (server.client(), server.client(), server.session(),
                                  server.session())
         passed = 0
@@ -136,7 +137,7 @@ def leaving_races():
 @test("a grant that races with the end of the wait is delivered or passed on", rules=["J14"],
       deadline=120)
 def timeout_races():
-    with WebServer(BRIEF_DRAIN) as server:
+    with WebServer(PATIENT) as server:
         def one(i):
             holder, s, tcp = server.client(), server.session(), server.client()
             granted = 0
@@ -163,7 +164,7 @@ def thousands():
     n = 500 if BRIEF else 5000
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    with WebServer(BRIEF_DRAIN + ["--max-connections", "100"]) as server:
+    with WebServer(PATIENT + ["--max-connections", "100"]) as server:
         first, look = server.session(), server.client()
         token = first.token("queue", lease=1000)
         maker = server.web()

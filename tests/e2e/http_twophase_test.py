@@ -5,8 +5,9 @@ from harness import (check, check_eq, elapsed, eventually, fence_of, in_threads,
                      token_of)
 from web import Session, WebServer
 
-# A session that holds something keeps a server that drains: not for long here.
-BRIEF_DRAIN = ["--shutdown-timeout", "1"]
+# A session that holds something keeps a server that drains: not for long here. And clients of the line
+# protocol may be silent while the test is kept busy.
+PATIENT = ["--shutdown-timeout", "1", "--read-timeout", "300"]
 
 
 def waiters(client, key):
@@ -16,7 +17,7 @@ def waiters(client, key):
 
 def both_kinds(function):
     """function(server, kind) for locks and for semaphores of one slot."""
-    with WebServer(BRIEF_DRAIN) as server:
+    with WebServer(PATIENT) as server:
         in_threads(lambda sem: function(server, {"sem": sem} if sem else {}), (None, 1))
 
 
@@ -44,7 +45,7 @@ def enqueue():
 
 @test("a lock's enqueue may have no body, a semaphore's must", rules=["J12"])
 def bodies():
-    with WebServer(BRIEF_DRAIN) as server:
+    with WebServer(PATIENT) as server:
         s = server.session()
         got = s.post("/v1/locks/key/enqueue").expect(200)
         check_eq((got["status"], got["lease_ttl_s"]), ("acquired", 33), "without a body")
@@ -134,7 +135,7 @@ def expired():
 
 @test("enqueue and wait are of one session, by whatever connection; kinds are apart", rules=["J12"])
 def one_session():
-    with WebServer(BRIEF_DRAIN) as server:
+    with WebServer(PATIENT) as server:
         s, other, tcp = server.session(), server.session(), server.client()
         s.enqueue("key").expect(200)
         other.wait("key", 0).expect(409, "not_enqueued")
@@ -147,7 +148,7 @@ def one_session():
 
 @test("enqueue stands in one queue with TCP's", rules=["J11", "J12"])
 def one_queue():
-    with WebServer(BRIEF_DRAIN) as server:
+    with WebServer(PATIENT) as server:
         a, b, tcp = server.session(), server.session(), server.client()
         token = a.token("key", lease=1000)
         check_eq(status(b.enqueue("key", 100)), "queued", "by HTTP")

@@ -12,7 +12,7 @@ import sys
 import threading
 
 from harness import (Client, Program, Server, check, check_eq, eventually, fail, main, temp_dir,
-                     test, token_of)
+                     temp_file, test, token_of)
 from web import Web
 
 ACTIVATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "activate.py")
@@ -187,6 +187,21 @@ def passed_http():
                 client.get("/health").expect(200)
             if "http" in names:
                 server.wait_log(r" sockets were passed: --http-host and --http-port are not used")
+
+
+@test("beside a passed socket for HTTP there are at most 63 workers, at the start and after a reload",
+      rules=["D21"], deadline=90)
+def many_workers():
+    web, path = listening(), temp_file("workers = 64\n")
+    with activated([web], ["http"], ["--config", path], workers=0,
+                   expect_log=["worker hangs", "worker died"]) as server:
+        server.wait_log(r" a socket for HTTP was passed, .* asked=64 workers=63$", 60)
+        since = server.mark()
+        server.kill(signal.SIGHUP)
+        server.wait_log(r" reload: more workers than .* asked=64 allowed=63$", 60, since)
+        server.wait_log(r" reload .*result=done", 60, since)
+        with Web(web.getsockname(), timeout=60) as client:
+            client.get("/health").expect(200)
 
 
 @test("a socket that cannot be served is refused, with what to change", rules=["D7"])

@@ -305,8 +305,7 @@ def try_to_get(key):
         return None
 
 
-@service_test("both TCP socket units together serve one table; the one for HTTP is not the other's",
-              rules=["D21"])
+@service_test("dflockd.socket and dflockd-http.socket together serve one table", rules=["D21"])
 def activation_both(service):
     service.systemctl("enable", "--now", "dflockd.socket", "dflockd-http.socket")
     session = Session(HTTP, timeout=SLOW)
