@@ -3,6 +3,7 @@
  */
 #include "http/auth.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "config/secret.h"
 #include "http/call.h"
@@ -97,14 +98,23 @@ static const char *refusal(const struct call *c, bool basic)
 
 static void refuse(evutil_socket_t fd, short what, void *call)
 {
+    struct call *c = call;
+    uint64_t now = clock_boottime_ns(), due = c->refused_at + PENALTY_MS * NS_PER_MS;
+    struct timeval rest;
+
     (void)fd, (void)what;
-    call_answer_error(call, HTTP_ERR_UNAUTHORIZED,
+    /* libevent counts from when it woke up, by a coarse clock. */
+    if (now < due && c->timer) {
+        rest = (struct timeval){.tv_usec = (suseconds_t)((due - now) / NS_PER_US + 1)};
+        if (evtimer_add(c->timer, &rest) == 0)
+            return;
+    }
+    call_answer_error(c, HTTP_ERR_UNAUTHORIZED,
                       "Authorization: Bearer TOKEN is needed, with a token of this server");
 }
 
 bool auth_admits(struct call *c)
 {
-    struct timeval penalty = {.tv_usec = PENALTY_MS * 1000};
     bool basic = c->route && c->route->flags & ROUTE_BASIC;
     const char *why;
     char peer[64];
@@ -119,8 +129,8 @@ bool auth_admits(struct call *c)
     log_warn("authentication failed", log_str("proto", "http"),
              log_str("peer", link_peer_text(c->link, peer, sizeof(peer))), log_str("why", why));
     call_header(c, "WWW-Authenticate", basic ? "Basic realm=\"dflockd\"" : "Bearer");
+    c->refused_at = clock_boottime_ns();
     c->timer = evtimer_new(c->h->base, refuse, c);
-    if (!c->timer || evtimer_add(c->timer, &penalty) != 0)
-        refuse(-1, 0, c);
+    refuse(-1, 0, c);
     return false;
 }

@@ -51,6 +51,7 @@ struct call {
     const struct route *labelled; /* for the metrics; NULL: unmatched */
     enum http_method method;
     uint64_t began; /* BOOTTIME ns */
+    uint64_t refused_at; /* ditto, of a 401 that is put off: auth.c */
     uint8_t result; /* enum reply: the line protocol's word for the answer, for the metrics */
     bool counted;   /* in the metrics: not so a preflight */
     const struct path *path; /* while its handler runs, not longer; and so is */

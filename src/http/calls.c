@@ -33,8 +33,6 @@ const struct confine_call http_calls[] = {
     OPTION(SOL_SOCKET, SO_KEEPALIVE),
     OPTION(SOL_SOCKET, SO_OOBINLINE),
     {.name = "shutdown"},
-    {.name = "write"},
-    {.name = "writev"},
     /* the loop */
     {.name = "epoll_ctl"},
     {.name = "epoll_wait"},

@@ -9,7 +9,8 @@
  *   server    evhttp, TLS                                 link      a TCP connection, deadlines
  *   framing   what evhttp lets through                    call      a request and its answer
  *   routes    the table of them                           path, body   what a request says
- *   guard     CORS, rate, authentication, caps            sessions  as a connection is to TCP
+ *   guard     caps and rates of addresses              auth, cors  who may ask
+ *   secure    TLS for libevent                          sessions   as a connection is to TCP
  *   locks     operations                                  polls     those that wait
  *   look      health, stats, resources                    listing   which resources are asked for
  *   tasks     answers made in bounded steps               openapi, page

@@ -23,7 +23,6 @@
 #include "net/pass.h"
 #include "serving/newsettings.h"
 #include "serving/repairs.h"
-#include "serving/report.h"
 #include "serving/sandbox.h"
 #include "serving/silence.h"
 #include "shm/bell.h"
@@ -270,9 +269,7 @@ static int prepare(struct http *h, const struct heritage *heritage)
     if (!h->nudge || !watch(h, &h->bell, h->efd, bell_heard) ||
         !watch(h, &h->channel, h->life.channel, master_speaks))
         return -ENOMEM;
-    err = report_init(); /* for whatever speaks JSON: the library would open a file */
-    if (!err)
-        err = tasks_init(h);
+    err = tasks_init(h);
     if (!err)
         err = sessions_init(h);
     if (!err)

@@ -1,6 +1,8 @@
 """http_deadlines_test.py - docs/rules.md, "HTTP: connections": who is slow, silent, or leaves."""
 
 import json
+import os
+import resource
 import select
 import socket
 import time
@@ -244,6 +246,25 @@ def many_leave():
                 got = raw.reply().expect(200)
                 check_eq(got["status"], "ok", f"waiter {i}")
                 holder.release("key", got["token"]).expect(204)
+
+
+@test("without descriptors nobody new is accepted until there are some; who is there is served",
+      rules=["H20"])
+def no_descriptors():
+    with WebServer(expect_log=["cannot accept HTTP connections"]) as server:
+        web = server.web()
+        web.get("/health").expect(200)
+        pid = server.http_pid()
+        soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        highest = max(int(x) for x in os.listdir(f"/proc/{pid}/fd"))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + 3, hard))
+        raws = [server.raw() for _ in range(20)]
+        server.wait_log("cannot accept HTTP connections", 20)
+        web.get("/health").expect(200)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+        for raw in raws:
+            raw.send(HEALTH)
+        check_eq([raw.reply().status for raw in raws], [200] * 20, "all are served then")
 
 
 if __name__ == "__main__":

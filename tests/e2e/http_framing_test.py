@@ -66,6 +66,7 @@ def smuggling():
         "another version": b"GET /health HTTP/1.2\r\nHost: x\r\n\r\n",
         "an old version": b"GET /health HTTP/0.9\r\nHost: x\r\n\r\n",
         "a version to come": b"GET /health HTTP/2.0\r\nHost: x\r\n\r\n",
+        "a tunnel": b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
         "no version": b"GET /health\r\nHost: x\r\n\r\n",
         "an empty line": b"\r\n\r\n",
         "no HTTP at all": b"l\nkey\n0\n\r\n\r\n",

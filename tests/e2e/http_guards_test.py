@@ -5,10 +5,14 @@ import os
 import signal
 import socket
 import ssl
+import sys
 
 from certs import authority, client_context, server_certificate
-from harness import (check, check_eq, elapsed, eventually, in_threads, main, temp_file, test)
-from web import WebServer
+from harness import (Server, check, check_eq, elapsed, eventually, in_threads, main, temp_dir, temp_file,
+                     test)
+from web import Raw, WebServer
+
+ACTIVATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "activate.py")
 
 SECRET, OTHER, ADMIN = "correct horse", "battery staple", "overseer"
 BASIC = ["/metrics", "/v1/stats", "/v1/resources", "/v1/resources/lock/x", "/"]
@@ -173,6 +177,29 @@ def caps():
         again.post("/v1/sessions").expect(503, "max_sessions_per_ip")
         again.delete(f"/v1/sessions/{made[0]}").expect(204)
         again.post("/v1/sessions").expect(200)
+
+
+@test("a Unix socket may be passed for HTTP; its clients have no address, and no cap", rules=["H14"])
+def unix_socket():
+    path = os.path.join(temp_dir(), "http.sock")
+    passed, tcp = socket.socket(socket.AF_UNIX), socket.socket()
+    passed.bind(path)
+    tcp.bind(("127.0.0.1", 0))
+    for s in (passed, tcp):
+        s.listen()
+    program = [sys.executable, ACTIVATE, "http:lock", f"{passed.fileno()},{tcp.fileno()}",
+               os.environ["DFLOCKD"]]
+    with Server(["--http-max-connections-per-ip", "1", "--http-rate-limit-per-ip", "1"],
+                program=program, fds=(passed.fileno(), tcp.fileno())) as server:
+        raws = [Raw(server, unix=path) for _ in range(5)]
+        for raw in raws:
+            for _ in range(5):
+                raw.ask_http("GET", "/nothing")
+                check_eq(raw.reply().status, 404, "by a Unix socket")
+        raws[0].reset()
+        raws[1].close()
+        raws[2].ask_http("GET", "/health")
+        raws[2].reply().expect(200)
 
 
 @test("caps, rates, origins and tokens are other ones after a reload", rules=["H14", "H10"])

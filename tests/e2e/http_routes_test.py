@@ -48,7 +48,9 @@ def methods():
                 if method == "OPTIONS":
                     check_eq(reply.status, 204, f"{method} {path}")
                 elif method in allow:
-                    check(reply.status not in (404, 405, 501), f"{method} {path}: {reply!r}")
+                    there = {"/v1/resources/lock/x": 404}.get(path)  # the route is, no such lock
+                    check(reply.status == there or reply.status not in (404, 405, 501),
+                          f"{method} {path}: {reply!r}")
                     continue
                 elif method == "HEAD":
                     check_eq(reply.status, 405, f"{method} {path}")
@@ -112,7 +114,7 @@ def bodies():
         for path, good in BODIES.items():
             for bad in [b"", b" ", b"nonsense", b"[]", b"null", b"1", b'""', b"{", b"{}{}", good + b"x",
                         good + good, b"\xff" + good, good[:-1] + b',"more":1}', b'{"a":1,"a":1}',
-                        b'{"token":1}', b'{"lease_ttl_s":"10"}', b'{"lease_ttl_s":10.0}',
+                        b'{"token":1}', b'{"lease_ttl_s":1,"lease_ttl_s":1}', b'{"lease_ttl_s":"10"}', b'{"lease_ttl_s":10.0}',
                         b'{"lease_ttl_s":1e1}', b'{"lease_ttl_s":-1}', b'{"lease_ttl_s":true}',
                         b'{"lease_ttl_s":9223372037}', b'{"lease_ttl_s":' + b"9" * 40 + b"}",
                         b'{"limit":0}', b'{"limit":1048577}', b'{"token":""}', b'{"token":"a b"}',
@@ -166,10 +168,10 @@ def storm():
                 try:
                     for _ in range(rng.randrange(1, 4)):
                         raw.send(hostile(rng, session.id.encode()))
-                except (ConnectionError, OSError):
-                    pass
-                rng.choice([raw.close, raw.reset, raw.half_close, lambda: raw.is_closed()])() \
-                    if not raw.is_closed() else raw.close()
+                    rng.choice([raw.close, raw.reset, raw.half_close, raw.is_closed])()
+                except OSError:
+                    pass  # the server has ended it before
+                raw.close()
 
         in_threads(one, range(8))
         check_eq(server.http_pid(), pid, "the process")

@@ -212,9 +212,11 @@ class Session(Web):
 
 class Raw(Client):
     def __init__(self, server, **options):
-        address = server if isinstance(server, tuple) else ("127.0.0.1", server.http_port)
+        address = server
+        if isinstance(server, WebServer):
+            address = ("127.0.0.1", server.http_port)
         super().__init__(address, **options)
-        if isinstance(server, Server):
+        if isinstance(server, WebServer):
             server.clients.append(self)
 
     def _until(self, enough, end, what):
