@@ -98,8 +98,8 @@ static void answer(struct call *c, int status, const char *type, struct evbuffer
             call_header(c, "Content-Length", length);
         link_served(c->link);
         c->req = NULL;
-        evhttp_send_reply(req, status, status == 429 ? "Too Many Requests" : NULL,
-                          c->method == METHOD_HEAD ? NULL : body);
+        link_send(c->link, req, status, status == 429 ? "Too Many Requests" : NULL,
+                  c->method == METHOD_HEAD ? NULL : body);
     }
     end(c, status);
 }

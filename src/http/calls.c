@@ -33,6 +33,7 @@ const struct confine_call http_calls[] = {
     OPTION(SOL_SOCKET, SO_KEEPALIVE),
     OPTION(SOL_SOCKET, SO_OOBINLINE),
     {.name = "shutdown"},
+    {.name = "poll"},
     /* the loop */
     {.name = "epoll_ctl"},
     {.name = "epoll_wait"},

@@ -49,6 +49,7 @@ struct http {
     struct usage usage;
     const char *openapi;       /* openapi.c's: the document, once it was asked for */
     uint64_t now; /* BOOTTIME ns: http_now() reads it again */
+    uint64_t heard; /* counts connections that came, and reads that brought something */
     uint64_t next_tick;
     uint32_t fences_turn; /* of the region, as last seen */
     int efd;

@@ -21,11 +21,12 @@
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 
-enum { ENDS_A_TURN = 64, PIECES = 8 };
+enum { PIECES = 8 };
 
 struct links {
     struct link *first[LINK_PHASES], *tail[LINK_PHASES];
@@ -108,6 +109,9 @@ static void count_handshake(struct link *l)
         metrics_handshake(l->h, far == TLS_DONE);
 }
 
+static void bytes_came(struct evbuffer *in, const struct evbuffer_cb_info *info, void *arg);
+static void bytes_went(struct evbuffer *out, const struct evbuffer_cb_info *info, void *arg);
+
 /* libevent closes the connection, for whatever reason. A request that is being answered is freed with
    it, or libevent has parted with it already. */
 static void closes(struct evhttp_connection *conn, void *arg)
@@ -118,6 +122,9 @@ static void closes(struct evhttp_connection *conn, void *arg)
     (void)conn;
     unwatch(l);
     l->h->links->by_fd[l->fd] = NULL;
+    /* It may be in the middle of a write over TLS, and drains the buffer when the link is gone. */
+    evbuffer_remove_cb(bufferevent_get_input(l->b), bytes_came, l);
+    evbuffer_remove_cb(bufferevent_get_output(l->b), bytes_went, l);
     guard_disconnect(l->h, &l->from);
     count_handshake(l);
     if (l->tls)
@@ -136,15 +143,26 @@ static void closes(struct evhttp_connection *conn, void *arg)
 
 static void end_heard(evutil_socket_t epfd, short what, void *arg)
 {
-    (void)what, (void)arg;
-    for (unsigned i = 0; i < ENDS_A_TURN; i++) {
-        struct epoll_event ev;
+    struct http *h = arg;
 
-        /* One at a time: who leaves may cause another to be answered. */
-        if (SYS(HTTP_LINK_ENDED, epoll_wait(epfd, &ev, 1, 0)) != 1)
-            return;
+    (void)epfd, (void)what;
+    links_end(h);
+}
+
+void links_end(struct http *h)
+{
+    struct epoll_event ev;
+
+    /* One at a time: who leaves may cause another to be answered. */
+    while (SYS(HTTP_LINK_ENDED, epoll_wait(h->links->epfd, &ev, 1, 0)) == 1)
         evhttp_connection_free(((struct link *)ev.data.ptr)->conn);
-    }
+}
+
+bool link_has_left(const struct link *l)
+{
+    struct pollfd p = {.fd = l->fd, .events = POLLRDHUP};
+
+    return SYS(HTTP_LINK_LOOK, poll(&p, 1, 0)) == 1;
 }
 
 /* ---- what comes and goes ---- */
@@ -183,6 +201,7 @@ static void bytes_came(struct evbuffer *in, const struct evbuffer_cb_info *info,
 
     if (info->n_added == 0)
         return;
+    l->h->heard++;
     count_handshake(l);
     if (l->phase == LINK_IDLE)
         begin_head(l);
@@ -230,6 +249,7 @@ bool link_expect(struct http *h, struct bufferevent *b, bool tls)
     l->h = h;
     l->b = b;
     l->tls = tls;
+    h->heard++;
     bufferevent_incref(b); /* libevent may think better of it */
     list(l, LINK_NEW);
     event_active(h->links->soon, EV_TIMEOUT, 0);
@@ -366,6 +386,19 @@ void link_served(struct link *l)
     l->call = NULL;
     unwatch(l);
     enter(l, LINK_ANSWER);
+}
+
+void link_send(struct link *l, struct evhttp_request *req, int status, const char *reason,
+               struct evbuffer *body)
+{
+    struct links *all = l->h->links;
+    int fd = l->fd;
+
+    evhttp_send_reply(req, status, reason, body);
+    /* libevent would read on while it writes: without a bound, and a FIN would end the answer. It
+       begins to read again by itself. Over TLS the connection may be gone by now, or all written. */
+    if (all->by_fd[fd] == l && l->phase == LINK_ANSWER)
+        bufferevent_disable(l->b, EV_READ);
 }
 
 void link_last(struct link *l)

@@ -17,7 +17,9 @@
 
 struct bufferevent;
 struct call;
+struct evbuffer;
 struct evhttp_connection;
+struct evhttp_request;
 struct http;
 
 #define LINK_HEAD_NS UINT64_C(10000000000)
@@ -68,6 +70,13 @@ void link_serves(struct link *l, struct call *c);
 void link_waits(struct link *l);
 /* The call is about to be answered. */
 void link_served(struct link *l);
+/* And now it is, with evhttp_send_reply(); the link may be gone afterwards. */
+void link_send(struct link *l, struct evhttp_request *req, int status, const char *reason,
+               struct evbuffer *body);
+/* Whether the client has left by now, though nobody has heard of it yet. */
+bool link_has_left(const struct link *l);
+/* All who have left until now: before grants are delivered. */
+void links_end(struct http *h);
 /* The connection is closed after this answer, whatever has been sent behind the request. */
 void link_last(struct link *l);
 

@@ -274,6 +274,17 @@ void locks_release(struct call *c)
         answer_not_held(c);
 }
 
+void locks_give_back(struct call *c, const struct grant *g)
+{
+    struct table_key key = key_of(c);
+    struct tx tx;
+
+    if (!shared_begin(&c->h->sh, &tx, table_shard_of(key.hash), c->h->now))
+        return;
+    table_release(&tx, &key, g->fence, g->salt);
+    shared_end(&c->h->sh, &tx);
+}
+
 static void answer_renewed(struct call *c, uint64_t lease)
 {
     char text[64];

@@ -22,4 +22,7 @@ void locks_answer_grant(struct call *c, enum reply word, const struct grant *g);
 /* What it is told of any other verdict. */
 void locks_answer(struct call *c, enum verdict v);
 
+/* Nobody hears of this grant any more: it passes on. */
+void locks_give_back(struct call *c, const struct grant *g);
+
 #endif

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "http/call.h"
 #include "http/http.h"
+#include "http/link.h"
 #include "http/locks.h"
 #include "http/sessions.h"
 #include "serving/op.h"
@@ -193,6 +194,18 @@ static enum verdict unblock(struct http *h, uint32_t slot, bool deliver, struct 
     return v;
 }
 
+/* Who has left without being noticed hears of no grant: it passes on. That it could not be had is
+   what it is told, should it still read. */
+static void tell_grant(struct call *c, const struct grant *g)
+{
+    if (!link_has_left(c->link)) {
+        locks_answer_grant(c, REPLY_OK, g);
+        return;
+    }
+    locks_give_back(c, g);
+    locks_answer(c, VERDICT_TIMEOUT);
+}
+
 static void end_wait(struct call *c, enum ending how)
 {
     struct http *h = c->h;
@@ -210,7 +223,7 @@ static void end_wait(struct call *c, enum ending how)
     else if (how == ENDING_FAULT)
         call_answer_error(c, HTTP_ERR_INTERNAL, NULL);
     else if (v == VERDICT_OK)
-        locks_answer_grant(c, REPLY_OK, &g);
+        tell_grant(c, &g);
     else if (v == VERDICT_TIMEOUT && how == ENDING_DRAIN)
         call_answer_error(c, HTTP_ERR_DRAINING, "the server is ending");
     else
@@ -422,7 +435,7 @@ static void deliver_shard(struct http *h, uint32_t shard)
         c->waits = WAITS_NOT;
         c->left = NULL;
         if (told[i].v == VERDICT_OK)
-            locks_answer_grant(c, REPLY_OK, &told[i].g);
+            tell_grant(c, &told[i].g);
         else
             locks_answer(c, told[i].v);
     }

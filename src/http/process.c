@@ -37,6 +37,7 @@ enum { MESSAGES_A_TURN = 16 };
 
 #define ANSWERS_NS (500 * NS_PER_MS)
 #define TICK_NS (250 * NS_PER_MS)
+#define SERVE_NS (5 * NS_PER_MS) /* then grants are delivered, whatever comes */
 #define SLEEP_NS (400 * NS_PER_MS) /* below a second, or the next beat would count as a silence */
 
 /* ---- the master ---- */
@@ -204,26 +205,45 @@ static void tick(struct http *h)
     server_tick(h);
 }
 
+/*
+ * Serves what has come. One pass of libevent takes what one look at the sockets shows it, and by
+ * itself it would go on for as long as more comes. False: it goes on coming, in the next turn.
+ */
+static bool serve_all(struct http *h, uint64_t until)
+{
+    for (;;) {
+        uint64_t before = h->heard;
+
+        event_base_loop(h->base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+        if (h->heard == before)
+            return true;
+        if (clock_boottime_ns() >= until)
+            return false;
+    }
+}
+
 /* Returns whether there is more to do at once. */
 static bool turn(struct http *h)
 {
-    bool marked = silence_marked(&h->sh), busy;
+    bool marked = silence_marked(&h->sh), busy, all;
     uint64_t began, gap;
 
     began = h->now = clock_boottime_ns();
     notice_drain(h); /* before requests are served that came after it began */
-    event_base_loop(h->base, EVLOOP_NONBLOCK);
-    gap = silence_served(&h->sh, began, marked);
+    all = serve_all(h, began + SERVE_NS);
+    gap = silence_served(&h->sh, began, marked && all);
     if (gap) {
         log_warn("did not run for a while", log_ms("gap", gap));
         sessions_extend(h, gap);
         silence_over(&h->sh);
     }
     h->now = clock_boottime_ns();
+    links_end(h);
     polls_deliver(h, bell_drain(h->r, h->sh.worker));
     notice_fences(h);
     tick(h);
-    busy = sessions_turn(h);
+    busy = !all;
+    busy |= sessions_turn(h);
     busy |= tasks_turn(h);
     if (lifeline_telling(&h->life))
         lifeline_tell(&h->life, show_listeners, h);

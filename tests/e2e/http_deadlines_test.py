@@ -125,13 +125,12 @@ def idle():
 
 def push(raw, stream, at):
     """Sends what there is room for. Where in the stream it got to; None: the connection has ended."""
-    try:
-        return (at + raw.sock.send(stream[at:], socket.MSG_DONTWAIT)) % len(stream)
-    except BlockingIOError:
-        poll = select.poll()
-        poll.register(raw.sock, select.POLLOUT)
-        poll.poll(50)
+    poll = select.poll()
+    poll.register(raw.sock, select.POLLOUT)
+    if not poll.poll(50):  # a socket with a timeout would wait for longer in send()
         return at
+    try:
+        return (at + raw.sock.send(stream[at:at + 30000], socket.MSG_DONTWAIT)) % len(stream)
     except (BrokenPipeError, ConnectionResetError):
         return None
 
