@@ -6,19 +6,15 @@
     run.ended(code, regex)                     checks how it ended, and its message
     with started("--duration", 60, at=server) as run: …; run.wait() → run
     grants(client)                             a number that grows with every grant of its server
-    test(…)                                    as that of harness.py, for a machine that is busy
 """
 
-import functools
 import json
 import os
 import re
 import subprocess
 
-import harness
 from harness import Server, check, check_eq, fail, fence_of, token_of
 
-test = functools.partial(harness.test, deadline=120)
 PROGRAM = os.path.join(os.environ["top_builddir"], "src/bench/dflock-bench")
 
 

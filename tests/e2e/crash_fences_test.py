@@ -5,7 +5,8 @@ them fails: it is replaced, or tries again; fences go on growing, also over a cr
 import os
 import signal
 
-from harness import check, check_eq, eventually, fence_of, in_threads, main, temp_dir, test
+from harness import (check, check_eq, eventually, fence_of, in_threads, main, signal_process,
+                     temp_dir, test)
 from points import FAIL, HANG, KILL, MASTER, ROWS, WRITER, CrashServer, errors
 
 EXPECTED = ["the fence state file fails", "the fence writer died", "could not be brought up to date",
@@ -46,10 +47,7 @@ def provoke(server, asker, row, path, fired):
     """Has the writer pass the place."""
     def again():
         if row.name in BORN and server.board.writer and server.board.fired == fired:
-            try:
-                os.kill(server.board.writer, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # its heir is on its way
+            signal_process(server.board.writer, signal.SIGKILL)
         if row.name in MADE and os.path.exists(path) and server.board.fired == fired:
             os.unlink(path)
         asker.ask()

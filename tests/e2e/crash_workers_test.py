@@ -3,11 +3,11 @@
 each of its system calls and between the steps of each hand-over, at the first, second and third pass
 from some moment on, while clients of all sorts are served. None of them may notice."""
 
-import os
 import signal
 import time
 
-from harness import BRIEF, SANITIZED, check, check_eq, diag, elapsed, eventually, main, test
+from harness import (BRIEF, SANITIZED, check, check_eq, diag, elapsed, eventually, main,
+                     signal_process, test)
 from load import Load
 from points import FAIL, HANG, ROWS, WORKER, CrashServer, errors
 
@@ -39,10 +39,7 @@ def poke(server, turn):
     """What happens only in a worker's first moments, or its last: somebody has to die for it."""
     pids = server.worker_pids()
     if pids:
-        try:
-            os.kill(pids[turn % len(pids)], signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it has just died at the place
+        signal_process(pids[turn % len(pids)], signal.SIGKILL)  # or it has just died at the place
 
 
 def wait_fired(server, times, patience, may_poke):

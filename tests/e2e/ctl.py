@@ -5,13 +5,11 @@
     column(r.out, "KEY")                what stands under this head of a table, line by line
     Terminal(args, rows, columns)       dflockctl on a pty of its own, in a session of its own
     hung(server)                        with hung(server): all its processes are stopped
-    test(…)                             as that of harness.py, with a deadline for a machine that is busy
 """
 
 import contextlib
 import errno
 import fcntl
-import functools
 import json
 import os
 import pty
@@ -23,10 +21,8 @@ import subprocess
 import termios
 import time
 
-import harness
 from harness import Server, check, check_eq, elapsed, fail, shown
 
-test = functools.partial(harness.test, deadline=120)
 CTL = os.path.join(os.environ["top_builddir"], "src/ctl/dflockctl")
 
 

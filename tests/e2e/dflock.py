@@ -14,22 +14,18 @@
     is_held(server, key);  gone(pid): it has ended, perhaps unseen by its parent
     becomes_free(server, key): dflock waits 2 s at most for the answer to its release, so the lock may be
         free only after it has ended
-    test(…) as that of harness.py, with a deadline for many processes on a machine that is busy
     processes_with(word) → pids of living processes that have it in their arguments;
     left_of_command(word) → those of them that are not dflock
 """
 
-import functools
 import json
 import os
 import subprocess
 import threading
 import time
 
-import harness
 from harness import Client, Server, check, check_eq, eventually, fail, temp_dir
 
-test = functools.partial(harness.test, deadline=120)
 DFLOCK = os.environ.get("DFLOCK") or os.path.join(os.environ["top_builddir"], "src/cli/dflock")
 ENV = {k: v for k, v in os.environ.items() if not k.startswith("DFLOCK_")}
 LONG = 20.0  # seconds for anything that must come

@@ -6,9 +6,9 @@ import os
 import re
 import signal
 
-from benchrun import bench, grants, started, test
+from benchrun import bench, grants, started
 from fakeserver import FakeServer
-from harness import Server, check, check_eq, eventually, json_of, main
+from harness import Server, check, check_eq, eventually, json_of, main, test
 
 TOKEN = "%016x0123456789abcdef"
 WHEN = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"

@@ -12,11 +12,11 @@ import threading
 import time
 import zlib
 
-from benchrun import PROGRAM, bench, grants, started, test
+from benchrun import PROGRAM, bench, grants, started
 from certs import authority, server_certificate
 from fakeserver import FakeServer, Gone
 from harness import (Server, check, check_eq, eventually, in_threads, json_of, main, temp_dir,
-                     temp_file, token_of)
+                     temp_file, test, token_of)
 
 MS = r"\d+\.\d{3} ms\n"
 TOKEN = "%016x0123456789abcdef"

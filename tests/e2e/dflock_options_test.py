@@ -10,9 +10,8 @@ import socket
 import time
 
 from certs import authority
-from dflock import (LONG, Dflock, becomes_free, boottime, gone, is_held, lenient_server, run_dflock,
-                    test)
-from harness import (check, check_eq, elapsed, eventually, json_of, main, temp_dir, temp_file,
+from dflock import LONG, Dflock, becomes_free, boottime, gone, is_held, lenient_server, run_dflock
+from harness import (check, check_eq, elapsed, eventually, json_of, main, temp_dir, temp_file, test,
                      token_of)
 
 

@@ -3,7 +3,6 @@
 descends from it are dead before another can have it. The processes write the time (CLOCK_BOOTTIME,
 as /proc/uptime has it, in 1/100 s) over and over; who gets the lock next reads the same clock."""
 
-import contextlib
 import os
 import pwd
 import select
@@ -15,8 +14,9 @@ import threading
 import time
 
 from dflock import (DFLOCK, ENV, LONG, Dflock, beat, boottime, gone, last_beat, lenient_server,
-                    left_of_command, processes_with, state_of, test, wait_for_line)
-from harness import check, check_eq, diag, eventually, in_threads, install_program, main, temp_dir
+                    left_of_command, processes_with, state_of, wait_for_line)
+from harness import (check, check_eq, diag, eventually, in_threads, install_program, main,
+                     signal_process, temp_dir, test)
 
 TICK = 0.01  # what /proc/uptime may be behind
 # Of this lease the last 4 s are the margin: so long may a machine that is busy not run dflock.
@@ -288,8 +288,7 @@ def stopped_command():
             for pid in processes_with(mark):
                 if pid not in (run.pid, run.guardian()):
                     # What a shell has just started has its arguments at first, and soon ends.
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGSTOP)
+                    signal_process(pid, signal.SIGSTOP)
             result = []
             thread = next_holder(server, result)
             network.cut()

@@ -8,8 +8,8 @@ import subprocess
 import time
 
 from dflock import (DFLOCK, ENV, LONG, Dflock, becomes_free, gone, is_held, left_of_command,
-                    lenient_server, processes_with, state_of, test, wait_for_line)
-from harness import check, check_eq, eventually, in_threads, main, temp_dir, token_of
+                    lenient_server, processes_with, state_of, wait_for_line)
+from harness import check, check_eq, eventually, in_threads, main, temp_dir, test, token_of
 
 FORWARDED = ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2"]
 SLEEPER = "exec sleep 1000"

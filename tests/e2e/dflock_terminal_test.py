@@ -10,8 +10,8 @@ import signal
 import time
 
 from dflock import (DFLOCK, ENV, LONG, becomes_free, gone, is_held, lenient_server, stat_of, state_of,
-                    test, wait_for_line)
-from harness import check, check_eq, eventually, fail, main, temp_dir, token_of
+                    wait_for_line)
+from harness import check, check_eq, eventually, fail, main, temp_dir, test, token_of
 
 PROMPT = "ready> "
 

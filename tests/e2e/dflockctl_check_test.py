@@ -2,8 +2,8 @@
 
 import re
 
-from ctl import address, ctl, hung, test
-from harness import Server, check, check_eq, eventually, main, token_of
+from ctl import address, ctl, hung
+from harness import Server, check, check_eq, eventually, main, test, token_of
 
 NAMES = ["OK", "WARNING", "CRITICAL", "UNKNOWN"]
 

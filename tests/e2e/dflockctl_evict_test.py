@@ -1,9 +1,8 @@
 """dflockctl_evict_test.py - docs/rules.md: taking a lock away, asked for on a terminal or with --yes."""
 
-import time
 
-from ctl import Terminal, address, column, ctl, hung, test
-from harness import Server, check, check_eq, eventually, fence_of, main, temp_file, token_of
+from ctl import Terminal, address, column, ctl, hung
+from harness import Server, check, check_eq, eventually, fence_of, main, temp_file, test, token_of
 
 ADMIN = temp_file(b"the admin's\n")
 TOKEN = ["--auth-token-file", ADMIN]

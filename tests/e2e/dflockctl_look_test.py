@@ -8,8 +8,8 @@ import subprocess
 import threading
 import zlib
 
-from ctl import CTL, address, column, ctl, environment, hung, test
-from harness import Server, check, check_eq, eventually, fence_of, main, temp_file, token_of
+from ctl import CTL, address, column, ctl, environment, hung
+from harness import Server, check, check_eq, eventually, fence_of, main, temp_file, test, token_of
 
 
 def of_three(key):

@@ -2,10 +2,9 @@
 
 import os
 import signal
-import subprocess
 
-from ctl import CTL, Terminal, address, column, ctl, environment, hung, test
-from harness import Server, check, check_eq, eventually, main, token_of
+from ctl import CTL, Terminal, address, column, ctl, environment, hung
+from harness import Server, check, check_eq, eventually, main, test, token_of
 
 FAST = ["top", "-i", "0.2"]
 

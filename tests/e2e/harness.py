@@ -41,6 +41,8 @@ Server(args=[], env={}, expect_log=[], workers=2, program=DFLOCKD): with --port 
     for so long that it was taken for one that hangs (see Stalls). The end of `with` calls it.
     .exited(timeout=20) → exit code, waits for an end that the test caused otherwise.
 
+signal_process(pid, signal) → whether it was there still
+
 Program(target=DFLOCKD): .path, a name for it;  .becomes(target), .script(text)
 
 Client(server or (host, port), source="127.0.0.5", unix="/path", rcvbuf=4096, tls=SSLContext,
@@ -386,10 +388,7 @@ class Server:
         """To all of them; how many there were. One may end meanwhile."""
         pids = self.members()
         for pid in pids:
-            try:
-                os.kill(pid, signum)
-            except ProcessLookupError:
-                pass
+            signal_process(pid, signum)
         return len(pids)
 
     def client(self, **options):
@@ -474,6 +473,15 @@ class Program:
         path = os.path.join(temp_dir(), "script")
         install_script(path, text)
         self.becomes(path)
+
+
+def signal_process(pid, signum):
+    """Whether it was there still: it may have ended since it was listed, or have been replaced."""
+    try:
+        os.kill(pid, signum)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def install_program(source, path, mode=0o755):

@@ -8,8 +8,8 @@ import threading
 import time
 
 from certs import authority, server_certificate
-from harness import (check, check_eq, elapsed, eventually, json_of, main, temp_dir, test,
-                     token_of)
+from harness import (check, check_eq, elapsed, eventually, json_of, main, signal_process, temp_dir,
+                     test, token_of)
 from puppet import BusyServer, FakeServer, Proxy, Puppet
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -170,10 +170,7 @@ def to_workers(server, signum):
     """Their pids."""
     pids = server.worker_pids()
     for pid in pids:
-        try:
-            os.kill(pid, signum)
-        except ProcessLookupError:  # it was taken for one that hangs, and replaced
-            pass
+        signal_process(pid, signum)
     return pids
 
 

@@ -2,17 +2,14 @@
 """seeds_test.py - the scripts that the first documents of dflockd show, run as written there, but
 for the port."""
 
-import functools
 import os
 import re
 import signal
 import subprocess
 import time
 
-import harness
-from harness import Server, check, check_eq, elapsed, eventually, json_of, main, token_of
+from harness import Server, check, check_eq, elapsed, eventually, json_of, main, test, token_of
 
-test = functools.partial(harness.test, deadline=120)
 LONG = 20  # seconds for anything that must come
 
 TWO_PHASE = r"""#!/bin/bash

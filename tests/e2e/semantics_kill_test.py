@@ -10,7 +10,7 @@ import threading
 import time
 
 from harness import (Server, check, check_eq, diag, elapsed, eventually, fence_of, in_threads,
-                     json_of, main, test, token_of, worker_born)
+                     json_of, main, signal_process, test, token_of, worker_born)
 
 DEATHS = ["worker died", "worker hangs"]
 
@@ -64,9 +64,7 @@ class Killer:
             if row[n] > 1:
                 continue
             last[n] = self.server.mark()
-            try:
-                os.kill(pid, signal.SIGKILL)  # a child of this test's own server
-            except ProcessLookupError:
+            if not signal_process(pid, signal.SIGKILL):  # a child of this test's own server
                 continue
             row[n] += 1
             killed.add(pid)
@@ -218,7 +216,7 @@ def seen_late():
             took = took()
             if took > 0.2:
                 for pid in pids:
-                    cont(pid)
+                    signal_process(pid, signal.SIGCONT)
                 half.reset()
                 pids = eventually(lambda: len(server.worker_pids()) == 2 and server.worker_pids())
         try:
@@ -226,7 +224,7 @@ def seen_late():
             gone.half_close()
         finally:
             for pid in pids:
-                cont(pid)
+                signal_process(pid, signal.SIGCONT)
         check_eq(holder.req("ping"), "ok", "ping")
         if server.logged("worker hangs"):
             return False
@@ -238,13 +236,6 @@ def seen_late():
         half.expect_close(how="fin")
         gone.expect_close()
     return True
-
-
-def cont(pid):
-    try:
-        os.kill(pid, signal.SIGCONT)
-    except ProcessLookupError:  # it was stopped for too long, and replaced
-        pass
 
 
 @test("pipelined requests are executed once and answered once, whenever a worker is killed",

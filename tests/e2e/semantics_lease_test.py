@@ -10,7 +10,7 @@ import threading
 import time
 
 from harness import (Server, check, check_eq, diag, elapsed, eventually, in_threads, json_of, main,
-                     poll_in, test, token_of)
+                     poll_in, signal_process, test, token_of)
 
 HANGS = ["worker hangs", "worker died"]
 GRANT_WITHIN = 0.020  # of the end of a lease, for a waiter
@@ -136,7 +136,7 @@ def delivered_late():
         check_eq(a.req("r", "k", token), "ok", "the release")
         time.sleep(0.7)
         since = now()
-        cont(stopped)
+        signal_process(stopped, signal.SIGCONT)
         token_of(b.line())
         if server.logged("worker hangs"):
             return False
@@ -144,13 +144,6 @@ def delivered_late():
         took = now() - since
         check(0 <= took - 1 < SLACK, f"b had it for {took:.3f} s")
     return True
-
-
-def cont(pid):
-    try:
-        os.kill(pid, signal.SIGCONT)
-    except ProcessLookupError:  # it was stopped for too long, and replaced
-        pass
 
 
 @test("a renew moves the end: later, earlier, and by the default when it names no lease",
@@ -218,7 +211,7 @@ def unnoticed_ends(act):
             took = now() - until
             passed_on = [b.req("w", key, "0") for key in keys]
         finally:
-            cont(held_up)
+            signal_process(held_up, signal.SIGCONT)
         for reply in passed_on:
             token_of(reply)
         for key, token in zip(keys, tokens):
