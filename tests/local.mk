@@ -73,6 +73,7 @@ e2e_modules = \
 	tests/e2e/dflock.py \
 	tests/e2e/harness.py \
 	tests/e2e/load.py \
+	tests/e2e/webload.py \
 	tests/e2e/lowlevel.py \
 	tests/e2e/points.py \
 	tests/e2e/programs.py \
@@ -85,6 +86,7 @@ e2e_tests = \
 	tests/e2e/crash_damage_test.py \
 	tests/e2e/crash_failures_test.py \
 	tests/e2e/crash_fences_test.py \
+	tests/e2e/crash_http_test.py \
 	tests/e2e/crash_master_test.py \
 	tests/e2e/crash_poison_test.py \
 	tests/e2e/crash_reload_test.py \

@@ -44,12 +44,19 @@ void point_writer(void)
         board->writer = (uint32_t)getpid();
 }
 
+void point_http(void)
+{
+    if (board)
+        board->http = (uint32_t)getpid();
+}
+
 static bool has_role(uint32_t role)
 {
     uint32_t pid = (uint32_t)getpid();
 
     return role == POINT_ANY || role == (pid == board->master   ? POINT_MASTER
                                          : pid == board->writer ? POINT_WRITER
+                                         : pid == board->http   ? POINT_HTTP
                                                                 : POINT_WORKER);
 }
 

@@ -36,7 +36,8 @@ enum point_denied { POINT_DENIED_KILLS = 0, POINT_DENIED_FAILS = 1, POINT_DENIED
 /* ESCAPE, only as poison: what the sandbox should deny is tried, see tests/crash/escape.c. */
 enum point_action { POINT_KILL = 1, POINT_SEGV = 2, POINT_FAIL = 3, POINT_HANG = 4,
                     POINT_ESCAPE = 5 };
-enum point_role { POINT_ANY = 0, POINT_WORKER = 1, POINT_MASTER = 2, POINT_WRITER = 3 };
+enum point_role { POINT_ANY = 0, POINT_WORKER = 1, POINT_MASTER = 2, POINT_WRITER = 3,
+                  POINT_HTTP = 4 };
 
 struct point_order {
     uint32_t armed; /* place + 1; 0 = none. Stored last by the test, cleared when it fires */
@@ -62,7 +63,7 @@ struct point_board {
     char escaped[1020]; /* "call errno" lines, the first byte last: what came of POINT_ESCAPE */
     int64_t boottime, realtime; /* ns, added to what the clocks say */
     uint32_t writer; /* pid of the fence writer */
-    uint32_t reserved;
+    uint32_t http; /* pid of the worker that serves HTTP */
     uint64_t passes[POINT_PLACES]; /* from byte 1184 on */
 };
 
@@ -70,6 +71,7 @@ struct point_board {
 void point_init(const char *path);
 
 void point_writer(void); /* this process is the fence writer */
+void point_http(void);   /* this one serves HTTP */
 
 /* Counts, and does what was asked for; true: the call is to fail with errno as set. */
 int point_pass(unsigned place);
@@ -93,6 +95,7 @@ void point_escape(struct point_board *board);
 
 #define point_init(path) ((void)0)
 #define point_writer() ((void)0)
+#define point_http() ((void)0)
 #define POINT(name) ((void)POINT_##name)
 #define SYS(name, call) ((void)POINT_##name, (call))
 #define POINT_KEY(key, len) ((void)0)

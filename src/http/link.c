@@ -367,6 +367,7 @@ struct link *link_of(const struct http *h, struct evhttp_connection *conn)
 
 void link_serves(struct link *l, struct call *c)
 {
+    POINT(HTTP_REQUEST);
     l->call = c;
     enter(l, LINK_CALL);
     evhttp_request_set_on_complete_cb(c->req, answered, l);
@@ -394,6 +395,7 @@ void link_send(struct link *l, struct evhttp_request *req, int status, const cha
     struct links *all = l->h->links;
     int fd = l->fd;
 
+    POINT(HTTP_ANSWER);
     evhttp_send_reply(req, status, reason, body);
     /* libevent would read on while it writes: without a bound, and a FIN would end the answer. It
        begins to read again by itself. Over TLS the connection may be gone by now, or all written. */

@@ -4,6 +4,7 @@
 #include "http/polls.h"
 
 #include "base/clock.h"
+#include "base/point.h"
 #include "http/call.h"
 #include "http/http.h"
 #include "http/link.h"
@@ -213,6 +214,7 @@ static void end_wait(struct call *c, enum ending how)
     enum verdict v;
 
     h->now = clock_boottime_ns();
+    POINT(HTTP_UNBLOCK);
     v = unblock(h, c->session, how == ENDING_TIME || how == ENDING_DRAIN, &g);
     c->waits = WAITS_NOT;
     c->left = NULL;
@@ -432,6 +434,7 @@ static void deliver_shard(struct http *h, uint32_t shard)
 
         if (!c)
             continue;
+        POINT(HTTP_GRANTED);
         c->waits = WAITS_NOT;
         c->left = NULL;
         if (told[i].v == VERDICT_OK)

@@ -273,6 +273,7 @@ static int prepare(struct http *h, const struct heritage *heritage)
 {
     int err, landlock;
 
+    point_http();
     h->heritage = heritage;
     h->settings = heritage->settings;
     h->r = heritage->region;
@@ -314,15 +315,18 @@ static void take_over(struct http *h)
     uint64_t gap = 0;
 
     shared_recover(&h->sh);
+    POINT(HTTP_RECOVERED);
     bell_unpark(h->r, h->sh.worker);
     h->now = clock_boottime_ns();
     if (down && h->now > down)
         gap = h->now - down < LEASES_GRACE_NS ? h->now - down : LEASES_GRACE_NS;
     sessions_take_over(h, gap);
     silence_over(&h->sh);
+    POINT(HTTP_ADOPTED);
     polls_deliver(h, UINT64_MAX);
     h->sh.slot->suspect = 0;
     h->sh.slot->settled = h->sh.slot->generation;
+    POINT(HTTP_SETTLED);
     if (down)
         log_audit("took over", log_uint("sessions", h->r->nsessions), log_ms("gap", gap));
 }

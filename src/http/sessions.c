@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/point.h"
 #include "base/random.h"
 #include "core/leases.h"
 #include "http/call.h"
@@ -204,6 +205,7 @@ static bool leave_step(struct http *h, uint32_t slot)
 
     if (!holdings_drop(&h->sh, slot, h->settings->auto_release_on_disconnect && !kept, kept, h->now))
         return false;
+    POINT(HTTP_LEFT);
     conns_free(h->r, slot);
     count(h, h->sessions->n - 1);
     if (s->counted)
@@ -260,6 +262,7 @@ static void close_session(struct http *h, uint32_t slot, const char *why)
     at(h, slot)->open = false;
     polls_end(h, slot);
     *(volatile uint8_t *)&c->phase = PHASE_DROP;
+    POINT(HTTP_LEAVES);
 }
 
 void sessions_drop(struct http *h, uint32_t slot, const char *why)
@@ -329,6 +332,7 @@ static void begin(struct http *h, uint32_t slot, const uint64_t id[2], const str
     count(h, h->sessions->n + 1); /* before there is one: see sessions_take_over() */
     conns_open(h->r, slot, __atomic_fetch_add(&h->r->conn_id_next, 1, __ATOMIC_RELAXED),
                h->sh.worker, h->now);
+    POINT(HTTP_SESSION);
     memset(s, 0, sizeof(*s));
     s->open = s->counted = true;
     index_add(h, slot);
@@ -509,6 +513,7 @@ void sessions_take_over(struct http *h, uint64_t gap)
     for (uint32_t slot = ss->first; slot <= ss->top; slot++) {
         if (conns_slot(h->r, slot)->state == CONN_FREE)
             continue;
+        POINT(HTTP_ADOPT);
         if (h->sh.slot->suspect)
             mend(h, slot);
         if (gap)

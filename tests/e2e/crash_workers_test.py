@@ -3,13 +3,9 @@
 each of its system calls and between the steps of each hand-over, at the first, second and third pass
 from some moment on, while clients of all sorts are served. None of them may notice."""
 
-import signal
-import time
-
-from harness import (BRIEF, SANITIZED, check, check_eq, diag, elapsed, eventually, main,
-                     signal_process, test)
+from harness import BRIEF, SANITIZED, check, check_eq, diag, eventually, main, test
 from load import Load
-from points import FAIL, HANG, ROWS, WORKER, CrashServer, errors
+from points import FAIL, HANG, ROWS, CrashServer, errors, kill_one_of
 
 PASSES = (2,) if BRIEF else (1, 2, 3)
 EXPECTED = ["worker died", "worker hangs", "no resources for a connection"]
@@ -35,49 +31,15 @@ NEVER = {"RENDEZVOUS_ACCEPT", "RENDEZVOUS_PEER", "ORPHAN_CLOSE", "ORPHAN_UNWATCH
          "ORPHAN_FOUND", "ORPHAN_OFFERED", "PASS_PARTLY", "PASS_STRAY"}
 
 
-def poke(server, turn):
-    """What happens only in a worker's first moments, or its last: somebody has to die for it."""
-    pids = server.worker_pids()
-    if pids:
-        signal_process(pids[turn % len(pids)], signal.SIGKILL)  # or it has just died at the place
-
-
-def wait_fired(server, times, patience, may_poke):
-    waiting, turn = elapsed(), 0
-    while server.board.fired < times:
-        if may_poke and waiting() > 0.4 * (turn + 1):
-            turn += 1
-            poke(server, turn)
-        if waiting() > patience:
-            return False
-        time.sleep(0.002)
-    return True
-
-
 def die_at(server, row, side, nth):
-    """Arms the place and waits for the death, and for the next worker to be at work."""
     board = server.board
-    first = FIRST.get(row.name)
     if row.name in LONG:
         # Or the third death might be that of the same long answer, which is poison then.
         answered = board.passes("JOB_ANSWER")
         eventually(lambda: board.passes("JOB_ANSWER") > answered + 1, 20, "a long answer is given")
-    if first:
-        for _ in range(nth - 1):
-            fired = board.fired
-            board.arm(role=WORKER, **first)
-            check(wait_fired(server, fired + 1, 40, False), f"{first['name']} is passed")
-        fired, settled = board.fired + 2, board.passes("TAKEOVER_SETTLED")
-        board.then(row.name, side, role=WORKER)
-        board.arm(role=WORKER, **first)
-    else:
-        fired, settled = board.fired + 1, board.passes("TAKEOVER_SETTLED")
-        board.arm(row.name, side, nth, role=WORKER)
-    if not wait_fired(server, fired, 3 if row.name in RARE else 40, not first):
-        board.disarm()
-        return False
-    eventually(lambda: board.passes("TAKEOVER_SETTLED") > settled, 30, "an heir is at work")
-    return True
+    return server.dies_at(row, side, nth, first=FIRST.get(row.name),
+                          patience=3 if row.name in RARE else 40,
+                          poke=lambda turn: kill_one_of(server.worker_pids(), turn))
 
 
 def place_test(row):

@@ -9,7 +9,7 @@ import threading
 
 from harness import (BRIEF, Program, check, check_eq, diag, elapsed, eventually, fence_of, in_threads,
                      json_of, main, test, token_of)
-from points import WORKER, CrashServer
+from points import HTTP, CrashServer
 from web import Session, WebServer
 
 # A session that holds something keeps a server that drains: not for long here. And clients of the line
@@ -226,7 +226,7 @@ def killed_while_ending():
                 s.token(f"key-{i}", lease=3000)
             check_eq(s.enqueue("key-7").expect(200)["status"], "queued", "behind itself")
             since = server.mark()
-            server.board.arm("CONN_LEAVE", nth=nth, role=WORKER)
+            server.board.arm("CONN_LEAVE", nth=nth, role=HTTP)
             s.ask("DELETE", f"/v1/sessions/{s.id}")
             server.wait_log("took over .*proc=http", 20, since)
             s.close()

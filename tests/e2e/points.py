@@ -5,12 +5,14 @@ import errno
 import mmap
 import os
 import re
+import signal
 import struct
+import time
 
-from harness import TIMEOUT, Server, check, eventually, temp_dir
+from harness import TIMEOUT, Server, check, elapsed, eventually, signal_process, temp_dir
 
 KILL, SEGV, FAIL, HANG, ESCAPE = 1, 2, 3, 4, 5
-ANY, WORKER, MASTER, WRITER = 0, 1, 2, 3
+ANY, WORKER, MASTER, WRITER, HTTP = 0, 1, 2, 3, 4
 BEFORE, AFTER = 0, 1
 DENIED_KILLS, DENIED_FAILS, DENIED_NEVER = 0, 1, 2
 
@@ -137,6 +139,47 @@ class CrashServer(Server):
         """Waits until every worker slot has somebody who serves."""
         eventually(lambda: len(self.worker_pids()) == self.workers, timeout, "all workers are back")
 
+    def wait_fired(self, times, patience, poke=None):
+        """Whether what was armed has happened so often. poke(turn) makes it happen now and then."""
+        waiting, turn = elapsed(), 0
+        while self.board.fired < times:
+            if poke and waiting() > 0.4 * (turn + 1):
+                turn += 1
+                poke(turn)
+            if waiting() > patience:
+                return False
+            time.sleep(0.002)
+        return True
+
+    def dies_at(self, row, side, nth, role=WORKER, first=None, patience=40, poke=None,
+                settled="TAKEOVER_SETTLED"):
+        """Arms the place and waits for the death, and for the next process to be at work. What must
+        happen first is ordered: keywords for arm(). False: the place was not passed."""
+        board = self.board
+        first = first and dict(dict(role=role), **first)
+        if first:
+            for _ in range(nth - 1):
+                fired = board.fired
+                board.arm(**first)
+                check(self.wait_fired(fired + 1, 40), f"{first['name']} is passed")
+            fired, before = board.fired + 2, board.passes(settled)
+            board.then(row.name, side, role=role)
+            board.arm(**first)
+        else:
+            fired, before = board.fired + 1, board.passes(settled)
+            board.arm(row.name, side, nth, role=role)
+        if not self.wait_fired(fired, patience, None if first else poke):
+            board.disarm()
+            return False
+        eventually(lambda: board.passes(settled) > before, 30, "an heir is at work")
+        return True
+
 
 def errors(name):
     return getattr(errno, name)
+
+
+def kill_one_of(pids, turn):
+    """What happens only in a worker's first moments, or its last: somebody has to die for it."""
+    if pids:
+        signal_process(pids[turn % len(pids)], signal.SIGKILL)  # or it has just died at the place
