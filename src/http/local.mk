@@ -38,6 +38,7 @@ src_http_libhttp_a_SOURCES = \
 	src/http/page_parts.h \
 	src/http/pagestatus.c \
 	src/http/pagetable.c \
+	src/http/pagetext.c \
 	src/http/path.c \
 	src/http/path.h \
 	src/http/polls.c \

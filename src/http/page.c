@@ -3,12 +3,12 @@
  *
  * src/http/page/ has the document, its style and its script; {{name}} in it is filled by a function.
  * The script asks for the same document every two seconds, so that there is one place that writes it.
+ * It is written in bounded steps, and once for all who have asked for the same; only style and script,
+ * which bear the nonce of an answer, are added to each.
  */
 #include "http/page.h"
 
-#include "base/clock.h"
 #include "base/random.h"
-#include "base/utf8.h"
 #include "http/call.h"
 #include "http/http.h"
 #include "http/look.h"
@@ -16,139 +16,99 @@
 #include "http/tasks.h"
 #include "proto/request.h"
 
+#include <event2/buffer.h>
 #include <http/page/assets.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- text ---- */
-
-static void escape(struct text *t, const char *bytes, size_t n, const char *before,
-                   const char *after)
-{
-    for (size_t at = 0; at < n;) {
-        uint32_t code;
-        size_t piece = utf8_next(bytes + at, n - at, &code);
-        char hex[16];
-
-        if (code == UTF8_BAD) {
-            text_put(t, UTF8_REPLACEMENT);
-        } else if (utf8_is_control(code)) {
-            text_put(t, before);
-            text_add(t, hex, utf8_escape(hex, bytes + at, piece));
-            text_put(t, after);
-        } else if (code == '<') {
-            text_put(t, "&lt;");
-        } else if (code == '>') {
-            text_put(t, "&gt;");
-        } else if (code == '&') {
-            text_put(t, "&amp;");
-        } else if (code == '"') {
-            text_put(t, "&quot;");
-        } else if (code == '\'') {
-            text_put(t, "&#39;");
-        } else {
-            text_add(t, bytes + at, piece);
-        }
-        at += piece;
-    }
-}
-
-void page_escape(struct text *t, const char *bytes, size_t n)
-{
-    escape(t, bytes, n, "", "");
-}
-
-void page_key(struct text *t, const char *key, size_t n)
-{
-    text_put(t, "<bdi>");
-    escape(t, key, n, "<span class=\"code\">", "</span>");
-    text_put(t, "</bdi>");
-}
-
-void page_number(struct text *t, uint64_t n)
-{
-    char digits[24];
-    int len = snprintf(digits, sizeof(digits), "%llu", (unsigned long long)n);
-
-    for (int i = 0; i < len; i++) {
-        if (i > 0 && (len - i) % 3 == 0)
-            text_put(t, ",");
-        text_add(t, &digits[i], 1);
-    }
-}
-
-void page_time(struct text *t, uint64_t from, uint64_t to)
-{
-    unsigned long long s = to > from ? (to - from) / NS_PER_SEC : 0;
-
-    if (s < 60)
-        text_printf(t, "%llu s", s);
-    else if (s < 3600)
-        text_printf(t, "%llu min %llu s", s / 60, s % 60);
-    else if (s < 86400)
-        text_printf(t, "%llu h %llu min", s / 3600, s / 60 % 60);
-    else
-        text_printf(t, "%llu d %llu h", s / 86400, s / 3600 % 24);
-}
-
 /* ---- the document ---- */
 
-static void own(struct page *p, const char *tag, const unsigned char *bytes, size_t n)
+/* Into the pieces of it that are made, without a copy. */
+static void bytes_sent(const void *bytes, size_t n, void *arg)
 {
-    if (p->live)
+    (void)n, (void)arg;
+    free((void *)(uintptr_t)bytes);
+}
+
+static void put_aside(struct page *p)
+{
+    struct text *t = &p->out;
+
+    if (t->failed || t->n == 0)
         return;
-    text_printf(&p->out, "<%s nonce=\"%s\">\n", tag, p->nonce);
-    text_add(&p->out, bytes, n);
-    text_printf(&p->out, "</%s>", tag);
+    if (evbuffer_add_reference(p->piece[p->at_piece], t->bytes, t->n, bytes_sent, NULL) == 0)
+        *t = (struct text){0};
+    else
+        t->failed = true;
 }
 
-static void style(struct page *p)
+/* Here something comes that differs from one who asks to the next: add_own(). */
+static void next_piece(struct page *p)
 {
-    own(p, "style", page_css, sizeof(page_css) - 1);
-}
-
-static void script(struct page *p)
-{
-    own(p, "script", page_js, sizeof(page_js) - 1);
+    put_aside(p);
+    p->at_piece++;
 }
 
 static const struct {
     const char *name;
     void (*write)(struct page *p);
+    bool (*write_some)(struct page *p); /* true: all of it */
 } parts[] = {
-    {"title", page_title}, {"style", style},           {"script", script},
-    {"self", page_self},   {"verdict", page_verdict},  {"tiles", page_tiles},
-    {"form", page_form},   {"workers", page_workers},  {"count", page_count},
-    {"open", page_open},   {"heads", page_heads},      {"rows", page_rows},
-    {"paging", page_paging},
+    {"title", page_title, NULL},     {"style", next_piece, NULL}, {"script", next_piece, NULL},
+    {"self", page_self, NULL},       {"verdict", page_verdict, NULL},
+    {"tiles", page_tiles, NULL},     {"form", page_form, NULL},
+    {"workers", page_workers, NULL}, {"count", page_count, NULL}, {"open", page_open, NULL},
+    {"heads", page_heads, NULL},     {"rows", NULL, page_rows},   {"paging", page_paging, NULL},
 };
 
-static void write_part(struct page *p, const char *name, size_t n)
+/* True: it is whole. */
+static bool write_part(struct page *p, const char *name, size_t n)
 {
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
         if (strlen(parts[i].name) == n && memcmp(parts[i].name, name, n) == 0) {
+            if (parts[i].write_some)
+                return parts[i].write_some(p);
             parts[i].write(p);
-            return;
+            return true;
         }
     __builtin_trap(); /* the document and this table are of the same build */
 }
 
-static void write_document(struct page *p)
+/* A step of it; true: that was the last. */
+static bool write_some(struct page *p)
 {
-    const char *at = (const char *)page_html, *mark;
+    const char *mark;
 
-    while ((mark = strstr(at, "{{"))) {
+    while ((mark = strstr(p->written, "{{"))) {
         size_t n = strcspn(mark, "}");
 
-        text_add(&p->out, at, (size_t)(mark - at));
-        write_part(p, mark + 2, n - 2);
-        at = mark + n + 2;
+        text_add(&p->out, p->written, (size_t)(mark - p->written));
+        p->written = mark;
+        if (!write_part(p, mark + 2, n - 2)) {
+            put_aside(p);
+            return false;
+        }
+        p->written = mark + n + 2;
     }
-    text_put(&p->out, at);
+    text_put(&p->out, p->written);
+    put_aside(p);
+    return true;
 }
 
 /* ---- the work ---- */
+
+static void begin_writing(struct page *p)
+{
+    p->rows = top_finish(p->top);
+    if (p->open_len)
+        p->found = view_one(&p->h->sh, (enum kind)p->open_kind, p->open_key, p->open_len, p->now,
+                            &p->one);
+    for (uint32_t i = 0; i < p->rows && p->found; i++)
+        p->listed |= page_is_open(p, top_row(p->top, i));
+    p->written = (const char *)page_html;
+}
 
 static enum task_step step(struct http *h, void *work)
 {
@@ -156,46 +116,87 @@ static enum task_step step(struct http *h, void *work)
     struct page *p = work;
     uint32_t n;
 
+    if (p->at.over) {
+        if (!p->written)
+            begin_writing(p);
+        return write_some(p) ? TASK_DONE : TASK_MORE;
+    }
     p->now = h->now;
-    if (!p->at.over) {
-        n = view_step(&h->sh, &p->at, &p->q.filter, p->now, rows, VIEW_STEP, &p->totals);
-        for (uint32_t i = 0; i < n; i++)
-            top_offer(p->top, &rows[i]);
-        return TASK_MORE;
-    }
-    p->rows = top_finish(p->top);
-    if (p->open_len)
-        p->found = view_one(&h->sh, (enum kind)p->open_kind, p->open_key, p->open_len, p->now,
-                            &p->one);
-    for (uint32_t i = 0; i < p->rows && p->found; i++) {
-        const struct view_row *r = top_row(p->top, i);
+    n = view_step(&h->sh, &p->at, &p->q.filter, p->now, rows, VIEW_STEP, &p->totals);
+    for (uint32_t i = 0; i < n; i++)
+        top_offer(p->top, &rows[i]);
+    return TASK_MORE;
+}
 
-        if (r->kind == p->open_kind && r->key_len == p->open_len &&
-            memcmp(r->key, p->open_key, r->key_len) == 0)
-            p->listed = true;
+/* Who looks at the same shares the work. */
+static bool same(const void *work, const void *other)
+{
+    const struct page *a = work, *b = other;
+
+    return strcmp(a->query, b->query) == 0;
+}
+
+/* ---- an answer ---- */
+
+struct nonce {
+    char text[33];
+};
+
+static bool make_nonce(struct nonce *nonce)
+{
+    unsigned char bytes[16];
+
+    if (random_bytes(bytes, sizeof(bytes)) != 0)
+        return false;
+    for (unsigned i = 0; i < sizeof(bytes); i++)
+        snprintf(nonce->text + 2 * i, 3, "%02x", bytes[i]);
+    return true;
+}
+
+/* Style or script: the program has them, they need no copy. */
+static bool add_own(struct evbuffer *out, const char *tag, const struct nonce *nonce,
+                    const unsigned char *bytes, size_t n)
+{
+    return evbuffer_add_printf(out, "<%s nonce=\"%s\">\n", tag, nonce->text) > 0 &&
+           evbuffer_add_reference(out, bytes, n, NULL, NULL) == 0 &&
+           evbuffer_add_printf(out, "</%s>", tag) > 0;
+}
+
+static bool add_document(struct evbuffer *out, const struct page *p, const struct nonce *nonce)
+{
+    for (unsigned i = 0; i < PAGE_PIECES; i++) {
+        if (i == 1 && !p->live && !add_own(out, "style", nonce, page_css, sizeof(page_css) - 1))
+            return false;
+        if (i == 2 && !p->live && !add_own(out, "script", nonce, page_js, sizeof(page_js) - 1))
+            return false;
+        if (evbuffer_add_buffer_reference(out, p->piece[i]) != 0)
+            return false;
     }
-    write_document(p);
-    return TASK_DONE;
+    return true;
 }
 
 static void answer(struct http *h, void *work, struct call *c)
 {
     struct page *p = work;
+    struct evbuffer *out = evbuffer_new();
+    struct nonce nonce;
     char policy[256];
 
     (void)h;
-    if (p->out.failed) {
+    if (!out || p->out.failed || !make_nonce(&nonce) || !add_document(out, p, &nonce)) {
+        if (out)
+            evbuffer_free(out);
         call_answer_error(c, HTTP_ERR_INTERNAL, NULL);
         return;
     }
     snprintf(policy, sizeof(policy),
              "default-src 'none'; style-src 'nonce-%s'; script-src 'nonce-%s'; img-src data:; "
              "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-             p->nonce, p->nonce);
+             nonce.text, nonce.text);
     call_header(c, "Content-Security-Policy", policy);
     call_header(c, "Referrer-Policy", "no-referrer");
     call_header(c, "Cache-Control", "no-store");
-    call_answer_bytes(c, 200, "text/html; charset=utf-8", p->out.bytes, p->out.n);
+    call_answer_buffer(c, 200, "text/html; charset=utf-8", out);
 }
 
 static void drop(void *work)
@@ -204,22 +205,17 @@ static void drop(void *work)
 
     if (p->top)
         top_free(p->top);
+    for (unsigned i = 0; i < PAGE_PIECES; i++)
+        if (p->piece[i])
+            evbuffer_free(p->piece[i]);
     text_free(&p->out);
+    free(p->query);
     free(p);
 }
 
-static const struct task_type page_task = {step, answer, drop};
+static const struct task_type page_task = {step, answer, drop, same};
 
-static bool make_nonce(struct page *p)
-{
-    unsigned char bytes[PAGE_NONCE / 2];
-
-    if (random_bytes(bytes, sizeof(bytes)) != 0)
-        return false;
-    for (unsigned i = 0; i < sizeof(bytes); i++)
-        snprintf(p->nonce + 2 * i, 3, "%02x", bytes[i]);
-    return true;
-}
+/* ---- what is asked for ---- */
 
 /* KIND/KEY */
 static bool read_open(struct page *p, const struct path *path)
@@ -264,21 +260,36 @@ static const char *read_query(struct page *p, const struct path *path)
     return NULL;
 }
 
-void page_serve(struct call *c)
+static struct page *page_new(struct call *c)
 {
     struct page *p = calloc(1, sizeof(*p));
+
+    if (!p)
+        return NULL;
+    p->h = c->h;
+    p->at.index = 1;
+    p->query = strdup(c->path->query);
+    for (unsigned i = 0; i < PAGE_PIECES; i++)
+        p->piece[i] = evbuffer_new();
+    if (p->query && p->piece[0] && p->piece[1] && p->piece[2])
+        return p;
+    drop(p);
+    return NULL;
+}
+
+void page_serve(struct call *c)
+{
+    struct page *p = page_new(c);
     const char *why;
 
     if (!p) {
         call_answer_error(c, HTTP_ERR_INTERNAL, NULL);
         return;
     }
-    p->h = c->h;
-    p->at.index = 1;
     why = read_query(p, c->path);
     if (!why) {
         p->top = top_new(p->q.sort, p->q.descending, p->q.limit);
-        if (!p->top || !make_nonce(p)) {
+        if (!p->top) {
             drop(p);
             call_answer_error(c, HTTP_ERR_INTERNAL, NULL);
             return;

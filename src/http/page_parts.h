@@ -10,7 +10,12 @@
 #include "serving/text.h"
 #include "serving/view.h"
 
-enum { PAGE_NONCE = 32 };
+struct evbuffer;
+
+enum {
+    PAGE_PIECES = 3,    /* before the style, up to the script, behind it */
+    PAGE_STEP = 32768, /* bytes, or somewhat more, that are written in a step */
+};
 
 /* One view of the page, from its query to its text. */
 struct page {
@@ -19,10 +24,10 @@ struct page {
     bool stated; /* the query names a state; else: what is in use */
     bool chosen; /* or an order; else: the longest queue first */
     bool live;   /* the script asks: it has style and script already */
+    char *query; /* all of that as it was asked for */
     uint8_t open_kind;
     uint32_t open_len; /* the resource that is shown in full; 0: none */
     char open_key[KEY_MAX];
-    char nonce[PAGE_NONCE + 1];
     /* what was found */
     struct view_walk at;
     struct top *top;
@@ -31,10 +36,16 @@ struct page {
     bool found;         /* the open one is there, */
     bool listed;        /* and among the rows */
     struct view_one one;
-    uint64_t now;
-    struct text out;
+    uint64_t now; /* when the last of it was looked at */
+    /* the document */
+    const char *written; /* up to there in page.html; NULL: not begun */
+    uint32_t at_row;
+    struct text out;                     /* of this step */
+    struct evbuffer *piece[PAGE_PIECES]; /* of those before */
+    unsigned at_piece;
 };
 
+/* pagetext.c */
 /* Bytes as text of HTML, and of its attributes; what is no UTF-8 becomes U+FFFD, what would do more
    than show a sign is written as \xNN. */
 void page_escape(struct text *t, const char *bytes, size_t n);
@@ -53,9 +64,10 @@ void page_workers(struct page *p);
 void page_self(struct page *p); /* its own address */
 void page_form(struct page *p);
 void page_count(struct page *p);
+bool page_is_open(const struct page *p, const struct view_row *r);
 void page_open(struct page *p); /* the open resource when it is not among the rows */
 void page_heads(struct page *p);
-void page_rows(struct page *p);
+bool page_rows(struct page *p); /* some of them; true: the last of them */
 void page_paging(struct page *p);
 
 #endif

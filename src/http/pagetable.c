@@ -336,7 +336,7 @@ void page_open(struct page *p)
     text_put(&p->out, "</section>");
 }
 
-static bool is_open(const struct page *p, const struct view_row *r)
+bool page_is_open(const struct page *p, const struct view_row *r)
 {
     return p->found && r->kind == p->open_kind && r->key_len == p->open_len &&
            memcmp(r->key, p->open_key, r->key_len) == 0;
@@ -382,7 +382,7 @@ static void add_holder(struct page *p, const struct view_row *r)
 
 static void add_row(struct page *p, const struct view_row *r)
 {
-    bool open = is_open(p, r);
+    bool open = page_is_open(p, r);
 
     text_printf(&p->out, "<tr role=\"row\" class=\"row%s\"", open ? " opened" : "");
     add_id(p, "r", r);
@@ -415,14 +415,14 @@ static void add_row(struct page *p, const struct view_row *r)
 }
 
 /* No white space between the rows: the script would take it for something. */
-void page_rows(struct page *p)
+bool page_rows(struct page *p)
 {
     const char *none = "Nothing is held, and nobody waits.";
 
-    for (uint32_t i = 0; i < p->rows; i++)
-        add_row(p, top_row(p->top, i));
+    while (p->at_row < p->rows && p->out.n < PAGE_STEP)
+        add_row(p, top_row(p->top, p->at_row++));
     if (p->rows > 0)
-        return;
+        return p->at_row == p->rows;
     if (p->q.cursor_len)
         none = "There is nothing more.";
     else if (p->totals.locks + p->totals.semaphores > 0)
@@ -430,6 +430,7 @@ void page_rows(struct page *p)
     text_printf(&p->out, "<tr role=\"row\" id=\"none\"><td role=\"cell\" class=\"empty\" "
                          "colspan=\"%d\">%s</td></tr>",
                 COLUMNS, none);
+    return true;
 }
 
 void page_paging(struct page *p)

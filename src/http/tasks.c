@@ -20,7 +20,7 @@ struct task {
     const struct task_type *type;
     void *work;
     struct call *askers; /* by call->next */
-    bool begun;
+    bool begun, done;
 };
 
 struct tasks {
@@ -77,10 +77,22 @@ static void ask(struct task *j, struct call *c)
     j->askers = c;
 }
 
+static bool same(const struct task *a, const struct task_type *type, const void *work)
+{
+    return a->type == type && type->same && type->same(a->work, work);
+}
+
 void tasks_add(struct call *c, const struct task_type *type, void *work)
 {
-    struct task *j = calloc(1, sizeof(*j)), **at = &c->h->tasks->first;
+    struct task **at = &c->h->tasks->first, *j;
 
+    for (; *at; at = &(*at)->next)
+        if (!(*at)->begun && same(*at, type, work)) {
+            ask(*at, c);
+            type->drop(work);
+            return;
+        }
+    j = calloc(1, sizeof(*j));
     if (!j) {
         type->drop(work);
         call_answer_error(c, HTTP_ERR_INTERNAL, NULL);
@@ -89,31 +101,18 @@ void tasks_add(struct call *c, const struct task_type *type, void *work)
     j->type = type;
     j->work = work;
     ask(j, c);
-    while (*at)
-        at = &(*at)->next;
     *at = j;
-}
-
-bool tasks_join(struct call *c, const struct task_type *type)
-{
-    for (struct task *j = c->h->tasks->first; j; j = j->next)
-        if (j->type == type && !j->begun) {
-            ask(j, c);
-            return true;
-        }
-    return false;
 }
 
 static void answer(struct http *h, struct task *j)
 {
-    while (j->askers) {
-        struct call *c = j->askers;
+    struct call *c = j->askers;
 
-        j->askers = c->next;
-        c->left = NULL;
-        j->type->answer(h, j->work, c);
-    }
-    drop(h->tasks, j);
+    j->askers = c->next;
+    c->left = NULL;
+    j->type->answer(h, j->work, c);
+    if (!j->askers)
+        drop(h->tasks, j);
 }
 
 /* The next one in turn of those that may have begun. */
@@ -127,6 +126,17 @@ static struct task *next_of(struct tasks *tasks)
     return tasks->first;
 }
 
+/* Whether the same is being done already. */
+static bool must_wait(const struct tasks *tasks, const struct task *j)
+{
+    if (j->begun)
+        return false;
+    for (const struct task *other = tasks->first; other; other = other->next)
+        if (other->begun && same(other, j->type, j->work))
+            return true;
+    return false;
+}
+
 bool tasks_turn(struct http *h)
 {
     struct tasks *tasks = h->tasks;
@@ -136,13 +146,18 @@ bool tasks_turn(struct http *h)
     while (tasks->first && idle < ACTIVE) {
         struct task *j = next_of(tasks);
 
-        j->begun = true;
         tasks->turn = j->next;
-        switch (j->type->step(h, j->work)) {
+        if (must_wait(tasks, j)) {
+            idle++;
+            continue;
+        }
+        j->begun = true;
+        switch (j->done ? TASK_DONE : j->type->step(h, j->work)) {
         case TASK_DONE:
+            /* One a turn: each may be large, and is written before the next. */
+            j->done = true;
             answer(h, j);
-            idle = 0;
-            break;
+            return tasks->first != NULL;
         case TASK_LATER:
             j->begun = false; /* others may still join it */
             idle++;

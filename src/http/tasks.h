@@ -20,16 +20,19 @@ struct task_type {
     enum task_step (*step)(struct http *h, void *work);
     void (*answer)(struct http *h, void *work, struct call *c); /* of a task that is done */
     void (*drop)(void *work); /* nobody needs it any more */
+    /* Whether one answer does for both; NULL: never. */
+    bool (*same)(const void *work, const void *other);
 };
 
 int tasks_init(struct http *h); /* 0 or a negative error; before the sandbox */
 
-/* The call is answered when the task is done. Takes `work`, also when there is no memory. */
+/*
+ * The call is answered when the task is done, or one that is the same, that others wait for and that
+ * has not begun: it will see all that has happened by now. None begins before the same one that is
+ * being done: the longer that takes, the more share the next. Takes `work`, also when there is no
+ * memory.
+ */
 void tasks_add(struct call *c, const struct task_type *type, void *work);
-
-/* The call is answered by a task of the same type that others wait for and that has not begun: it will
-   see all that has happened by now. False: there is none. */
-bool tasks_join(struct call *c, const struct task_type *type);
 
 /* Bounded; true: there is more to do. */
 bool tasks_turn(struct http *h);

@@ -154,6 +154,34 @@ def stats_together():
         in_threads(ask, range(8))
 
 
+@test("whoever asks for a page sees what was done before, however many ask at once; no two nonces are the "
+      "same", rules=["V4", "V16"], deadline=90)
+def page_together():
+    with WebServer(LIMITS) as server:
+        take(server, [f"many/{i}" for i in range(5000)])
+        nonces = []
+
+        def ask(i):
+            c = server.client()
+            with server.web() as web:
+                for n in range(10):
+                    # The same for all: who asks for what another waits for is answered with it.
+                    token = token_of(c.req("l", f"own-{i}-{n}", "0"))
+                    got = web.get("/?contains=own&limit=1000")
+                    got.expect(200)
+                    check(f'id="k-lock-own-{i}-{n}"'.encode() in got.data,
+                          f"own-{i}-{n} was held before the page was asked for")
+                    said = got.headers["content-security-policy"].split("'nonce-", 1)[1].split("'")[0]
+                    check_eq(got.data.count(b'nonce="' + said.encode() + b'"'), 2, "style and script")
+                    nonces.append(said)
+                    check_eq(c.req("r", f"own-{i}-{n}", token), "ok", "the release")
+                    check(f'id="k-lock-own-{i}-{n}"'.encode() not in web.get(
+                        "/?contains=own&limit=1000").data, f"own-{i}-{n} was released before")
+
+        in_threads(ask, range(8))
+        check_eq(len(set(nonces)), 80, "nonces")
+
+
 @test("resources: each once, page by page; kinds, prefix, parts of keys, states", rules=["V5"],
       deadline=60)
 def resources():
@@ -348,6 +376,30 @@ def many():
 
         other.get("/health").expect(200)
         check(any(meanwhile() > 10 for _ in range(20)), "others wait until all is said")
+
+
+@test("a page of 6 MB is written in steps: meanwhile others are served", rules=["V10"], deadline=180,
+      alone=True)
+def large_page():
+    with WebServer() as server, server.web() as web, server.web() as other:
+        take(server, [b"\x01\x02\x1b<&\"'" * 35 + b"%05d" % i for i in range(1000)])
+
+        def meanwhile():
+            """Others that are served between the request and the first byte of its answer. To look at
+            the table takes next to no time: they are served while the page is written."""
+            web.ask("GET", "/?limit=1000")
+            took = 0
+            while not poll_in(web.sock, 0):
+                other.get("/health").expect(200)
+                took += 1
+            check(len(web.answer().data) > 5 << 20, "the page is small")
+            return took
+
+        other.get("/health").expect(200)
+        seen = []
+        check(any(seen.append(meanwhile()) or seen[-1] > 5 for _ in range(50)),
+              f"others wait until it is written: {seen}")
+        diag(f"others: {seen}")
 
 
 @test("who leaves before a long answer is made, or does not read it, disturbs nobody", rules=["V10"],
