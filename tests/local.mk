@@ -78,6 +78,7 @@ e2e_modules = \
 	tests/e2e/points.py \
 	tests/e2e/programs.py \
 	tests/e2e/puppet.py \
+	tests/e2e/said.py \
 	tests/e2e/web.py
 e2e_tests = \
 	tests/e2e/check_region_test.py \
@@ -108,6 +109,7 @@ e2e_tests = \
 	tests/e2e/http_death_test.py \
 	tests/e2e/http_locks_test.py \
 	tests/e2e/http_look_test.py \
+	tests/e2e/http_manual_test.py \
 	tests/e2e/http_metrics_test.py \
 	tests/e2e/http_openapi_test.py \
 	tests/e2e/http_page_test.py \

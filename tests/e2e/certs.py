@@ -62,8 +62,8 @@ class Authority(Certificate):
                 str(days), "-extfile", more, stdin=request)
         return cert, key
 
-    def issue(self, name="localhost", days=30):
-        return Certificate(*self._sign(name, "subjectAltName=DNS:localhost,IP:127.0.0.1", days))
+    def issue(self, name="localhost", days=30, host="localhost"):
+        return Certificate(*self._sign(name, f"subjectAltName=DNS:{host},IP:127.0.0.1", days))
 
 
 made = {}

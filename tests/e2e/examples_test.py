@@ -13,7 +13,8 @@ import sqlite3
 from certs import authority, text_of
 from harness import (Server, check, check_eq, eventually, fail, install_script, json_of, main, temp_dir, test,
                      token_of)
-from programs import compare, compiled, programs_path, ran, started, top
+from programs import compiled, programs_path, ran, started, top
+from said import compare
 
 WHERE = os.path.join(top, "docs/examples")
 LOCAL = "127.0.0.1:6388"

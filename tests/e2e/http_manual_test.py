@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
 """http_manual_test.py - dflockd-http(7) and README.md on HTTP say what happens: each line of a manual page's
 display that begins with "$ ", with the lines that continue it, is run by bash, all of the page in one
-shell, and what follows is what it prints; each block of README.md that is marked ```bash test http is
-run with a server of its own. TOKEN and SESSION stand for 32 hexadecimal digits, N after a colon for a
-number, … for anything."""
+shell, and what follows is what it prints, with the words of said.py; each block of README.md that is
+marked ```bash test http is run with a server of its own."""
 
 import json
 import os
 import re
 import subprocess
 
-from harness import check, check_eq, fail, main, temp_dir, test
+from certs import authority, server_certificate
+from harness import check, check_eq, main, temp_dir, test
 from programs import programs_path
+from said import compare
 from web import WebServer
 
 top = os.environ["top_srcdir"]
@@ -30,11 +31,6 @@ blocks = [(readme[:m.start()].count("\n") + 1, m[1])
           for m in re.finditer(r"^```bash test http\n(.*?)^```$", readme, re.M | re.S)]
 
 
-def pattern(text):
-    text = re.escape(text).replace("TOKEN", "[0-9a-f]{32}").replace("SESSION", "[0-9a-f]{32}")
-    return re.sub(r"(?<=:)N\b", "[0-9.]+", text.replace("…", ".*"))
-
-
 def steps(text):
     """[(commands, [lines that they print])] of the displays, as a reader sees them."""
     found = []
@@ -51,9 +47,12 @@ def steps(text):
     return found
 
 
-def run(script, server, cwd):
+def run(script, server, curlrc=""):
+    cwd = temp_dir()
+    with open(os.path.join(cwd, ".curlrc"), "w", encoding="utf-8") as f:
+        f.write(curlrc)
     env = {k: v for k, v in os.environ.items() if not k.startswith(("DFLOCKD", "http_", "HTTP_"))}
-    env["PATH"] = programs_path()
+    env.update(PATH=programs_path(), CURL_HOME=cwd)
     script = script.replace("6388", str(server.port)).replace(PORT, str(server.http_port))
     r = subprocess.run(["bash", "-c", script], env=env, cwd=cwd, stdin=subprocess.DEVNULL,
                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, encoding="utf-8")
@@ -61,24 +60,40 @@ def run(script, server, cwd):
     return r.stdout
 
 
-def compare(got, want, what):
-    for i, text in enumerate(want):
-        if i >= len(got) or not re.fullmatch(pattern(text), got[i]):
-            fail(f"{what}: '{text}' expected, not {got[i:i + 1]}")
-    check_eq(got[len(want):], [], f"{what}: output behind the last line expected")
-
-
-@test("dflockd-http(7): each example prints what the page says", rules=["O4"], deadline=90)
-def manual():
+def run_manual(args, curlrc="", tls=False):
     todo = steps(page)
     check(len(todo) > 40, f"only {len(todo)} examples")
     mark = "--- the next example ---"
     script = "".join(f"{command}\necho '{mark}'\n" for command, _ in todo)
+    if tls:
+        script = script.replace("http://", "https://")
     options = re.search(r"^dflockd --http-port 6389 (.*)$", page, re.M)[1].split()
-    with WebServer(options + QUICK) as server:
-        parts = run(script, server, temp_dir()).split(mark + "\n")
+    with WebServer(options + args + QUICK) as server:
+        parts = run(script, server, curlrc).split(mark + "\n")
+        check_eq(len(parts), len(todo) + 1, "examples that were run")
         for (command, want), got in zip(todo, parts):
             compare(got.splitlines(), want, command)
+
+
+@test("dflockd-http(7): each example prints what the page says", rules=["O4"], deadline=90)
+def manual():
+    run_manual([])
+
+
+@test("dflockd-http(7): each example prints the same with a token, and over TLS", rules=["O4"], deadline=180)
+def manual_guarded():
+    run_manual(["--auth-token", "sesame"], 'header = "Authorization: Bearer sesame"\n')
+    run_manual(server_certificate().args, f'cacert = "{authority().cert}"\n', tls=True)
+
+
+@test("dflockd-http(7): the example with a certificate and a token in a file is right", rules=["O4"])
+def manual_authority():
+    example = re.search(r"^curl .*--cacert .*?[^\\]$", page.replace("\\e\n", "\\\n"), re.M | re.S)[0]
+    certificate = authority().issue(host="locks.example")
+    with WebServer([*certificate.args, "--auth-token", "sesame"]) as server:
+        got = run(f"cp {authority().cert} ca.pem; echo sesame >token\n{example}", server,
+                  'connect-to = "locks.example::127.0.0.1:"\n')
+    check_eq(json.loads(got)["locks"], [], "its answer")
 
 
 @test("README.md: each block about HTTP prints what it says", rules=["O4"], deadline=90)
@@ -88,8 +103,7 @@ def first_steps():
         with WebServer(QUICK) as server:
             want = [x[3:] for x in block.splitlines() if x.startswith("#> ")]
             check(want, f"line {line}: it says nothing")
-            compare(run(block, server, temp_dir()).splitlines(), want, f"README.md line {line}")
-    
+            compare(run(block, server).splitlines(), want, f"README.md line {line}")
 
 @test("dflockd-http(7) has the routes, the error codes, the headers and the parameters that there are",
       rules=["O4"])

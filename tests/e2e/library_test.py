@@ -8,7 +8,8 @@ import shutil
 import subprocess
 
 from harness import Server, check, check_eq, main, temp_dir, temp_file, test
-from programs import CC, LIBRARY, SANITIZE, compare, environment, redirect, started, tool, top
+from programs import CC, LIBRARY, SANITIZE, environment, redirect, started, tool, top
+from said import compare
 
 build = os.environ["top_builddir"]
 HEADER = os.path.join(top, "src/client/dflock.h")

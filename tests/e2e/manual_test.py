@@ -8,7 +8,8 @@ import re
 
 from certs import authority, in_file, server_certificate, text_of
 from harness import Server, check, main, temp_dir, test
-from programs import compare, compiled, ran, top
+from programs import compiled, ran, top
+from said import compare
 
 # What a program needs besides a server that listens where it connects to: by page and number.
 NEEDS = {

@@ -1,15 +1,16 @@
 """e2e/readme_test.py - README.md does what it says: each block of code that is marked with `test`
 (```bash test) is run by bash against a server of its own, and then all of them one after another in
 one shell, as a reader would paste them; of C (```c test) it is compiled and run. A line "#> TEXT", or
-"//> TEXT", is what the lines above it print, in which TOKEN stands for a token, NUMBER or N after a
-colon for a number, and … for anything. Blocks marked ```bash test http are http_manual_test.py's."""
+"//> TEXT", is what the lines above it print, with the words of said.py. Blocks marked ```bash test http
+are http_manual_test.py's."""
 
 import os
 import re
 import subprocess
 
-from harness import Server, check, check_eq, eventually, fail, main, test
+from harness import Server, check, check_eq, eventually, main, test
 from programs import compiled, programs_path, ran
+from said import compare
 
 top = os.environ["top_srcdir"]
 with open(os.path.join(top, "README.md"), encoding="utf-8") as f:
@@ -23,12 +24,6 @@ def wanted(block):
     return [x[3:] for x in block.splitlines() if x.startswith("#> ")]
 
 
-def pattern(text):
-    text = re.escape(text).replace("TOKEN", "[0-9a-f]{32}").replace("NUMBER", "[0-9]+")
-    text = text.replace("…", ".*")
-    return re.sub(r"(?<=:)N\b", "[0-9]+", text)
-
-
 def run(script, server):
     env = {k: v for k, v in os.environ.items() if not k.startswith("DFLOCKD")}
     env["MASTER"] = str(server.pid)
@@ -38,13 +33,6 @@ def run(script, server):
                        timeout=90, encoding="utf-8")
     check_eq(r.stderr, "", "what bash complains about")
     return r.stdout.splitlines()
-
-
-def compare(got, want):
-    for i, text in enumerate(want):
-        if i >= len(got) or not re.fullmatch(pattern(text), got[i]):
-            fail(f"'{text}' expected, not {got[i:i + 1]}")
-    check_eq(got[len(want):], [], "output behind the last line expected")
 
 
 def server_for(script):

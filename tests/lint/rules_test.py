@@ -1,4 +1,5 @@
-"""rules_test.py - each rule of docs/rules.md has a test that names it, each name has a rule."""
+"""rules_test.py - each rule of docs/rules.md has a test that names it, and that is run; each name has a
+rule."""
 
 import ast
 import glob
@@ -47,6 +48,18 @@ def read_names(path, wrong):
     return names
 
 
+def not_run():
+    """Tests that no make file names."""
+    text = ""
+    for path in glob.glob(os.path.join(top, "tests/**/local.mk"), recursive=True):
+        with open(path, encoding="utf-8") as f:
+            text += f.read()
+    named = set(re.findall(r"[\w/]+_test\.py", text))
+    found = {os.path.relpath(path, top)
+             for path in glob.glob(os.path.join(top, "tests/**/*_test.py"), recursive=True)}
+    return [f"{path} is in no local.mk" for path in sorted(found - named)]
+
+
 def main():
     form, unnamed, unknown, marked = [], [], [], []
     rules = read_rules(os.path.join(top, "docs/rules.md"), form)
@@ -71,6 +84,7 @@ def main():
         ("each rule has a test that names it", unnamed),
         ("each rule that a test names exists", unknown),
         ("no test proves what is said not to be built yet", marked),
+        ("each test is one that make runs", not_run()),
     ]
     for n, (text, wrong) in enumerate(results, 1):
         print(f"{'not ok' if wrong else 'ok'} {n} - {text}")
