@@ -169,6 +169,7 @@ lint_tests += \
 	tests/lint/dump_test.py \
 	tests/lint/layers_test.py \
 	tests/lint/manual_test.py \
+	tests/lint/pages_test.py \
 	tests/lint/points_test.py \
 	tests/lint/rules_test.py \
 	tests/lint/units_test.py
