@@ -107,6 +107,7 @@ e2e_tests = \
 	tests/e2e/fences_test.py \
 	tests/e2e/http_bench_test.py \
 	tests/e2e/http_curl_test.py \
+	tests/e2e/http_checks_test.py \
 	tests/e2e/http_death_test.py \
 	tests/e2e/http_locks_test.py \
 	tests/e2e/http_look_test.py \

@@ -204,6 +204,11 @@ bool guard_session(struct http *h, const struct address *from)
                     h->settings->http_max_sessions_per_ip);
 }
 
+void guard_session_kept(struct http *h, const struct address *from)
+{
+    count_up(h, from, offsetof(struct who, sessions), 0);
+}
+
 void guard_session_over(struct http *h, const struct address *from)
 {
     count_down(h, from, offsetof(struct who, sessions));

@@ -24,6 +24,8 @@ bool guard_rate(struct call *c);
 bool guard_connect(struct http *h, const struct address *from);
 void guard_disconnect(struct http *h, const struct address *from);
 bool guard_session(struct http *h, const struct address *from);
+/* One that there is already: it counts whatever the cap says now. */
+void guard_session_kept(struct http *h, const struct address *from);
 void guard_session_over(struct http *h, const struct address *from);
 
 #endif

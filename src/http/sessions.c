@@ -482,7 +482,8 @@ static void adopt(struct http *h, uint32_t slot)
         return;
     }
     s->open = true;
-    s->counted = guard_session(h, &from);
+    s->counted = true;
+    guard_session_kept(h, &from);
     index_add(h, slot);
     idle_begin(h, slot); /* nobody could ask while there was no worker */
 }

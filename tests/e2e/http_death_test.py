@@ -33,15 +33,6 @@ def waiters(client, key):
     return lock(client, key)["waiters"]
 
 
-def kill_http(server):
-    """Kills it, and returns when another serves."""
-    pid = server.http_pid()
-    since = server.mark()
-    os.kill(pid, signal.SIGKILL)
-    server.wait_log("took over .*proc=http", 20, since)
-    return eventually(lambda: server.http_pid() != pid, 20, "another process serves HTTP")
-
-
 def again(session, action):
     """What was cut by a death is asked again, by another connection."""
     for _ in range(50):
@@ -68,7 +59,7 @@ def killed():
         eventually(lambda: waiters(look, "key") == 4, 20, "the fourth")
         held = token_of(tcp.req("l", "tcp", "0 1000"))
         semaphore = a.token("sem", lease=1000, sem=2)
-        kill_http(server)
+        server.http_dies()
         check_eq(waiters(look, "key"), 3, "the single-phase wait is gone, the others are there")
         for x in (a, b, c, d):
             x.close()
@@ -189,7 +180,7 @@ def chaos():
             kept = keeper.token("kept", lease=3000)
             try:
                 for _ in range(4 if BRIEF else 12):
-                    kill_http(server)
+                    server.http_dies()
                     keeper.close()
                     again(keeper, lambda x: x.renew("kept", kept, 3000)).expect(200)
                     before = list(rounds)

@@ -1,7 +1,7 @@
 """web.py - HTTP for the tests of the whole server.
 
 WebServer(args=[], …): harness.Server with --http-port auto;  .http_port; .web(…) → Web, .raw(…) → Raw
-    (closed when it stops);  .http_pid() of the process that serves HTTP;  .stats() by HTTP
+    (closed when it stops);  .http_pid() of the process that serves HTTP, .http_dies() kills it;  .stats() by HTTP
 
 Web(server or (host, port), source=None, tls=None): a client with one connection that is kept alive.
     .get(path), .post(path, body), .delete(path), .request(method, path, body=None, headers={}) → Reply;
@@ -22,7 +22,9 @@ path_of(key) percent-encodes a key, bytes or str, for a path: "/v1/locks/" + pat
 
 import http.client
 import json
+import os
 import re
+import signal
 import socket
 import time
 import urllib.parse
@@ -63,6 +65,13 @@ class WebServer(Server):
                 if f.read().strip() == "dflockd-http":
                     return pid
         return None
+
+    def http_dies(self):
+        """Kills it, and returns when another serves."""
+        pid, since = self.http_pid(), self.mark()
+        os.kill(pid, signal.SIGKILL)
+        self.wait_log("took over .*proc=http", TIMEOUT, since)
+        return eventually(lambda: self.http_pid() != pid, TIMEOUT, "another process serves HTTP")
 
     def web(self, **options):
         return Web(self, **options)
