@@ -130,6 +130,7 @@ bool auth_admits(struct call *c)
              log_str("peer", link_peer_text(c->link, peer, sizeof(peer))), log_str("why", why));
     call_header(c, "WWW-Authenticate", basic ? "Basic realm=\"dflockd\"" : "Bearer");
     c->refused_at = clock_boottime_ns();
+    c->left = call_answer_nobody; /* there are never more that wait than there are connections */
     c->timer = evtimer_new(c->h->base, refuse, c);
     refuse(-1, 0, c);
     return false;

@@ -32,11 +32,13 @@ bool cors_answer(struct call *c)
     const char *origin = evhttp_find_header(asked, "Origin");
     bool any = is_listed(list, "*");
 
-    if (!list[0] || !origin || !(any || is_listed(list, origin)))
+    if (!list[0])
+        return false;
+    if (!any) /* or a cache would give one origin's answer, or nobody's, to another */
+        call_header(c, "Vary", "Origin");
+    if (!origin || !(any || is_listed(list, origin)))
         return false;
     call_header(c, "Access-Control-Allow-Origin", any ? "*" : origin);
-    if (!any)
-        call_header(c, "Vary", "Origin");
     if (c->method != METHOD_OPTIONS ||
         !evhttp_find_header(asked, "Access-Control-Request-Method"))
         return false;

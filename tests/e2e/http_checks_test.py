@@ -110,6 +110,8 @@ def gone_in_line():
             if what not in ("/release", "/renew"):
                 line.append(Session(server, id=session.id))
                 line[-1].ask("POST", f"{kind}key{what}", good)
+        for _ in range(10):  # what was asked before has been read then
+            session.ping().expect(204)
         session.end().expect(204)
         for waiter in [first, *line]:
             waiter.answer().expect(410, "session_gone")

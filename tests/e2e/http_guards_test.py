@@ -95,32 +95,63 @@ def cross_origin():
         return {k: v for k, v in reply.headers.items()
                 if k.startswith("access-control") or k == "vary"}
 
+    def every_answer(server, headers, want, statuses):
+        """Of each kind of status."""
+        seen = set()
+        for method, path, body, more in [
+                ("GET", "/health", None, {}), ("HEAD", "/health", None, {}), ("GET", "/nothing", None, {}),
+                ("POST", "/health", b"{}", {}), ("OPTIONS", "/v1/sessions", None, {}),
+                ("POST", "/v1/locks/x", b"{", {}), ("GET", "/v1/stats", None, {}),
+                ("GET", "/v1/stats", None, bearer("wrong")), ("POST", "/v1/locks/a%20", b"{}", bearer(SECRET)),
+                ("POST", "/v1/sessions/x/ping", None, bearer(SECRET)),
+                ("DELETE", "/v1/sessions/" + "0" * 32, None, bearer(SECRET)),
+                ("POST", "/v1/sessions", None, bearer(SECRET)), ("GET", "/", None, bearer(SECRET)),
+                ("GET", "/metrics", None, bearer(SECRET)), ("GET", "/v1/openapi.json", None, {}),
+                ("GET", "/v1/resources", None, bearer(SECRET)), ("OPTIONS", "/v1/locks/x", None, bearer(SECRET)),
+                ("PUT", "/v1/locks/x", b"{}", bearer(SECRET))]:
+            with server.web() as web:
+                reply = web.request(method, path, body, {**more, **headers})
+            check_eq(allowed(reply), want, f"{method} {path}, {headers}: {reply!r}")
+            seen.add(reply.status)
+        check_eq(seen, statuses, f"with {headers}")
+
     with WebServer() as server:
-        check_eq(allowed(server.web().get("/health", {"Origin": page})), {}, "off")
+        every_answer(server, {}, {}, {200, 204, 400, 404, 405, 410})
+        every_answer(server, {"Origin": page}, {}, {200, 204, 400, 404, 405, 410})
+        reply = server.web().request("OPTIONS", "/v1/locks/x", None, {"Origin": page, **ask})
+        check_eq((reply.status, allowed(reply)), (204, {}), "no preflight: off")
+        check_eq(reply.headers["allow"], "POST, OPTIONS", "an OPTIONS")
     listed = ["--http-cors-allowed-origins", f"https://first.example, {page}", "--auth-token-file",
-              secrets(SECRET), "--http-rate-limit-per-ip", "1"]
+              secrets(SECRET)]
+    statuses = {200, 204, 400, 401, 404, 405, 410}
     with WebServer(listed) as server:
         web = server.web()
-        want = {"access-control-allow-origin": page, "vary": "Origin"}
-        check_eq(allowed(web.get("/health", {"Origin": page})), want, "a listed origin")
-        check_eq(allowed(web.get("/health", {"Origin": stranger})), {}, "another one")
-        check_eq(allowed(web.get("/health", {"Origin": page + ".evil"})), {}, "a longer one")
-        check_eq(allowed(web.get("/health")), {}, "no origin")
-        reply = web.get("/v1/stats", {"Origin": page})
-        check_eq(allowed(reply), want, f"a refusal: {reply!r}")
-        for _ in range(5):  # no token is asked for, no rate counted
-            reply = web.request("OPTIONS", "/v1/locks/x", None, {"Origin": page, **ask})
-            check_eq(reply.status, 204, "preflight")
+        # The answer is for this origin only, and so is the answer without: caches must know.
+        varies = {"vary": "Origin"}
+        want = {"access-control-allow-origin": page, **varies}
+        every_answer(server, {"Origin": page}, want, statuses - {404})
+        every_answer(server, {}, varies, statuses - {404})
+        every_answer(server, {"Origin": stranger}, varies, statuses - {404})
+        for other in (page + ".evil", "https://page.exampl", "null", "*", "HTTPS://PAGE.EXAMPLE",
+                      page + ":443", "", f"https://first.example, {page}"):
+            check_eq(allowed(web.get("/health", {"Origin": other})), varies, other)
+        for path in ("/v1/locks/x", "/v1/sessions", "/health", "/nothing", "/%", "*"):
+            reply = web.request("OPTIONS", path, None, {"Origin": page, **ask})  # no token
+            check_eq((reply.status, reply.data), (204, b""), f"preflight of {path}")
             check_eq(allowed(reply), {
                 **want, "access-control-allow-methods": "GET, POST, DELETE, OPTIONS",
                 "access-control-allow-headers": "Authorization, Content-Type, X-Dflockd-Session",
-                "access-control-max-age": "300"}, "preflight")
-        reply = web.request("OPTIONS", "/v1/locks/x", None, {"Origin": stranger, **ask})
-        check(reply.status in (401, 429), f"a stranger's: {reply!r}")
-        check_eq(allowed(reply), {}, "a stranger's")
-    with WebServer(["--http-cors-allowed-origins", "*"]) as server:
-        reply = server.web().get("/health", {"Origin": stranger})
-        check_eq(allowed(reply), {"access-control-allow-origin": "*"}, "any")
+                "access-control-max-age": "300"}, f"preflight of {path}")
+        for headers in ({"Origin": stranger, **ask}, {"Origin": page}, ask, {}):
+            web.request("OPTIONS", "/v1/locks/x", None, headers).expect(401, "unauthorized")
+        # Asked for in another way it is none.
+        web.request("GET", "/v1/stats", None, {"Origin": page, **ask}).expect(401, "unauthorized")
+    for origins in ("*", f"{page}, *"):
+        with WebServer(["--http-cors-allowed-origins", origins]) as server:
+            any_ = {"access-control-allow-origin": "*"}  # and nothing of credentials
+            every_answer(server, {"Origin": stranger}, any_, {200, 204, 400, 404, 405, 410})
+            every_answer(server, {"Origin": page}, any_, {200, 204, 400, 404, 405, 410})
+            every_answer(server, {}, {}, {200, 204, 400, 404, 405, 410})
 
 
 @test("the rate of an address: a burst, then so many a second; others, /health and /ready do not count",

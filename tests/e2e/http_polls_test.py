@@ -169,7 +169,7 @@ def thousands():
         token = first.token("queue", lease=1000)
         maker = server.web()
         ids = [maker.post("/v1/sessions").expect(200)["session_id"] for _ in range(n)]
-        before, line = memory(server), []
+        before, line = server.http_memory(), []
         for i, id in enumerate(ids):
             raw = Raw(("127.0.0.1", server.http_port))
             server.clients.append(raw)
@@ -179,7 +179,7 @@ def thousands():
             if i % 100 == 99:  # so that their order is known, and the queue of accept is not full
                 eventually(lambda: waiters(look, "queue") == i + 1, 60, f"{i + 1} wait")
         eventually(lambda: waiters(look, "queue") == n, 60, "all wait")
-        each = (memory(server) - before) / n
+        each = (server.http_memory() - before) / n
         times, fences = [], [fence_of(token)]
         answered = [False] * n
         for i in range(300):
@@ -195,14 +195,6 @@ def thousands():
         check(each < 65536, f"{each:.0f} bytes each")
         diag(f"{n} long polls: {each:.0f} bytes each; release to grant: median "
              f"{sorted(times)[150] * 1e3:.2f} ms, worst {max(times) * 1e3:.2f} ms")
-
-
-def memory(server):
-    with open(f"/proc/{server.http_pid()}/smaps_rollup") as f:
-        for x in f:
-            if x.startswith("Anonymous:"):
-                return int(x.split()[1]) * 1024
-    return 0
 
 
 def next_answer(line, answered, first):

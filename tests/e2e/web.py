@@ -1,7 +1,8 @@
 """web.py - HTTP for the tests of the whole server.
 
 WebServer(args=[], …): harness.Server with --http-port auto;  .http_port; .web(…) → Web, .raw(…) → Raw
-    (closed when it stops);  .http_pid() of the process that serves HTTP, .http_dies() kills it;  .stats() by HTTP
+    (closed when it stops);  .http_pid() of the process that serves HTTP, .http_dies() kills it,
+    .http_memory();  .stats() by HTTP
 
 Web(server or (host, port), source=None, tls=None): a client with one connection that is kept alive.
     .get(path), .post(path, body), .delete(path), .request(method, path, body=None, headers={}) → Reply;
@@ -72,6 +73,11 @@ class WebServer(Server):
         os.kill(pid, signal.SIGKILL)
         self.wait_log("took over .*proc=http", TIMEOUT, since)
         return eventually(lambda: self.http_pid() != pid, TIMEOUT, "another process serves HTTP")
+
+    def http_memory(self):
+        """Bytes that are that process's alone."""
+        with open(f"/proc/{self.http_pid()}/smaps_rollup") as f:
+            return int(re.search(r"^Anonymous: *(\d+) kB$", f.read(), re.M)[1]) * 1024
 
     def web(self, **options):
         return Web(self, **options)
