@@ -41,3 +41,12 @@ tests_bench_client_LDADD = src/client/libdflock.la
 .PHONY: bench-client
 bench-client: src/dflockd/dflockd tests/bench/client
 	$(AM_TESTS_ENVIRONMENT) $(PYTHON) $(top_srcdir)/tests/bench/client.py tests/bench/client
+
+# What an operation over HTTP costs beside the library's own work: `make bench-http`.
+EXTRA_DIST += \
+	tests/bench/web_ops.lua \
+	tests/bench/web_ops.py
+
+.PHONY: bench-http
+bench-http: src/dflockd/dflockd
+	$(AM_TESTS_ENVIRONMENT) $(PYTHON) $(top_srcdir)/tests/bench/web_ops.py src/dflockd/dflockd
