@@ -64,7 +64,7 @@ struct call {
     struct call *prev, *next;
     struct event *timer;
     struct body *kept; /* what `body` was; freed with the call */
-    unsigned waits;
+    unsigned waits; /* polls.c's: for what; 0: it is no long poll */
     void (*left)(struct call *c); /* the client has left; answer it all the same, nobody hears */
 };
 

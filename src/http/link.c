@@ -149,13 +149,28 @@ static void end_heard(evutil_socket_t epfd, short what, void *arg)
     links_end(h);
 }
 
+/* It has only ended its side, and hears the answer. */
+static bool half_closed(struct link *l, uint32_t events)
+{
+    struct epoll_event ev = {.data.ptr = l}; /* a reset is told in any case */
+
+    if (events & (EPOLLERR | EPOLLHUP) || l->call->waits ||
+        clock_boottime_ns() - l->call->began > LINK_HALF_NS)
+        return false;
+    return SYS(HTTP_LINK_HALF, epoll_ctl(l->h->links->epfd, EPOLL_CTL_MOD, l->fd, &ev)) == 0;
+}
+
 void links_end(struct http *h)
 {
     struct epoll_event ev;
 
     /* One at a time: who leaves may cause another to be answered. */
-    while (SYS(HTTP_LINK_ENDED, epoll_wait(h->links->epfd, &ev, 1, 0)) == 1)
-        evhttp_connection_free(((struct link *)ev.data.ptr)->conn);
+    while (SYS(HTTP_LINK_ENDED, epoll_wait(h->links->epfd, &ev, 1, 0)) == 1) {
+        struct link *l = ev.data.ptr;
+
+        if (!half_closed(l, ev.events))
+            evhttp_connection_free(l->conn);
+    }
 }
 
 bool link_has_left(const struct link *l)

@@ -24,6 +24,7 @@ struct http;
 
 #define LINK_HEAD_NS UINT64_C(10000000000)
 #define LINK_IDLE_NS UINT64_C(120000000000)
+#define LINK_HALF_NS UINT64_C(250000000) /* as in the line protocol */
 
 enum link_phase {
     LINK_NEW,    /* accepted, libevent has not told yet which connection it is */
@@ -66,7 +67,8 @@ struct link *link_of(const struct http *h, struct evhttp_connection *conn);
 /* A call begins on it. */
 void link_serves(struct link *l, struct call *c);
 /* The call is not answered yet: from now on the client's leaving is watched for, since libevent does
-   not read meanwhile. Any end of the client's stream means that it has left. */
+   not read meanwhile. Any end of the client's stream means that it has left; but who ends its side
+   right after the request (LINK_HALF_NS) is answered all the same, unless it is a long poll. */
 void link_waits(struct link *l);
 /* The call is about to be answered. */
 void link_served(struct link *l);
