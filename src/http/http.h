@@ -8,6 +8,7 @@
  *   process   life: start, turns, the master's messages   calls     its system calls
  *   server    evhttp, TLS                                 link      a TCP connection, deadlines
  *   framing   what evhttp lets through                    call      a request and its answer
+ *   linger    connections that the server has ended
  *   routes    the table of them                           path, body   what a request says
  *   guard     caps and rates of addresses              auth, cors  who may ask
  *   secure    TLS for libevent                          sessions   as a connection is to TCP
@@ -46,6 +47,7 @@ struct http {
     struct polls *polls;       /* polls.c's */
     struct tasks *tasks;       /* tasks.c's */
     struct links *links;       /* link.c's */
+    struct lingering *lingering; /* linger.c's */
     struct usage usage;
     const char *openapi;       /* openapi.c's: the document, once it was asked for */
     uint64_t now; /* BOOTTIME ns: http_now() reads it again */

@@ -13,6 +13,7 @@
 #include "http/call.h"
 #include "http/guard.h"
 #include "http/http.h"
+#include "http/linger.h"
 #include "http/metrics.h"
 #include "http/secure.h"
 #include "net/stream.h"
@@ -129,6 +130,8 @@ static void closes(struct evhttp_connection *conn, void *arg)
     count_handshake(l);
     if (l->tls)
         secure_goodbye(l->b);
+    if (l->said)
+        linger(l->h, l->b);
     if (c) {
         struct evhttp_request *req = c->req;
         bool ours = !evhttp_request_get_connection(req);
@@ -229,9 +232,13 @@ static void bytes_went(struct evbuffer *out, const struct evbuffer_cb_info *info
     struct link *l = arg;
 
     (void)out;
-    if (info->n_deleted > 0 && l->phase == LINK_ANSWER) {
+    if (info->n_deleted == 0)
+        return;
+    if (l->phase == LINK_ANSWER) {
         enter(l, LINK_ANSWER);
         l->unacked = -1; /* not looked at */
+    } else if (l->phase == LINK_HEAD || l->phase == LINK_BODY) {
+        l->said = true; /* libevent, in its own words: see framing.h */
     }
 }
 
@@ -242,6 +249,7 @@ static void answered(struct evhttp_request *req, void *arg)
     struct evbuffer *in = bufferevent_get_input(l->b);
 
     (void)req;
+    l->said = l->last || evbuffer_get_length(in) > 0;
     if (l->last) {
         evbuffer_drain(in, evbuffer_get_length(in));
         close_soon(l);
@@ -384,6 +392,7 @@ void link_serves(struct link *l, struct call *c)
 {
     POINT(HTTP_REQUEST);
     l->call = c;
+    l->said = false;
     enter(l, LINK_CALL);
     evhttp_request_set_on_complete_cb(c->req, answered, l);
 }

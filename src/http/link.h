@@ -54,6 +54,7 @@ struct link {
     bool shaken;  /* its handshake has been counted */
     bool watched; /* its end */
     bool last;    /* it is closed after this answer */
+    bool said;    /* that it ends, in an answer; it may be sending still */
 };
 
 int links_init(struct http *h); /* 0 or a negative error */

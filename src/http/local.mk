@@ -21,6 +21,8 @@ src_http_libhttp_a_SOURCES = \
 	src/http/guard.c \
 	src/http/guard.h \
 	src/http/http.h \
+	src/http/linger.c \
+	src/http/linger.h \
 	src/http/link.c \
 	src/http/link.h \
 	src/http/listing.c \

@@ -13,6 +13,7 @@
 #include "http/calls.h"
 #include "http/guard.h"
 #include "http/http.h"
+#include "http/linger.h"
 #include "http/link.h"
 #include "http/metrics.h"
 #include "http/polls.h"
@@ -242,6 +243,7 @@ static bool turn(struct http *h)
     polls_deliver(h, bell_drain(h->r, h->sh.worker));
     notice_fences(h);
     tick(h);
+    linger_turn(h);
     busy = !all;
     busy |= sessions_turn(h);
     busy |= tasks_turn(h);
@@ -297,6 +299,8 @@ static int prepare(struct http *h, const struct heritage *heritage)
         err = guard_init(h);
     if (!err)
         err = links_init(h);
+    if (!err)
+        err = linger_init(h);
     if (!err)
         err = server_use_tls(h, heritage->tls_files);
     if (err)

@@ -73,8 +73,6 @@ int server_start(struct http *h)
     evhttp_set_max_headers_size(h->server, HEAD_MAX);
     evhttp_set_max_body_size(h->server, BODY_MAX);
     evhttp_set_allowed_methods(h->server, 0xffff);
-    /* A body that is too large is read all the same, or who is still sending it would not hear why. */
-    evhttp_set_flags(h->server, EVHTTP_SERVER_LINGERING_CLOSE);
     for (unsigned i = 0; i < h->heritage->nlisteners; i++) {
         struct evhttp_bound_socket *bound =
             evhttp_accept_socket_with_handle(h->server, h->heritage->listener[i]);

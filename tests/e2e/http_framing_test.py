@@ -1,9 +1,11 @@
 """http_framing_test.py - docs/rules.md, "HTTP: connections": what is a request, and where it ends."""
 
 import json
+import os
+import time
 
 from certs import client_context, server_certificate
-from harness import check, check_eq, eventually, in_threads, main, shown, test
+from harness import check, check_eq, elapsed, eventually, in_threads, main, shown, test
 from web import WebServer
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -184,14 +186,71 @@ def sizes():
         check(raw.reply().status in (400, 413), "a larger one")
         raw.expect_close()
         session.end().expect(204)
-    # What would take for ever to be read is not waited for.
-    with WebServer(["--read-timeout", "1"]) as server:
-        for length in [b"9" * 10, b"9" * 30]:
-            raw = server.raw()
-            raw.send(b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Length: %b\r\n\r\n" % length
-                     + HEALTH)
-            eventually(raw.is_closed, 20, "the connection ends")
-            check(b"200 OK" not in raw.buffer, "nothing is served")
+
+
+@test("what is too large or no request is refused at once; who sends it hears why, though it sends on",
+      rules=["H4", "H24"], deadline=120)
+def refused_at_once():
+    context = client_context()
+    post = b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\n"
+    junk = b"x" * (8 << 20)
+    chunk = b"80000\r\n" + b" " * 0x80000 + b"\r\n"
+    cases = {
+        "a length": post + b"Content-Length: 1048577\r\n\r\n",
+        "a length of ten digits": post + b"Content-Length: 9999999999\r\n\r\n",
+        "a length of thirty digits": post + b"Content-Length: " + b"9" * 30 + b"\r\n\r\n",
+        "a length that is expected": post + b"Expect: 100-continue\r\nContent-Length: 1048577\r\n\r\n",
+        "a chunk": post + b"Transfer-Encoding: chunked\r\n\r\n100001\r\n",
+        "the third chunk": post + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 3,
+        "a body that is sent": post + b"Content-Length: %d\r\n\r\n" % len(junk) + junk,
+        "a head that is sent": b"GET /health HTTP/1.1\r\nHost: x\r\nX-Any: " + junk,
+        "a target": b"GET /" + junk,
+        "no HTTP": junk.replace(b"xx", b"x\n"),
+        "two lengths": post + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n" + junk,
+        "what comes behind the last request": post + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+                                              + junk,
+    }
+    with WebServer(["--read-timeout", "300"]) as plain, \
+         WebServer(["--read-timeout", "300"] + server_certificate().args) as secure:
+        def one(case):
+            what, server, options = case
+            raw = server.raw(**options)
+            raw.send(cases[what])
+            status = raw.reply().status
+            check(status == 200 if what.startswith("what") else status in (400, 413), f"{what}: {status}")
+            raw.expect_close(how="fin")
+            raw.close()
+
+        for options in ({}, {"tls": context}):
+            server = secure if options else plain
+            in_threads(one, [(what, server, options) for what in cases])
+            check_eq(server.web(**options).get("/health").status, 200, "others are served")
+
+
+@test("a connection that is refused is not read for ever", rules=["H24"], deadline=120)
+def lingering():
+    with WebServer() as server:
+        pid = server.http_pid()
+
+        def descriptors():
+            return len(os.listdir(f"/proc/{pid}/fd"))
+
+        before = descriptors()
+        raws = [server.raw() for _ in range(300)]
+        for raw in raws:
+            raw.send(b"no HTTP\r\n\r\n")
+            check_eq(raw.reply().status, 400, "the answer")
+        took = elapsed()
+        eventually(lambda: descriptors() <= before + 256, 7, "more are kept than there may be")
+        while True:
+            try:
+                raws[-1].send(b"x")
+                time.sleep(0.1)
+            except ConnectionError:
+                break
+            check(took() < 60, "it is read for ever")
+        check(took() > 8, f"it is reset after {took():.1f} s")
+        eventually(lambda: descriptors() <= before, 30, "they are closed")
 
 
 @test("Expect: 100-continue is answered before the body is sent", rules=["H5"])
