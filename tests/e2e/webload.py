@@ -12,9 +12,9 @@ import socket
 import struct
 import time
 
-from harness import check, check_eq, eventually, json_of, token_of
+from harness import Failure, check, check_eq, eventually, json_of, token_of
 from load import PATIENCE, WAIT, Load
-from web import Web
+from web import Raw, Web
 
 GONE = (ConnectionError, http.client.HTTPException)
 AS_RESET = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -263,6 +263,22 @@ class WebLoad(Load):
             count += 1
             yield count
 
+    def halves(self, key, chance):
+        """Who ends its side right after a request hears the answer."""
+        count = 0
+        while True:
+            try:
+                with Raw(("127.0.0.1", self.server.http_port), timeout=PATIENCE) as raw:
+                    raw.ask_http("GET", "/v1/stats")
+                    raw.half_close()
+                    check("locks" in raw.reply().expect(200), "statistics")
+            except OSError:
+                pass  # it was cut
+            except Failure as e:
+                check("the connection has ended" in str(e), str(e))
+            count += 1
+            yield count
+
     def errors(self, key, chance):
         count = 0
         session = self.session()
@@ -279,4 +295,4 @@ class WebLoad(Load):
             yield count
 
     SCRIPTS = {f.__name__: f for f in [
-        pairs, two_phase, mixed, long_polls, churn, keeper, timeouts, expiry, looks, errors]}
+        pairs, two_phase, mixed, long_polls, churn, keeper, timeouts, expiry, looks, halves, errors]}
