@@ -227,13 +227,15 @@ static void add_param(json_t *all, const char *in, const char *name, const char 
                                     says, "required", required, "schema", schema));
 }
 
-static void add_query(json_t *all)
+static void add_query(json_t *all, bool page)
 {
     add_param(all, "query", "kind", "Only these", false, word("lock sem"));
     add_param(all, "query", "prefix", "What the keys begin with", false, text());
     add_param(all, "query", "contains", "What the keys have in them", false, text());
-    add_param(all, "query", "state", "Only these", false, word("held waiting idle"));
-    add_param(all, "query", "sort", "Without it the order is the table's", false,
+    add_param(all, "query", "state", page ? "Only these; held and waiting without it" : "Only these",
+              false, word("held waiting idle any"));
+    add_param(all, "query", "sort",
+              page ? "waiters without it" : "Without it the order is the table's", false,
               word("key waiters oldest_wait held_since lease_left"));
     add_param(all, "query", "order", "Of sort; without it what is most telling comes first", false,
               word("asc desc"));
@@ -256,7 +258,11 @@ static json_t *parameters(const struct route *r)
         add_param(all, "header", "X-Dflockd-Session", "session_id of POST /v1/sessions", true,
                   hex());
     if (r == &route_table[ROUTE_ID_RESOURCES])
-        add_query(all);
+        add_query(all, false);
+    if (r == &route_table[ROUTE_ID_PAGE]) {
+        add_query(all, true);
+        add_param(all, "query", "open", "lock/KEY or sem/KEY: who holds it, who waits", false, text());
+    }
     return all;
 }
 
@@ -319,7 +325,8 @@ static json_t *success(enum route_id id)
 static unsigned errors_of(enum route_id id)
 {
     const struct route *r = &route_table[id];
-    unsigned errors = answers[id].errors | ERROR(BAD_REQUEST) | ERROR(INTERNAL);
+    unsigned errors = answers[id].errors | ERROR(BAD_REQUEST) | ERROR(METHOD_NOT_ALLOWED) |
+                      ERROR(INTERNAL);
 
     if (!(r->flags & ROUTE_OPEN))
         errors |= ERROR(UNAUTHORIZED);
@@ -330,9 +337,28 @@ static unsigned errors_of(enum route_id id)
     return errors;
 }
 
+/* The header that comes with all errors of a status. */
+static const struct {
+    int status;
+    const char *name, *says;
+} error_headers[] = {
+    {401, "WWW-Authenticate", "Which scheme is taken"},
+    {405, "Allow", "The methods of this path"},
+    {429, "Retry-After", "Seconds until a request will be served"},
+};
+
+static void add_header(json_t *answer, int status)
+{
+    for (size_t i = 0; i < sizeof(error_headers) / sizeof(error_headers[0]); i++)
+        if (error_headers[i].status == status)
+            json_object_set_new(answer, "headers",
+                                json_pack("{s:{s:s,s:o}}", error_headers[i].name, "description",
+                                          error_headers[i].says, "schema", text()));
+}
+
 static void add_errors(json_t *responses, unsigned errors, int status)
 {
-    json_t *codes = json_array(), *schema;
+    json_t *codes = json_array(), *schema, *all;
     char name[8], says[256] = "";
 
     for (unsigned i = 0; i < HTTP_ERRORS; i++) {
@@ -347,7 +373,9 @@ static void add_errors(json_t *responses, unsigned errors, int status)
     schema = json_pack("{s:s,s:{s:{s:s,s:o},s:o},s:[s]}", "type", "object", "properties", "error",
                        "type", "string", "enum", codes, "detail", text(), "required", "error");
     snprintf(name, sizeof(name), "%d", status);
-    json_object_set_new(responses, name, answer(says, "application/json", schema));
+    all = answer(says, "application/json", schema);
+    add_header(all, status);
+    json_object_set_new(responses, name, all);
 }
 
 static json_t *responses(enum route_id id)

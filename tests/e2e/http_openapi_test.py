@@ -11,7 +11,7 @@ import re
 import jsonschema
 
 from harness import check, check_eq, main, test
-from web import WebServer
+from web import CODES, WebServer
 
 METHODS = ["GET", "POST", "DELETE", "PUT", "PATCH", "HEAD"]
 SECONDS_MAX = 9223372036
@@ -87,6 +87,57 @@ def structure():
             jsonschema.Draft202012Validator.check_schema(schema)
 
 
+@test("each error code is documented with its status, and no other; 405 everywhere; the headers that come "
+      "with errors", rules=["O2"])
+def codes():
+    headers = {"401": "WWW-Authenticate", "405": "Allow", "429": "Retry-After"}
+    with WebServer() as server:
+        doc = document(server)
+    found = set()
+    for path, method, op in operations(doc):
+        check("405" in op["responses"], f"{method} {path}: 405")
+        for status, answer in op["responses"].items():
+            schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
+            words = schema.get("properties", {}).get("error", {}).get("enum", [])
+            found |= {(word, int(status)) for word in words}
+            check(all(word in answer["description"] for word in words), f"{method} {path}: {status}")
+            check_eq(list(answer.get("headers", {})), [headers[status]] if status in headers else [],
+                     f"{method} {path}: headers of {status}")
+    check_eq(found, set(CODES.items()), "codes and statuses")
+
+
+@test("parameters of a query: each value that is documented is taken, another is 400, and so is a parameter "
+      "that is not documented", rules=["O2"])
+def queries():
+    with WebServer() as server:
+        doc = document(server)
+        with server.session() as session:
+            session.token("k")
+            session.end()
+        web = server.web()
+        asked = {path: {p["name"]: p["schema"] for p in op["parameters"] if p["in"] == "query"}
+                 for path, method, op in operations(doc) if method == "GET"}
+        check_eq({path for path, query in asked.items() if query}, {"/", "/v1/resources"}, "with a query")
+        for path in ("/", "/v1/resources"):
+            for name, schema in asked[path].items():
+                more = "sort=key&" if name == "order" else ""
+                if "enum" in schema:
+                    good, bad = schema["enum"], [schema["enum"][0] + "s", "0"]
+                elif schema["type"] == "integer":
+                    good = [schema["minimum"], schema["maximum"]]
+                    bad = [schema["minimum"] - 1, schema["maximum"] + 1, "one", "1.0"]
+                else:
+                    good = {"open": ["lock/k", "sem/k", "lock/none"], "cursor": [""]}.get(name, ["", "k"])
+                    bad = {"open": ["k", "mutex/k", "lock/"], "cursor": ["x"]}.get(name, ["x" * 257])
+                for value in good:
+                    reply = web.get(f"{path}?{more}{name}={value}")
+                    check_eq(reply.status, 200, f"{path}: {name}={value}: {reply}")
+                for value in bad:
+                    web.get(f"{path}?{more}{name}={value}").expect(400, "bad_request")
+            web.get(f"{path}?nothing=1").expect(400, "bad_request")
+        web.get("/v1/resources?open=lock/k").expect(400, "bad_request")
+
+
 @test("its routes are those of the source, and each is served; every other method of a path is 405 and says "
       "which there are", rules=["O1"])
 def both_ways():
@@ -125,6 +176,8 @@ class Witness:
         op = self.doc["paths"][template][method.lower()]
         what = f"{method} {template}: {reply}"
         check(str(reply.status) in op["responses"], f"{what}: this status is not documented")
+        for name in op["responses"][str(reply.status)].get("headers", {}):
+            check(name.lower() in reply.headers, f"{what}: {name}")
         content = op["responses"][str(reply.status)].get("content")
         if content is None:
             check_eq(reply.data, b"", what)

@@ -18,7 +18,7 @@ Session(server): .id;  .post(path, body), .get(path), .delete(path) with its hea
 
 Raw(server, tls=None): a Client of the harness at HTTP's port, for what no library sends: send(),
     half_close(), reset(), expect_close(); and .reply(head=False, timeout=10) reads one answer.
-path_of(key) percent-encodes a key, bytes or str, for a path: "/v1/locks/" + path_of(key)
+CODES: {code of an error: status};  path_of(key) percent-encodes a key, bytes or str, for a path: "/v1/locks/" + path_of(key)
 """
 
 import http.client
@@ -31,6 +31,13 @@ import time
 import urllib.parse
 
 from harness import TIMEOUT, Client, Server, as_bytes, check, check_eq, eventually, fail, shown
+
+# Of errors, with their statuses, as clients know them.
+CODES = {"bad_request": 400, "unauthorized": 401, "not_found": 404, "not_held": 404,
+         "method_not_allowed": 405, "limit_mismatch": 409, "already_enqueued": 409, "not_enqueued": 409,
+         "lease_expired": 409, "session_gone": 410, "rate_limited": 429, "internal": 500,
+         "max_locks": 503, "max_waiters": 503, "max_sessions": 503, "max_sessions_per_ip": 503,
+         "draining": 503, "fence_persistence": 503}
 
 
 def path_of(key):
