@@ -232,8 +232,9 @@ static void add_query(json_t *all, bool page)
     add_param(all, "query", "kind", "Only these", false, word("lock sem"));
     add_param(all, "query", "prefix", "What the keys begin with", false, text());
     add_param(all, "query", "contains", "What the keys have in them", false, text());
-    add_param(all, "query", "state", page ? "Only these; held and waiting without it" : "Only these",
-              false, word("held waiting idle any"));
+    add_param(all, "query", "state",
+              page ? "Only these; held and waiting without it" : "Only these", false,
+              word("held waiting idle any"));
     add_param(all, "query", "sort",
               page ? "waiters without it" : "Without it the order is the table's", false,
               word("key waiters oldest_wait held_since lease_left"));
@@ -261,7 +262,8 @@ static json_t *parameters(const struct route *r)
         add_query(all, false);
     if (r == &route_table[ROUTE_ID_PAGE]) {
         add_query(all, true);
-        add_param(all, "query", "open", "lock/KEY or sem/KEY: who holds it, who waits", false, text());
+        add_param(all, "query", "open", "lock/KEY or sem/KEY: who holds it, who waits", false,
+                  text());
     }
     return all;
 }
@@ -325,8 +327,8 @@ static json_t *success(enum route_id id)
 static unsigned errors_of(enum route_id id)
 {
     const struct route *r = &route_table[id];
-    unsigned errors = answers[id].errors | ERROR(BAD_REQUEST) | ERROR(METHOD_NOT_ALLOWED) |
-                      ERROR(INTERNAL);
+    unsigned errors =
+        answers[id].errors | ERROR(BAD_REQUEST) | ERROR(METHOD_NOT_ALLOWED) | ERROR(INTERNAL);
 
     if (!(r->flags & ROUTE_OPEN))
         errors |= ERROR(UNAUTHORIZED);

@@ -103,7 +103,8 @@ def walk_all(ask):
     a, b = session(), session()
     ask("POST", "/v1/sessions/{id}/ping", 204, None, id=a)
     ask("POST", "/v1/sessions/{id}/ping", 204, None, body="{}", id=a)
-    for base, key, limit in (("/v1/locks/{key}", "deploy", ""), ("/v1/semaphores/{key}", "pool", ',"limit":1')):
+    for base, key, limit in (("/v1/locks/{key}", "deploy", ""),
+                             ("/v1/semaphores/{key}", "pool", ',"limit":1')):
         more = limit.replace(",", "", 1)
         held = ask("POST", base, 200, '{"status":"ok","token":"TOKEN","lease_ttl_s":60}',
                    '{"acquire_timeout_s":10,"lease_ttl_s":60%s}' % limit, a, key=key).json["token"]
@@ -221,7 +222,8 @@ def errors():
                                                       kind="lock", key="brief").data, 20, "the lease ends")
         error("lease_expired", "POST", lock + "/wait", '{"timeout_s":5}', a, key="brief")
         ask("DELETE", "/v1/sessions/{id}", 204, None, id=c)
-        error("session_gone", "POST", lock, "{}", c, key="k")
+        for unknown in (c, "0" * 32, "x", a.upper(), a + "0"):
+            error("session_gone", "POST", lock, "{}", unknown, key="k")
         server.kill(signal.SIGTERM)
         eventually(lambda: ask.curl("GET", "/ready").status == 503, 20, "it drains")
         ask("GET", "/ready", 503, '{"status":"draining"}')

@@ -7,10 +7,11 @@ marked ```bash test http is run with a server of its own."""
 import json
 import os
 import re
+import signal
 import subprocess
 
 from certs import authority, server_certificate
-from harness import check, check_eq, main, temp_dir, test
+from harness import check, check_eq, eventually, main, temp_dir, test
 from programs import programs_path
 from said import compare
 from web import WebServer
@@ -94,6 +95,93 @@ def manual_authority():
         got = run(f"cp {authority().cert} ca.pem; echo sesame >token\n{example}", server,
                   'connect-to = "locks.example::127.0.0.1:"\n')
     check_eq(json.loads(got)["locks"], [], "its answer")
+
+
+def served(server, what):
+    """How many of these requests were answered with success."""
+    with server.web() as web:
+        text = web.get("/metrics").data.decode()
+    found = re.findall(r'^dflockd_http_requests_total\{method="POST",path="/v1/locks/\{key\}%s",'
+                       r'status="20[04]"\} (\d+)$' % what, text, re.M)
+    return sum(map(int, found))
+
+
+def unheard(server, session, key, what="", body=b"{}"):
+    """Asks; the answer is lost."""
+    raw, before = server.raw(), served(server, what)
+    raw.ask_http("POST", f"/v1/locks/{key}{what}", [("X-Dflockd-Session", session.id)], body)
+    eventually(lambda: served(server, what) > before, 20, f"{key}{what} is served")
+    raw.reset()
+
+
+@test("a client whose answer was lost goes on as dflockd-http(7) says", rules=["O6"], deadline=90)
+def answers_lost():
+    with WebServer(QUICK + ["--default-lease-ttl", "1000"]) as server:
+        other = server.session()
+
+        def starts_anew(session, key):
+            check_eq(session.acquire(key).expect(200)["status"], "timeout", "in the queue behind itself")
+            session.end().expect(204)
+            token = other.token(key)
+            other.release(key, token).expect(204)
+
+        a = server.session()
+        unheard(server, a, "acquire")
+        starts_anew(a, "acquire")
+
+        a = server.session()
+        unheard(server, a, "enqueue", "/enqueue")
+        a.enqueue("enqueue").expect(409, "already_enqueued")
+        token = a.wait("enqueue", 20).expect(200)["token"]
+        unheard(server, a, "enqueue", "/release", json.dumps({"token": token}).encode())
+        a.release("enqueue", token).expect(404, "not_held")
+
+        a.enqueue("wait").expect(200)
+        unheard(server, a, "wait", "/wait")
+        a.wait("wait", 0).expect(409, "not_enqueued")
+        starts_anew(a, "wait")
+
+        a = server.session()
+        token = other.token("busy")
+        check_eq(a.enqueue("busy").expect(200)["status"], "queued", "enqueue")
+
+        def leaves():
+            """It may be too early: then the request was not read, and is made again."""
+            raw = server.raw()
+            raw.ask_http("GET", "/health")
+            raw.reply()
+            raw.ask_http("POST", "/v1/locks/busy/wait", [("X-Dflockd-Session", a.id)], b'{"timeout_s":1000}')
+            other.ping().expect(204)
+            raw.reset()
+            return other.get("/v1/resources/lock/busy").json["waiters"] == 0
+
+        eventually(leaves, 20, "it has left the queue")
+        a.wait("busy", 0).expect(409, "not_enqueued")
+
+        raw = server.raw()
+        raw.ask_http("DELETE", f"/v1/sessions/{a.id}")
+        eventually(lambda: a.ping().status == 410, 20, "it ends")
+        raw.reset()
+        a.end().expect(410, "session_gone")
+
+
+@test("a grant whose answer was lost with the process that served HTTP stays its session's until that is "
+      "ended", rules=["O6"], deadline=60)
+def answer_lost_with_its_process():
+    died = [r"worker died.* signal=KILL", r" died: its role is taken over"]
+    with WebServer(QUICK + ["--default-lease-ttl", "1000"], expect_log=died) as server:
+        a, other = server.session(), server.session()
+        pid, since = server.http_pid(), server.mark()
+        unheard(server, a, "k")
+        os.kill(pid, signal.SIGKILL)
+        server.wait_log("took over .*proc=http", 20, since)
+        a.close()
+        other.close()
+        a.ping().expect(204)
+        check_eq(a.acquire("k").expect(200)["status"], "timeout", "in the queue behind itself")
+        check_eq(other.acquire("k").expect(200)["status"], "timeout", "another session")
+        a.end().expect(204)
+        other.token("k")
 
 
 @test("README.md: each block about HTTP prints what it says", rules=["O4"], deadline=90)

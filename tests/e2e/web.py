@@ -18,7 +18,8 @@ Session(server): .id;  .post(path, body), .get(path), .delete(path) with its hea
 
 Raw(server, tls=None): a Client of the harness at HTTP's port, for what no library sends: send(),
     half_close(), reset(), expect_close(); and .reply(head=False, timeout=10) reads one answer.
-CODES: {code of an error: status};  path_of(key) percent-encodes a key, bytes or str, for a path: "/v1/locks/" + path_of(key)
+path_of(key) percent-encodes a key, bytes or str, for a path: "/v1/locks/" + path_of(key)
+CODES = {code of an error: status}
 """
 
 import http.client
