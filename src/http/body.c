@@ -102,12 +102,16 @@ static const char *why_no_json(const json_error_t *error)
 bool body_parse(const char *bytes, size_t n, unsigned fields, struct body *out, const char **why)
 {
     json_error_t error;
-    json_t *object = json_loadb(bytes, n, JSON_REJECT_DUPLICATES, &error);
     const char *name;
-    json_t *value;
+    json_t *object, *value;
     bool good = true;
 
     memset(out, 0, sizeof(*out));
+    if (memchr(bytes, 0, n)) { /* jansson overlooks it behind a number or a word */
+        *why = "the body is not one JSON object";
+        return false;
+    }
+    object = json_loadb(bytes, n, JSON_REJECT_DUPLICATES, &error);
     if (!json_is_object(object)) {
         *why = object ? "the body is not one JSON object" : why_no_json(&error);
         json_decref(object);

@@ -228,8 +228,8 @@ static void any_order(struct seeded *s)
 /* Each comes, asks once, and leaves: its bucket is not full. */
 static void visit(uint32_t from, uint32_t n)
 {
-    for (uint32_t i = from; i < from + n; i++) {
-        struct address a = v4(i);
+    for (uint32_t i = 0; i < n; i++) {
+        struct address a = v4(from + i);
 
         http.now += 1000;
         guard_connect(&http, &a);
@@ -246,7 +246,8 @@ static void floods(void)
     unsigned n = 0;
 
     begin(1, 1000, 0, 3);
-    guard_session(&http, &kept);
+    visit(UINT32_MAX, 1);
+    guard_session(&http, &kept); /* comes again, and stays */
     before = used();
     visit(0, SOME);
     some = used();

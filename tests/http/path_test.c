@@ -126,7 +126,7 @@ static void fuzz(struct seeded *s)
     static const char *const pieces[] = {"/",  "/",  "%2f", "%2F", "%00", "%",   "%4", "%zz", "a",
                                          "v1", "+",  "?",   "#",   "&",   "=",   "\xff", "..", "%25",
                                          "locks", "http://", "https://x", " "};
-    unsigned bad = 0, runs = seeded_runs(200000);
+    unsigned bad = 0, runs = seeded_runs(800000);
 
     for (unsigned run = 0; run < runs; run++) {
         char text[256] = "/", value[16];
@@ -148,6 +148,46 @@ static void fuzz(struct seeded *s)
     is_u64(bad, 0, "%u random targets are read as by another reader", runs);
 }
 
+static size_t escape(struct seeded *s, const unsigned char *bytes, size_t n, bool all, char *out)
+{
+    size_t len = 0;
+
+    for (size_t i = 0; i < n; i++)
+        if (all || !bytes[i] || strchr("%/?#", bytes[i]) || seeded_below(s, 4) == 0)
+            len += (size_t)sprintf(out + len, seeded_below(s, 2) ? "%%%02x" : "%%%02X", bytes[i]);
+        else
+            out[len++] = (char)bytes[i];
+    out[len] = '\0';
+    return len;
+}
+
+/* Any key gets there, however much of it is escaped; once is decoded, not twice. */
+static void round_trips(struct seeded *s)
+{
+    unsigned bad = 0, runs = seeded_runs(400000);
+
+    for (unsigned run = 0; run < runs; run++) {
+        unsigned char key[256];
+        char once[4 * sizeof(key)] = "/k/", twice[12 * sizeof(key)] = "/k/";
+        size_t n = seeded_below(s, seeded_below(s, 20) ? 12 : sizeof(key)) + 1, len;
+
+        for (size_t i = 0; i < n; i++)
+            key[i] = (unsigned char)(seeded_below(s, 3) ? seeded_below(s, 256)
+                                                        : (size_t)"%/?#25+\0"[seeded_below(s, 8)]);
+        len = escape(s, key, n, seeded_below(s, 2), once + 3);
+        strcpy(once + 3 + len, "/end?q");
+        bad += !path_parse(&path, seeded_at_edge(s, once, strlen(once) + 1)) || path.n != 3 ||
+               path.seg[1].bad || path.seg[1].len != n || memcmp(path.seg[1].at, key, n) != 0 ||
+               path.seg[2].len != 3 || strcmp(path.query, "q") != 0;
+        once[3 + len] = '\0';
+        escape(s, (const unsigned char *)once + 3, len, seeded_below(s, 2), twice + 3);
+        bad += !path_parse(&path, seeded_at_edge(s, twice, strlen(twice) + 1)) || path.n != 2 ||
+               path.seg[1].bad || path.seg[1].len != len ||
+               memcmp(path.seg[1].at, once + 3, len) != 0;
+    }
+    is_u64(bad, 0, "%u keys, escaped once and twice, are decoded once", runs);
+}
+
 static void limits(void)
 {
     static char text[PATH_BYTES + 2];
@@ -167,5 +207,6 @@ int main(void)
     queries();
     limits();
     fuzz(&s);
+    round_trips(&s);
     return done_testing();
 }
