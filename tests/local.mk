@@ -110,6 +110,7 @@ e2e_tests = \
 	tests/e2e/http_checks_test.py \
 	tests/e2e/http_death_test.py \
 	tests/e2e/http_floods_test.py \
+	tests/e2e/http_fuzz_test.py \
 	tests/e2e/http_locks_test.py \
 	tests/e2e/http_look_test.py \
 	tests/e2e/http_manual_test.py \
