@@ -151,9 +151,9 @@ def fuzz(args, context):
                     *args]) as server:
         options = {"tls": context} if context else {}
         known, until = Known(), time.monotonic() + SECONDS
-        before = sorted(server.members())
         kept = server.session(**options)
         token = kept.token("kept", lease=1000)
+        before = sorted(server.members())
         in_threads(lambda f: f(),
                    [lambda i=i: by_http(server, context, seed * 1000 + i, known, until) for i in range(24)] +
                    [lambda i=i: by_line(server, context, seed * 1000 + i, until) for i in range(2)])
