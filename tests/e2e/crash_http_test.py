@@ -6,18 +6,16 @@ places in queues, and the line protocol do not notice; webload.py says what may 
 import signal
 
 from harness import BRIEF, SANITIZED, check, check_eq, main, test
-from points import HANG, HTTP, ROWS, WORKER, CrashServer, kill_one_of
+from points import HTTP, ROWS, CrashServer, kill_one_of
 from web import WebServer
 from webload import WebLoad
 
 PASSES = (2,) if BRIEF else (1, 2, 3)
 
 # Of the places that all kinds of workers have, those that HTTP's passes under load.
-SHARED = {"LOG_LINE", "RANDOM", "FUTEX_WAIT", "FUTEX_WAKE", "LOCK_TRY", "LOCK_SLEEP", "LOCK_RELEASE",
-          "SHARED_LOCKED", "SHARED_COMMIT", "SHARED_COMMITTED", "SHARED_UNLOCKED", "SHARED_TELL",
-          "BELL_MASKED", "BELL_WRITE", "UNITS_MOVED", "STREAM_OPTION", "CONN_LEAVE"}
-# Another must hang in a transaction before anybody waits for its mutex.
-FIRST = {"LOCK_SLEEP": dict(name="SHARED_LOCKED", action=HANG, role=WORKER)}
+SHARED = {"LOG_LINE", "RANDOM", "FUTEX_WAIT", "FUTEX_WAKE", "LOCK_TRY", "LOCK_RELEASE", "SHARED_LOCKED",
+          "SHARED_COMMIT", "SHARED_COMMITTED", "SHARED_UNLOCKED", "SHARED_TELL", "BELL_MASKED",
+          "BELL_WRITE", "UNITS_MOVED", "STREAM_OPTION", "CONN_LEAVE"}
 
 
 class CrashWebServer(WebServer, CrashServer):
@@ -41,8 +39,7 @@ def place_test(row):
             load = WebLoad(server)
             for side in row.sides:
                 for nth in PASSES:
-                    reached += server.dies_at(row, side, nth, role=HTTP, first=FIRST.get(row.name),
-                                              poke=lambda turn: poke(server, turn),
+                    reached += server.dies_at(row, side, nth, role=HTTP, poke=lambda turn: poke(server, turn),
                                               settled="HTTP_SETTLED")
                     load.check()
             server.whole()

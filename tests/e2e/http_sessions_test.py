@@ -8,7 +8,7 @@ import signal
 
 from harness import (check, check_eq, elapsed, eventually, in_threads, json_of, main, poll_in, test,
                      token_of)
-from points import HANG, WORKER, CrashServer
+from points import HANG, HTTP, CrashServer
 from web import Session, Web, WebServer
 
 # A session that holds something keeps a server that drains: not for long here. And clients of the line
@@ -222,7 +222,7 @@ def delete_many():
         for i in range(n):
             session.token(f"key-{i}", lease=1000)
         since = server.mark()
-        server.board.arm("CONN_LEAVE", nth=2400, action=HANG, role=WORKER)
+        server.board.arm("CONN_LEAVE", nth=2400, action=HANG, role=HTTP)
         session.ask("DELETE", f"/v1/sessions/{session.id}")
         eventually(lambda: server.board.fired == 1, 20, "it is in the middle")
         check(not poll_in(session.sock, 0.3), "DELETE was answered too early")

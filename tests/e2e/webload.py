@@ -28,7 +28,7 @@ def ended(web):
 def again(web, action):
     """What was cut is asked again, by another connection. Returns the reply, and whether it was cut."""
     cut = False
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + 3 * PATIENCE
     while True:
         try:
             return action(web), cut
