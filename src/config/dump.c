@@ -115,8 +115,8 @@ void config_version(FILE *out)
 {
     const char *before = "; without: ";
 
-    fprintf(out, "dflockd %s\nbuilt with: OpenSSL %s, glibc %s", PACKAGE_VERSION,
-            OpenSSL_version(OPENSSL_VERSION_STRING), gnu_get_libc_version());
+    fprintf(out, "dflockd %s\nbuilt with: OpenSSL %s, glibc %s, libevent %s", PACKAGE_VERSION,
+            OpenSSL_version(OPENSSL_VERSION_STRING), gnu_get_libc_version(), BUILT_WITH_LIBEVENT);
 #ifdef HAVE_SECCOMP
     fputs(", libseccomp " HAVE_SECCOMP, out);
 #else

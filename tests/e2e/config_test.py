@@ -261,7 +261,8 @@ def version_and_help():
     for flag in ("-V", "--version"):
         code, out, err = run(flag, "--port=abc")
         check_eq((code, err), (0, []), flag)
-        check(re.match(r"dflockd \d+\.\d+\.\d+\n", out) and "OpenSSL" in out, out)
+        check(re.match(r"dflockd \d+\.\d+\.\d+\nbuilt with: OpenSSL 3\.\S+, glibc 2\.\d+, "
+                       r"libevent 2\.\d+\.\d+", out), out)
     for flag in ("-h", "--help"):
         code, out, err = run(flag)
         check_eq((code, err), (0, []), flag)

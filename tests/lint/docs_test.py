@@ -74,9 +74,9 @@ def older_variables_in_manual():
     return [f"{x} is not in {MAN8}" for x in sorted(older) if f".Ev {x}" not in read(MAN8)]
 
 
-# systemctl's, configure's, pkg-config's
+# systemctl's, configure's, pkg-config's, curl's
 FOREIGN = {"kill-who", "now", "signal", "without-systemd", "without-seccomp", "disable-tls", "cflags",
-           "libs"}
+           "libs", "cacert"}
 
 
 def options_of_programs():
@@ -100,6 +100,26 @@ def options_elsewhere():
                 wrong.append(f"{path}: --{name} " + ("is not built in" if name in unbuilt else
                                                      "is no option"))
     return wrong
+
+
+def http_in_readme():
+    built, _ = read_options()
+    rows = "".join(re.findall(r"^\|((?: `--[\w-]+`,?)+) \|", read("README.md"), re.M))
+    return both_ways({x for x in built if x.startswith("http-")},
+                     set(re.findall(r"--(http-[\w-]+)", rows)), "README.md's settings")
+
+
+# What configure asks for, as README.md names it.
+LIBRARIES = {"libcrypto": "OpenSSL", "libssl": "OpenSSL", "inih": "inih", "jansson": "jansson",
+             "libevent_core": "libevent", "libevent_openssl": "libevent", "zlib": "zlib",
+             "libseccomp": "libseccomp", "libsystemd": "libsystemd"}
+
+
+def libraries_in_readme():
+    asked = re.findall(r"PKG_CHECK_MODULES\(\[\w+\], \[(\w+)", read("configure.ac"))
+    there = re.search(r"^Elsewhere install (.*?)\sfirst;", read("README.md"), re.M | re.S)[1]
+    return [f"{LIBRARIES.get(x, x)} is not named in README.md" for x in sorted(set(asked))
+            if LIBRARIES.get(x, x) not in there]
 
 
 def commands_in_manual():
@@ -226,6 +246,8 @@ CHECKS = [
     (f"{MAN5} has the keys, their defaults and effect", keys_in_manual),
     (f"{MAN8} has the older names of variables", older_variables_in_manual),
     ("no document names an option that is refused or does not exist", options_elsewhere),
+    ("README.md has the options of HTTP", http_in_readme),
+    ("README.md names the libraries that configure asks for", libraries_in_readme),
     ("the commands of command.def are documented", commands_in_manual),
     ("the replies of reply.def are documented", replies_in_manual),
     ("the numbers and texts of request errors are documented", error_numbers_in_manual),
