@@ -6,6 +6,7 @@ EXTRA_PROGRAMS += \
 	tests/bench/kill
 EXTRA_DIST += \
 	tests/bench/compare.py \
+	tests/bench/http_polls.py \
 	tests/bench/kill.py
 
 .PHONY: bench-echo
@@ -50,3 +51,8 @@ EXTRA_DIST += \
 .PHONY: bench-http
 bench-http: src/dflockd/dflockd
 	$(AM_TESTS_ENVIRONMENT) $(PYTHON) $(top_srcdir)/tests/bench/web_ops.py src/dflockd/dflockd
+# What thousands of long polls of HTTP cost: `make bench-polls`, on a machine that has nothing else to do.
+.PHONY: bench-polls
+bench-polls: src/dflockd/dflockd
+	$(AM_TESTS_ENVIRONMENT) $(PYTHON) $(top_srcdir)/tests/bench/http_polls.py
+	$(AM_TESTS_ENVIRONMENT) $(PYTHON) $(top_srcdir)/tests/bench/http_polls.py --tls

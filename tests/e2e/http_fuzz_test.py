@@ -6,6 +6,7 @@ nothing remains of them."""
 import json
 import os
 import random
+import re
 import socket
 import ssl
 import threading
@@ -47,8 +48,8 @@ class Known:
                 self.sessions.append(piece[:32].decode("ascii", "replace"))
             for piece in data.split(b'"token":"')[1:]:
                 self.tokens = (self.tokens + [piece[:32].decode("ascii", "replace")])[-20:]
-            for piece in data.split(b"HTTP/1.1 ")[1:]:
-                self.statuses[piece[:3]] = self.statuses.get(piece[:3], 0) + 1
+            for status in re.findall(rb"HTTP/1\.[01] (\d{3}) ", data):
+                self.statuses[status] = self.statuses.get(status, 0) + 1
 
 
 def ask(method, path, body=None, session=None):
@@ -158,7 +159,7 @@ def fuzz(args, context):
                    [lambda i=i: by_http(server, context, seed * 1000 + i, known, until) for i in range(24)] +
                    [lambda i=i: by_line(server, context, seed * 1000 + i, until) for i in range(2)])
         diag(f"{len(known.sessions)} sessions; answers: " +
-             ", ".join(f"{k.decode('ascii', 'replace')}: {v}" for k, v in sorted(known.statuses.items())))
+             ", ".join(f"{k.decode()}: {v}" for k, v in sorted(known.statuses.items())))
         check_eq(sorted(server.members()), before, "the processes")
         check(b"500" not in known.statuses, "an error of the server's own")
         with server.web(**options) as web:
