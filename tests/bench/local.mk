@@ -45,12 +45,13 @@ bench-client: src/dflockd/dflockd tests/bench/client
 
 # What an operation over HTTP costs beside the library's own work: `make bench-http`.
 EXTRA_DIST += \
-	tests/bench/web_ops.lua \
-	tests/bench/web_ops.py
+	tests/bench/http_ops.lua \
+	tests/bench/http_ops.py
 
 .PHONY: bench-http
 bench-http: src/dflockd/dflockd
-	$(AM_TESTS_ENVIRONMENT) $(PYTHON) $(top_srcdir)/tests/bench/web_ops.py src/dflockd/dflockd
+	$(AM_TESTS_ENVIRONMENT) $(PYTHON) $(top_srcdir)/tests/bench/http_ops.py src/dflockd/dflockd
+
 # What thousands of long polls of HTTP cost: `make bench-polls`, on a machine that has nothing else to do.
 .PHONY: bench-polls
 bench-polls: src/dflockd/dflockd

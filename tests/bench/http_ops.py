@@ -1,7 +1,7 @@
-"""tests/bench/web_ops.py - acquire and release over HTTP, against GET /health of the same server, which does
+"""tests/bench/http_ops.py - acquire and release over HTTP, against GET /health of the same server, which does
 nothing: what the HTTP library costs alone.
 
-    web_ops.py DFLOCKD [ROUNDS [SECONDS [CONNECTIONS]]]
+    http_ops.py DFLOCKD [ROUNDS [SECONDS [CONNECTIONS]]]
 
 wrk (Debian's package of that name) asks for the one and the other in turn, one request in flight on each
 connection, so that a machine whose speed drifts is fair to both. Printed are medians: requests a
@@ -35,7 +35,7 @@ def measure(server, run, mode, seconds, ids):
     n = len(ids)
     before = cpu_ns(server.http_pid())
     out = subprocess.run(["wrk", "-t", str(n), "-c", str(n), "-d", f"{seconds}s", "-s",
-                          os.path.join(here, "web_ops.lua"), f"http://127.0.0.1:{server.http_port}", "--",
+                          os.path.join(here, "http_ops.lua"), f"http://127.0.0.1:{server.http_port}", "--",
                           mode, f"run-{run}", *ids], check=True, stdout=subprocess.PIPE, text=True).stdout
     got = json.loads(out.splitlines()[-1])
     if got["wrong"]:
@@ -48,7 +48,7 @@ def main():
     program = sys.argv[1]
     rounds, seconds, connections = [int(a) for a in sys.argv[2:]] + [7, 2, 10][len(sys.argv) - 2:]
     if not shutil.which("wrk"):
-        sys.exit("web_ops.py: wrk is needed: apt-get install wrk")
+        sys.exit("http_ops.py: wrk is needed: apt-get install wrk")
     results = {mode: [] for mode in MODES}
     with WebServer(workers=2, program=os.path.abspath(program)) as server:
         sessions = [server.session() for _ in range(connections)]

@@ -1,4 +1,4 @@
--- tests/bench/web_ops.lua - what wrk asks, for web_ops.py. Arguments: "health"; or "lock", the name of this
+-- tests/bench/http_ops.lua - what wrk asks, for http_ops.py. Arguments: "health"; or "lock", the name of this
 -- run (a lock of the last one may still be held) and a session's id for each thread. A thread has one
 -- connection, so that a release comes behind its acquire. One script for both, so that wrk costs the same.
 
