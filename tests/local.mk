@@ -124,6 +124,7 @@ e2e_tests = \
 	tests/e2e/http_framing_test.py \
 	tests/e2e/http_guards_test.py \
 	tests/e2e/http_hostile_test.py \
+	tests/e2e/http_unread_test.py \
 	tests/e2e/http_routes_test.py \
 	tests/e2e/lib_lock_test.py \
 	tests/e2e/lib_renew_test.py \

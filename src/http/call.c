@@ -83,7 +83,7 @@ static void end(struct call *c, int status)
 }
 
 /* `body` may be NULL; it is emptied. */
-static void answer(struct call *c, int status, const char *type, struct evbuffer *body)
+static void answer(struct call *c, int status, const char *type, struct evbuffer *body, bool lent)
 {
     struct evhttp_request *req = c->req;
 
@@ -99,7 +99,7 @@ static void answer(struct call *c, int status, const char *type, struct evbuffer
         link_served(c->link);
         c->req = NULL;
         link_send(c->link, req, status, status == 429 ? "Too Many Requests" : NULL,
-                  c->method == METHOD_HEAD ? NULL : body);
+                  c->method == METHOD_HEAD ? NULL : body, lent);
     }
     end(c, status);
 }
@@ -113,7 +113,7 @@ static void answer_internal(struct call *c)
     log_error("a request cannot be answered", log_str("route", c->route ? c->route->template : ""));
     if (body)
         evbuffer_add_reference(body, text, sizeof(text) - 1, NULL, NULL);
-    answer(c, 500, "application/json", body);
+    answer(c, 500, "application/json", body, false);
     if (body)
         evbuffer_free(body);
 }
@@ -123,7 +123,7 @@ void call_answer_bytes(struct call *c, int status, const char *type, const char 
     struct evbuffer *body = evbuffer_new();
 
     if (body && evbuffer_add(body, bytes, n) == 0)
-        answer(c, status, type, body);
+        answer(c, status, type, body, false);
     else
         answer_internal(c);
     if (body)
@@ -132,7 +132,13 @@ void call_answer_bytes(struct call *c, int status, const char *type, const char 
 
 void call_answer_buffer(struct call *c, int status, const char *type, struct evbuffer *body)
 {
-    answer(c, status, type, body);
+    answer(c, status, type, body, false);
+    evbuffer_free(body);
+}
+
+void call_answer_lent(struct call *c, int status, const char *type, struct evbuffer *body)
+{
+    answer(c, status, type, body, true);
     evbuffer_free(body);
 }
 
@@ -143,7 +149,7 @@ void call_answer_nobody(struct call *c)
 
 void call_answer_nothing(struct call *c)
 {
-    answer(c, 204, NULL, NULL);
+    answer(c, 204, NULL, NULL, false);
 }
 
 void call_answer_json(struct call *c, int status, json_t *object)
@@ -153,7 +159,7 @@ void call_answer_json(struct call *c, int status, json_t *object)
 
     if (text && body && evbuffer_add(body, text, strlen(text)) == 0 &&
         evbuffer_add(body, "\n", 1) == 0)
-        answer(c, status, "application/json", body);
+        answer(c, status, "application/json", body, false);
     else
         answer_internal(c);
     if (body)

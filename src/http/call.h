@@ -62,6 +62,7 @@ struct call {
     uint64_t session_id; /* its connection id: the slot may be another's by the time of the answer */
     /* A list of those that wait: long polls (polls.c), long answers (tasks.c). */
     struct call *prev, *next;
+    struct task *task; /* tasks.c's: that makes its answer */
     struct event *timer;
     struct body *kept; /* what `body` was; freed with the call */
     unsigned waits; /* polls.c's: for what; 0: it is no long poll */
@@ -80,6 +81,8 @@ void call_answer_json(struct call *c, int status, json_t *object);
 void call_answer_bytes(struct call *c, int status, const char *type, const char *bytes, size_t n);
 /* Takes the buffer, without a copy. */
 void call_answer_buffer(struct call *c, int status, const char *type, struct evbuffer *body);
+/* Ditto; its bytes are lent, and whose they are counts them as unread (owed.h). */
+void call_answer_lent(struct call *c, int status, const char *type, struct evbuffer *body);
 /* 204 */
 void call_answer_nothing(struct call *c);
 /* Its client has left: for the statistics only. */

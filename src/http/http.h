@@ -8,7 +8,7 @@
  *   process   life: start, turns, the master's messages   calls     its system calls
  *   server    evhttp, TLS                                 link      a TCP connection, deadlines
  *   framing   what evhttp lets through                    call      a request and its answer
- *   linger    connections that the server has ended
+ *   linger    connections that the server has ended    owed      what is unread of answers
  *   routes    the table of them                           path, body   what a request says
  *   guard     caps and rates of addresses              auth, cors  who may ask
  *   secure    TLS for libevent                          sessions   as a connection is to TCP
@@ -57,7 +57,7 @@ struct http {
     int efd;
     int new_settings; /* a memfd that came by the channel, 0 = none */
     uint32_t new_generation;
-    uint64_t unread; /* look.c's: bytes of its answers that are still on their way out */
+    uint64_t unread; /* bytes of answers that are still on their way out: owed.h */
     bool draining;
     bool leaves; /* the process is to end */
 };

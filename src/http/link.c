@@ -27,7 +27,10 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-enum { PIECES = 8 };
+enum {
+    PIECES = 8,
+    UNSENT_MAX = 128 << 10, /* more is kept here, and counted */
+};
 
 struct links {
     struct link *first[LINK_PHASES], *tail[LINK_PHASES];
@@ -127,6 +130,7 @@ static void closes(struct evhttp_connection *conn, void *arg)
     evbuffer_remove_cb(bufferevent_get_input(l->b), bytes_came, l);
     evbuffer_remove_cb(bufferevent_get_output(l->b), bytes_went, l);
     guard_disconnect(l->h, &l->from);
+    owed_less(l->h, &l->owed, l->owed.left);
     count_handshake(l);
     if (l->tls)
         secure_goodbye(l->b);
@@ -237,6 +241,9 @@ static void bytes_went(struct evbuffer *out, const struct evbuffer_cb_info *info
     if (l->phase == LINK_ANSWER) {
         enter(l, LINK_ANSWER);
         l->unacked = -1; /* not looked at */
+        owed_less(l->h, &l->owed, info->n_deleted);
+        if (owed_too_long(l->h, &l->owed, l->since))
+            close_soon(l);
     } else if (l->phase == LINK_HEAD || l->phase == LINK_BODY) {
         l->said = true; /* libevent, in its own words: see framing.h */
     }
@@ -249,6 +256,8 @@ static void answered(struct evhttp_request *req, void *arg)
     struct evbuffer *in = bufferevent_get_input(l->b);
 
     (void)req;
+    if (l->phase != LINK_ANSWER)
+        return; /* it is to be closed */
     l->said = l->last || evbuffer_get_length(in) > 0;
     if (l->last) {
         evbuffer_drain(in, evbuffer_get_length(in));
@@ -321,8 +330,10 @@ static bool admit(struct link *l)
                  log_str("peer", link_peer_text(l, text, sizeof(text))));
         return false;
     }
-    if (l->from.family != AF_UNIX)
+    if (l->from.family != AF_UNIX) {
         stream_tune(l->fd);
+        stream_bound_unsent(l->fd, UNSENT_MAX);
+    }
     if (make_room(l->h->links, (size_t)l->fd) &&
         evbuffer_add_cb(bufferevent_get_input(l->b), bytes_came, l) &&
         evbuffer_add_cb(bufferevent_get_output(l->b), bytes_went, l))
@@ -414,7 +425,7 @@ void link_served(struct link *l)
 }
 
 void link_send(struct link *l, struct evhttp_request *req, int status, const char *reason,
-               struct evbuffer *body)
+               struct evbuffer *body, bool lent)
 {
     struct links *all = l->h->links;
     int fd = l->fd;
@@ -423,8 +434,10 @@ void link_send(struct link *l, struct evhttp_request *req, int status, const cha
     evhttp_send_reply(req, status, reason, body);
     /* libevent would read on while it writes: without a bound, and a FIN would end the answer. It
        begins to read again by itself. Over TLS the connection may be gone by now, or all written. */
-    if (all->by_fd[fd] == l && l->phase == LINK_ANSWER)
-        bufferevent_disable(l->b, EV_READ);
+    if (all->by_fd[fd] != l || l->phase != LINK_ANSWER)
+        return;
+    bufferevent_disable(l->b, EV_READ);
+    owed_begin(l->h, &l->owed, evbuffer_get_length(bufferevent_get_output(l->b)), !lent);
 }
 
 void link_last(struct link *l)
@@ -435,11 +448,11 @@ void link_last(struct link *l)
 /* ---- deadlines ---- */
 
 /* libevent has not written for a while, but the peer's kernel may have taken what the socket had. */
-static bool moves(struct link *l)
+static bool moves(struct link *l, uint64_t now)
 {
     int before = l->unacked;
 
-    if (l->phase != LINK_ANSWER)
+    if (l->phase != LINK_ANSWER || owed_too_long(l->h, &l->owed, now))
         return false;
     l->unacked = stream_unacked(l->fd);
     return l->unacked != before;
@@ -450,15 +463,37 @@ static void end_overdue(struct links *all, enum link_phase phase, uint64_t limit
     struct link *l;
 
     while (limit && (l = all->first[phase]) != NULL && now > l->since && now - l->since >= limit)
-        if (moves(l))
+        if (moves(l, now))
             enter(l, phase);
         else
             evhttp_connection_free(l->conn);
 }
 
+/* There is more to be read than may be. What was lent is freed with the last of its readers, so
+   some more of them may be ended now than is needed, or in the next tick. */
+static void end_slow(struct http *h, uint64_t now)
+{
+    uint64_t ended = 0;
+
+    for (struct link *l = h->links->first[LINK_ANSWER], *next; l; l = next) {
+        next = l->next;
+        if (h->unread <= OWED_MAX + ended)
+            return;
+        if (!owed_slow(&l->owed, now))
+            continue;
+        ended += l->owed.own ? 0 : l->owed.left;
+        log_warn("too much of answers is unread, one that is read slowly is given up",
+                 log_uint("unread", h->unread), log_uint("left", l->owed.left));
+        evhttp_connection_free(l->conn);
+    }
+}
+
 void links_tick(struct http *h)
 {
     uint64_t now = clock_boottime_ns();
+
+    if (owed_crowded(h))
+        end_slow(h, now);
 
     end_overdue(h->links, LINK_HEAD, LINK_HEAD_NS, now);
     end_overdue(h->links, LINK_BODY, seconds_to_ns(h->settings->read_timeout), now);

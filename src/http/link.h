@@ -4,12 +4,13 @@
  * libevent reads, parses and writes; a link stands beside its connection from accept to close. The
  * address is the socket's. Deadlines: handshake and head of a request together (LINK_HEAD_NS from its
  * first byte, or from accept), its body (--read-timeout), the answer (--write-timeout without
- * progress), between two requests (LINK_IDLE_NS). Bytes that trickle in extend none of them.
+ * progress, and see owed.h), between two requests (LINK_IDLE_NS). Bytes that trickle in extend none.
  */
 #ifndef HTTP_LINK_H
 #define HTTP_LINK_H
 
 #include "http/framing.h"
+#include "http/owed.h"
 #include "net/address.h"
 
 #include <stdbool.h>
@@ -43,6 +44,7 @@ struct link {
     struct address from;
     struct call *call; /* being answered, NULL: none */
     struct framing_head head; /* of the request */
+    struct owed owed; /* of the answer */
     /* link.c's own */
     struct bufferevent *b;
     int fd;
@@ -73,9 +75,10 @@ void link_serves(struct link *l, struct call *c);
 void link_waits(struct link *l);
 /* The call is about to be answered. */
 void link_served(struct link *l);
-/* And now it is, with evhttp_send_reply(); the link may be gone afterwards. */
+/* And now it is, with evhttp_send_reply(); the link may be gone afterwards. `lent`: the bytes of the
+   body are not its own, and counted by whose they are. */
 void link_send(struct link *l, struct evhttp_request *req, int status, const char *reason,
-               struct evbuffer *body);
+               struct evbuffer *body, bool lent);
 /* Whether the client has left by now, though nobody has heard of it yet. */
 bool link_has_left(const struct link *l);
 /* All who have left until now: before grants are delivered. */

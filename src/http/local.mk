@@ -35,6 +35,8 @@ src_http_libhttp_a_SOURCES = \
 	src/http/metrics.h \
 	src/http/openapi.c \
 	src/http/openapi.h \
+	src/http/owed.c \
+	src/http/owed.h \
 	src/http/page.c \
 	src/http/page.h \
 	src/http/page_parts.h \

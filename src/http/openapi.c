@@ -11,6 +11,7 @@
 #include "http/http.h"
 
 #include <ctype.h>
+#include <event2/buffer.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -481,11 +482,14 @@ static const char *written(struct http *h)
 void openapi_serve(struct call *c)
 {
     const char *whole = written(c->h);
+    struct evbuffer *out = whole ? evbuffer_new() : NULL;
 
-    if (!whole) {
-        log_error("no memory for the description of the API");
-        call_answer_error(c, HTTP_ERR_INTERNAL, NULL);
+    if (out && evbuffer_add_reference(out, whole, strlen(whole), NULL, NULL) == 0) {
+        call_answer_lent(c, 200, "application/json", out);
         return;
     }
-    call_answer_bytes(c, 200, "application/json", whole, strlen(whole));
+    if (out)
+        evbuffer_free(out);
+    log_error("no memory for the description of the API");
+    call_answer_error(c, HTTP_ERR_INTERNAL, NULL);
 }

@@ -29,8 +29,8 @@ int tasks_init(struct http *h); /* 0 or a negative error; before the sandbox */
 /*
  * The call is answered when the task is done, or one that is the same, that others wait for and that
  * has not begun: it will see all that has happened by now. None begins before the same one that is
- * being done: the longer that takes, the more share the next. Takes `work`, also when there is no
- * memory.
+ * being done: the longer that takes, the more share the next; nor does any while too much is unread of
+ * others (owed.h). Takes `work`, also when there is no memory.
  */
 void tasks_add(struct call *c, const struct task_type *type, void *work);
 

@@ -88,6 +88,11 @@ void stream_tune(int fd)
     set(fd, SOL_SOCKET, SO_OOBINLINE, 1);
 }
 
+void stream_bound_unsent(int fd, int bytes)
+{
+    set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, bytes);
+}
+
 int stream_unacked(int fd)
 {
     int n = 0;
