@@ -57,7 +57,7 @@ struct board {
 struct server {
     struct region *r;
     struct settings settings;
-    struct listen_set listeners;
+    struct listen_set listeners, http;
     struct fence fence;
     struct master_args args;
     struct sockaddr_in addr;
@@ -208,8 +208,8 @@ static void start(uint32_t max_connections, int64_t shutdown_timeout)
     fence_start(&server.fence, server.r, &server.settings, false);
     server.args = (struct master_args){.region = server.r, .settings = &server.settings,
                                        .sources = &sources, .descriptors = MAX_CONNS + 1000,
-                                       .listeners = &server.listeners, .fence = &server.fence,
-                                       .run_dir = "",
+                                       .listeners = &server.listeners, .http = &server.http,
+                                       .fence = &server.fence, .run_dir = "",
                                        .max_connections = max_connections, .run = fake_worker};
     server.pid = proc_start(run_master, NULL);
     /* The listener is the master's alone from here on. */
