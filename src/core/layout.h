@@ -126,7 +126,7 @@ struct node {
     uint16_t tw_slot; /* level * 64 + slot + 1, 0 = not in the wheel */
     uint8_t state;
     uint8_t flags;
-    uint32_t reserved; /* mode, group: see "Later" in docs/internals/design.md */
+    uint32_t extended; /* HELD: ns by which `end` was put off since the lease began: leases_extend() */
 };
 
 /*

@@ -40,6 +40,11 @@ static uint64_t down_since(const struct tx *tx, const struct node *n)
     return since && since <= n->end ? since : 0;
 }
 
+static uint64_t grace_left(const struct node *n)
+{
+    return n->extended < LEASES_GRACE_NS ? LEASES_GRACE_NS - n->extended : 0;
+}
+
 bool leases_ended(const struct tx *tx, const struct node *n)
 {
     uint64_t since;
@@ -50,7 +55,7 @@ bool leases_ended(const struct tx *tx, const struct node *n)
     if (since && tx->now > since) {
         uint64_t gap = tx->now - since;
 
-        return tx->now >= leases_add(n->end, gap < LEASES_GRACE_NS ? gap : LEASES_GRACE_NS);
+        return tx->now >= leases_add(n->end, gap < grace_left(n) ? gap : grace_left(n));
     }
     return true;
 }
@@ -174,7 +179,7 @@ void leases_remove(struct tx *tx, uint32_t node)
     SET(tx, n->tw_slot, 0);
 }
 
-void leases_set_end(struct tx *tx, uint32_t node, uint64_t end)
+static void set_end(struct tx *tx, uint32_t node, uint64_t end)
 {
     struct node *n = table_node(tx->t, node);
     bool earlier = end < n->end;
@@ -184,6 +189,27 @@ void leases_set_end(struct tx *tx, uint32_t node, uint64_t end)
         leases_remove(tx, node);
         leases_insert(tx, node);
     }
+}
+
+void leases_begin(struct tx *tx, uint32_t node, uint64_t end)
+{
+    struct node *n = table_node(tx->t, node);
+
+    if (n->extended)
+        SET(tx, n->extended, 0);
+    set_end(tx, node, end);
+}
+
+void leases_extend(struct tx *tx, uint32_t node, uint64_t gap)
+{
+    struct node *n = table_node(tx->t, node);
+
+    if (gap > grace_left(n))
+        gap = grace_left(n);
+    if (!gap)
+        return;
+    SET(tx, n->extended, n->extended + (uint32_t)gap);
+    set_end(tx, node, leases_add(n->end, gap));
 }
 
 void leases_look_again(struct tx *tx)

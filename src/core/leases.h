@@ -23,8 +23,12 @@ void leases_remove(struct tx *tx, uint32_t node);
 /* Has table_expire() called at promise_look(). */
 void leases_look_again(struct tx *tx);
 
-/* Gives a holder in the wheel a new end. */
-void leases_set_end(struct tx *tx, uint32_t node, uint64_t end);
+/* A holder in the wheel has a new lease, until `end`. */
+void leases_begin(struct tx *tx, uint32_t node, uint64_t end);
+
+/* Its lease ends later by `gap` ns; but in all by LEASES_GRACE_NS at most, however often its worker
+   dies before it is renewed. */
+void leases_extend(struct tx *tx, uint32_t node, uint64_t gap);
 
 /*
  * One bounded step. LEASES_ENDED: *node's lease has ended, it is still in the wheel and the caller

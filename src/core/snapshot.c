@@ -41,6 +41,7 @@ static void take(const struct node *n, struct snapshot_node *out)
                                   .order = n->order,
                                   .salt = n->salt,
                                   .end = n->state == NODE_HELD ? n->end : 0,
+                                  .extended = n->state == NODE_HELD ? n->extended : 0,
                                   .lease = n->lease,
                                   .since = n->since,
                                   .owner = n->owner,
@@ -193,6 +194,7 @@ enum snapshot_result snapshot_add_node(struct tx *tx, uint32_t res,
     SET(tx, n->order, from->order);
     SET(tx, n->salt, from->salt);
     SET(tx, n->end, from->end);
+    SET(tx, n->extended, from->extended);
     SET(tx, n->lease, from->lease);
     SET(tx, n->since, from->since);
     SET(tx, n->tw_slot, 0);

@@ -27,6 +27,7 @@ struct snapshot_resource {
 struct snapshot_node {
     uint64_t conn_id, order, salt, end, lease, since;
     uint32_t owner;
+    uint32_t extended;
     uint8_t state;
     uint8_t flags; /* SNAPSHOT_FLAGS; TELL follows from state and BLOCKED (I10) */
 };

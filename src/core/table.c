@@ -116,6 +116,7 @@ static void hold(struct tx *tx, uint32_t res, uint32_t node, uint64_t fence)
     SET(tx, n->salt, tx->salt(tx->salt_arg));
     SET(tx, n->since, tx->now);
     SET(tx, n->end, leases_add(tx->now, n->lease));
+    SET(tx, n->extended, 0);
     holder_push(tx, table_resource(tx->t, tx->shard, res), node);
     leases_insert(tx, node);
 }
@@ -259,7 +260,7 @@ static void settle_grant(struct tx *tx, uint32_t node, struct grant *out)
     owners_told(tx, node);
     owners_pair_remove(tx, node);
     SET(tx, n->flags, n->flags & ~(NODE_BLOCKED | NODE_UNTOLD));
-    leases_set_end(tx, node, leases_add(tx->now, n->lease));
+    leases_begin(tx, node, leases_add(tx->now, n->lease));
     fill_grant(n, node, out);
 }
 
@@ -486,7 +487,7 @@ enum verdict table_renew(struct tx *tx, const struct table_key *key, uint32_t ow
         return VERDICT_NO_FENCE;
     if (!(n->flags & NODE_TWO_PHASE)) /* what `w` restarts is the lease given to `e` */
         SET(tx, n->lease, lease);
-    leases_set_end(tx, node, leases_add(tx->now, lease));
+    leases_begin(tx, node, leases_add(tx->now, lease));
     if (n->flags & NODE_KEPT) {
         SET(tx, n->flags, n->flags & ~NODE_KEPT);
         owners_link(tx, owner, node);
@@ -653,11 +654,11 @@ bool table_extend(struct tx *tx, uint32_t owner, uint64_t gap, uint32_t *cursor)
                          : tx->t->owners[owner].held[tx->shard];
 
     for (unsigned n = 0; i && n < EXTEND_STEP; n++, i = table_node(tx->t, i)->own_next) {
-        struct node *held = table_node(tx->t, i);
+        const struct node *held = table_node(tx->t, i);
 
         *cursor = i;
         if (held->state == NODE_HELD)
-            leases_set_end(tx, i, leases_add(held->end, gap));
+            leases_extend(tx, i, gap);
     }
     return i != 0;
 }

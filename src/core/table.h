@@ -253,8 +253,8 @@ static inline bool table_lost(const struct table *t, uint32_t shard)
 /* True when the owner has any node at all; reads without a mutex, for the owner's own worker. */
 bool table_owns_any(const struct table *t, uint32_t owner);
 
-/* Extends the leases of the owner's holders in this shard by `gap` ns, a bounded number a call
-   starting after node `*cursor` (0 first); false when done. */
+/* Extends the leases of the owner's holders in this shard by `gap` ns (leases_extend()), a bounded
+   number a call starting after node `*cursor` (0 first); false when done. */
 bool table_extend(struct tx *tx, uint32_t owner, uint64_t gap, uint32_t *cursor);
 
 #endif

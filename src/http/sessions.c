@@ -26,7 +26,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ID_TEXT = 32 };
+enum {
+    ID_TEXT = 32,
+    DRAIN_LOOK = 4096, /* sessions */
+};
 
 /* Private; by slot. */
 struct session {
@@ -46,6 +49,7 @@ struct sessions {
     uint32_t free;
     uint32_t oldest, newest; /* idle, in order of when they began to be */
     uint32_t leaving, leaving_last;
+    uint32_t looked; /* drop_drained() goes on behind it */
     uint32_t mask;
     uint32_t *bucket; /* ids are random and ours: nobody can choose a crowded one */
     struct session *by_slot; /* from `first` on */
@@ -67,7 +71,7 @@ int sessions_init(struct http *h)
         buckets *= 2;
     ss->first = h->r->max_conns + 1;
     ss->most = h->r->max_sessions;
-    ss->top = h->r->max_conns;
+    ss->top = ss->looked = h->r->max_conns;
     ss->mask = buckets - 1;
     ss->bucket = calloc(buckets, sizeof(*ss->bucket));
     ss->by_slot = calloc((size_t)ss->most + 1, sizeof(*ss->by_slot));
@@ -146,12 +150,11 @@ static void idle_end(struct http *h, uint32_t slot)
     *(s->newer ? &at(h, s->newer)->older : &ss->newest) = s->older;
 }
 
-static void idle_begin(struct http *h, uint32_t slot)
+static void list_idle(struct http *h, uint32_t slot)
 {
     struct sessions *ss = h->sessions;
     struct session *s = at(h, slot);
 
-    conns_slot(h->r, slot)->idle_since = h->now;
     s->idle = true;
     s->older = ss->newest;
     s->newer = 0;
@@ -159,11 +162,26 @@ static void idle_begin(struct http *h, uint32_t slot)
     ss->newest = slot;
 }
 
+/* Its client has been heard. */
+static void heard(struct http *h, uint32_t slot)
+{
+    struct conn *c = conns_slot(h->r, slot);
+
+    c->idle_since = h->now;
+    c->request_since = 0;
+}
+
+static void idle_begin(struct http *h, uint32_t slot)
+{
+    heard(h, slot);
+    list_idle(h, slot);
+}
+
 void sessions_enter(struct http *h, struct call *c)
 {
     at(h, c->session)->in_flight++;
     idle_end(h, c->session);
-    conns_slot(h->r, c->session)->idle_since = h->now;
+    heard(h, c->session);
 }
 
 void sessions_leave(struct http *h, struct call *c)
@@ -281,12 +299,15 @@ static void drop_idle(struct http *h)
         sessions_drop(h, slot, "idle");
 }
 
+/* A part of them each time. */
 static void drop_drained(struct http *h)
 {
-    for (uint32_t slot = h->sessions->oldest, newer; slot; slot = newer) {
-        newer = at(h, slot)->newer;
-        if (!table_owns_any(&h->sh.table, slot))
-            sessions_drop(h, slot, "the server drains");
+    struct sessions *ss = h->sessions;
+
+    for (uint32_t n = 0; ss->n > 0 && n < DRAIN_LOOK && n < ss->most; n++) {
+        ss->looked = ss->looked < ss->top ? ss->looked + 1 : ss->first;
+        if (at(h, ss->looked)->idle && !table_owns_any(&h->sh.table, ss->looked))
+            sessions_drop(h, ss->looked, "the server drains");
     }
 }
 
@@ -445,8 +466,11 @@ void sessions_extend(struct http *h, uint64_t gap)
         if (!at(h, slot)->open)
             continue;
         extend(h, slot, gap < LEASES_GRACE_NS ? gap : LEASES_GRACE_NS);
-        /* Whatever was asked meanwhile was not heard. */
+        /* Whatever was asked meanwhile was not heard: once, see spare(). */
+        if (c->request_since)
+            continue;
         c->idle_since = h->now - c->idle_since < gap ? h->now : c->idle_since + gap;
+        c->request_since = h->now;
     }
 }
 
@@ -463,6 +487,19 @@ static void mend(struct http *h, uint32_t slot)
     conns_give_up(h->r, slot);
     c->worker = h->sh.worker;
     c->state = CONN_OPEN;
+}
+
+/* Nobody could ask while there was no worker, so its idle time begins anew. Once: who is not heard
+   afterwards is not kept for ever, however often workers die. Who waited was there. */
+static bool spared(const struct conn *c)
+{
+    return c->phase != PHASE_BLOCKED && c->request_since != 0;
+}
+
+static void spare(struct http *h, uint32_t slot)
+{
+    heard(h, slot);
+    conns_slot(h->r, slot)->request_since = h->now;
 }
 
 static void adopt(struct http *h, uint32_t slot)
@@ -485,7 +522,7 @@ static void adopt(struct http *h, uint32_t slot)
     s->counted = true;
     guard_session_kept(h, &from);
     index_add(h, slot);
-    idle_begin(h, slot); /* nobody could ask while there was no worker */
+    list_idle(h, slot);
 }
 
 /* The slots between those in use, and above them, are free again. */
@@ -519,7 +556,15 @@ void sessions_take_over(struct http *h, uint64_t gap)
             mend(h, slot);
         if (gap)
             extend(h, slot, gap);
-        adopt(h, slot);
     }
+    /* These have been idle for longer. */
+    for (uint32_t slot = ss->first; slot <= ss->top; slot++)
+        if (conns_slot(h->r, slot)->state != CONN_FREE && spared(conns_slot(h->r, slot)))
+            adopt(h, slot);
+    for (uint32_t slot = ss->first; slot <= ss->top; slot++)
+        if (conns_slot(h->r, slot)->state != CONN_FREE && !spared(conns_slot(h->r, slot))) {
+            spare(h, slot);
+            adopt(h, slot);
+        }
     count(h, ss->n); /* at once: a master that drains ends when it is 0 */
 }

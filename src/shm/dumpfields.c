@@ -149,7 +149,7 @@ static const struct dump_field resource_fields[] = {
     FIELD(type, member state, 1), FIELD(type, member flags, 1), FIELD(type, member owner, 4),      \
         FIELD(type, member conn_id, 8), FIELD(type, member order, 8),                              \
         FIELD(type, member salt, 8), FIELD(type, member end, 8), FIELD(type, member lease, 8),     \
-        FIELD(type, member since, 8)
+        FIELD(type, member since, 8), FIELD(type, member extended, 4)
 static const struct dump_field node_fields[] = {NODE(struct snapshot_node, )};
 static const struct dump_field lapsed_fields[] = {
     NODE(struct dump_lapsed, node.),

@@ -39,7 +39,14 @@ static uint64_t later(uint64_t time, uint64_t ns)
 }
 
 /* "While the worker that serves the holder's connection does not answer, the leases of that
-   connection do not end: they are extended by the gap, at most 3 s." */
+   connection do not end: they are extended by the gap, at most 3 s." In all, for one lease. */
+static uint64_t extension(const struct m_record *r, uint64_t gap)
+{
+    uint64_t left = 3 * SECOND - r->extended;
+
+    return gap < left ? gap : left;
+}
+
 static bool ended(const struct model *m, const struct m_record *r, uint64_t now)
 {
     uint64_t since = 0;
@@ -49,7 +56,7 @@ static bool ended(const struct model *m, const struct m_record *r, uint64_t now)
         since = m->bed->words->down_since[m->bed->t.owners[r->owner].worker];
     if (!since || since > r->end || now <= since)
         return now >= r->end;
-    gap = now - since < 3 * SECOND ? now - since : 3 * SECOND;
+    gap = extension(r, now - since);
     return now >= r->end && now >= later(r->end, gap);
 }
 
@@ -170,6 +177,7 @@ static void hold(struct model *m, struct m_record *r, uint64_t now)
     r->salt = n->salt;
     r->since = now;
     r->end = later(now, r->lease);
+    r->extended = 0;
     m->grants++;
 }
 
@@ -430,6 +438,7 @@ static void ran_wait(struct model *m, const struct op *op, const struct outcome 
         verdict(m, out, VERDICT_OK);
         r->two_phase = r->untold = false;
         r->end = later(op->now, r->lease);
+        r->extended = 0;
         same_grant(m, r, out);
     }
 }
@@ -474,6 +483,7 @@ static void ran_renew(struct model *m, const struct op *op, const struct outcome
     if (!r->two_phase)
         r->lease = op->lease;
     r->end = later(op->now, op->lease);
+    r->extended = 0;
     if (r->kept) {
         r->kept = false;
         r->owner = op->owner;
@@ -511,6 +521,7 @@ static void deliver_record(struct model *m, struct m_record *r, const struct op 
     verdict(m, out, VERDICT_OK);
     r->tell = r->two_phase = r->blocked = r->untold = false;
     r->end = later(op->now, r->lease);
+    r->extended = 0;
     same_grant(m, r, out);
 }
 
@@ -739,8 +750,12 @@ static void ran_extend(struct model *m, const struct op *op, const struct outcom
         const struct node *n = table_node(&m->bed->t, r->node);
 
         if (r->owner == op->owner && shard_of(m, r->key) == op->shard &&
-            r->state == NODE_HELD && n->end != r->end)
-            r->end = later(r->end, op->time);
+            r->state == NODE_HELD && n->end != r->end) {
+            uint64_t gap = extension(r, op->time);
+
+            r->end = later(r->end, gap);
+            r->extended += gap;
+        }
     }
 }
 

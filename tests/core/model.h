@@ -20,6 +20,7 @@ struct m_record { /* a waiter, a holder or a tombstone */
     enum node_state state;
     bool two_phase, blocked, tell, kept, untold;
     uint64_t ticket, fence, salt, end, lease, since;
+    uint64_t extended; /* in all, since the lease began */
     uint64_t graced; /* last time that it was overdue, but its worker was down */
     uint64_t told_at; /* place in the order of grants to be told */
 };

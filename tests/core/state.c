@@ -243,7 +243,7 @@ static const struct field fields[] = {
     FIELD(node, tw_slot),
     FIELD(node, state),
     FIELD(node, flags),
-    FIELD(node, reserved),
+    FIELD(node, extended),
     FIELD(resource, hash),
     FIELD(resource, last_active),
     FIELD(resource, limit),

@@ -8,7 +8,7 @@ import signal
 import threading
 
 from harness import (BRIEF, Program, check, check_eq, diag, elapsed, eventually, fence_of, in_threads,
-                     json_of, main, test, token_of)
+                     json_of, main, poll_in, signal_process, test, token_of)
 from points import HTTP, CrashServer
 from web import Session, WebServer
 
@@ -133,6 +133,32 @@ def hangs():
         check(after - (before - began()) >= 1.5, f"{before} s, {began():.3f} s later {after} s")
         s.close()
         s.renew("key", token, 50).expect(200)
+
+
+@test("it hangs again and again: a lease whose client is silent ends, and so does its session",
+      rules=["J17", "J3", "S15"], deadline=180)
+def hangs_for_ever():
+    with serve("--http-session-idle-timeout", "4") as server:
+        tcp, s, idle = server.client(), server.session(), server.session()
+        s.token("leased", lease=5)
+        idle.token("idle", lease=1000)
+        tcp.ask("l", "leased", "600 600")
+        granted, t, deaths = [], elapsed(), 0
+        tcp.ask("l", "idle", "600 600")
+        while len(granted) < 2:
+            check(t() < 120, f"after {deaths} deaths only {granted} have ended")
+            pid, since = server.http_pid(), server.mark()
+            signal_process(pid, signal.SIGSTOP)
+            deaths += 1
+            server.wait_log("took over .*proc=http", 30, since)
+            with server.web() as web:  # it serves, for a moment
+                web.get("/health").expect(200)
+            while len(granted) < 2 and poll_in(tcp.sock, 0):
+                token_of(tcp.line())
+                granted.append(round(t(), 1))
+        diag(f"{deaths} deaths; granted after {granted} s")
+        s.close()
+        s.ping().expect(410)
 
 
 @test("killed again and again under load: never two holders, no session is lost, TCP goes on",

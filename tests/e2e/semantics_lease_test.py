@@ -146,6 +146,23 @@ def delivered_late():
     return True
 
 
+@test("a worker that hangs again and again: the lease of a client that is silent ends all the same",
+      rules=["S15"], deadline=180)
+def hangs_for_ever():
+    with Server(["--read-timeout", "300"], workers=1, expect_log=HANGS) as server:
+        _, _, _, waiter = holder_and_waiter(server, "key", 5, "600 600")
+        t, deaths = elapsed(), 0
+        while not poll_in(waiter.sock, 0):
+            check(t() < 120, f"after {deaths} deaths it has not ended")
+            since = server.mark()
+            for pid in server.worker_pids():
+                signal_process(pid, signal.SIGSTOP)
+            deaths += 1
+            server.wait_log("took over", 30, since)
+        token_of(waiter.line())
+        diag(f"{deaths} deaths, {t():.1f} s")
+
+
 @test("a renew moves the end: later, earlier, and by the default when it names no lease",
       rules=["S19", "S21", "S17"])
 def renew():
