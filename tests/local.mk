@@ -75,10 +75,12 @@ e2e_modules = \
 	tests/e2e/load.py \
 	tests/e2e/webload.py \
 	tests/e2e/lowlevel.py \
+	tests/e2e/page.py \
 	tests/e2e/points.py \
 	tests/e2e/programs.py \
 	tests/e2e/puppet.py \
 	tests/e2e/said.py \
+	tests/e2e/scene.py \
 	tests/e2e/web.py
 e2e_tests = \
 	tests/e2e/check_region_test.py \
@@ -116,6 +118,7 @@ e2e_tests = \
 	tests/e2e/http_manual_test.py \
 	tests/e2e/http_metrics_test.py \
 	tests/e2e/http_openapi_test.py \
+	tests/e2e/http_page_looks_test.py \
 	tests/e2e/http_page_test.py \
 	tests/e2e/http_polls_test.py \
 	tests/e2e/http_sessions_test.py \

@@ -7,6 +7,8 @@ src_base_libbase_a_SOURCES = \
 	src/base/clock.h \
 	src/base/confine.c \
 	src/base/confine.h \
+	src/base/date.c \
+	src/base/date.h \
 	src/base/err.c \
 	src/base/err.h \
 	src/base/io.c \

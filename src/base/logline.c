@@ -4,6 +4,7 @@
 #include "base/logline.h"
 
 #include "base/clock.h"
+#include "base/date.h"
 #include "base/err.h"
 #include "base/num.h"
 #include "base/utf8.h"
@@ -59,29 +60,22 @@ static bool put_int(struct logline *l, int64_t value)
     return put_uint(l, -(uint64_t)value, 1);
 }
 
-/* ISO 8601, UTC, milliseconds. The date is counted in eras of 400 years that begin in March, so
- * that the leap day is the last of its year. */
+/* ISO 8601, UTC, milliseconds. */
 static void put_time(struct logline *l, uint64_t ns)
 {
-    uint64_t s = ns / NS_PER_SEC;
-    uint64_t day = s / 86400 + 719468; /* since 0000-03-01 */
-    uint64_t era = day / 146097;
-    uint64_t in_era = day % 146097;
-    uint64_t year = (in_era - in_era / 1460 + in_era / 36524 - in_era / 146096) / 365;
-    uint64_t in_year = in_era - (365 * year + year / 4 - year / 100);
-    uint64_t month = (5 * in_year + 2) / 153; /* 0 is March */
+    struct date d = date_of(ns);
 
-    put_uint(l, era * 400 + year + (month >= 10), 4);
+    put_uint(l, d.year, 4);
     put_str(l, "-");
-    put_uint(l, month < 10 ? month + 3 : month - 9, 2);
+    put_uint(l, d.month, 2);
     put_str(l, "-");
-    put_uint(l, in_year - (153 * month + 2) / 5 + 1, 2);
+    put_uint(l, d.day, 2);
     put_str(l, "T");
-    put_uint(l, s / 3600 % 24, 2);
+    put_uint(l, d.hour, 2);
     put_str(l, ":");
-    put_uint(l, s / 60 % 60, 2);
+    put_uint(l, d.minute, 2);
     put_str(l, ":");
-    put_uint(l, s % 60, 2);
+    put_uint(l, d.second, 2);
     put_str(l, ".");
     put_uint(l, ns / NS_PER_MS % 1000, 3);
     put_str(l, "Z");

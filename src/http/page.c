@@ -8,6 +8,7 @@
  */
 #include "http/page.h"
 
+#include "base/clock.h"
 #include "base/random.h"
 #include "http/call.h"
 #include "http/http.h"
@@ -58,7 +59,7 @@ static const struct {
 } parts[] = {
     {"title", page_title, NULL},     {"style", next_piece, NULL}, {"script", next_piece, NULL},
     {"self", page_self, NULL},       {"verdict", page_verdict, NULL},
-    {"tiles", page_tiles, NULL},     {"form", page_form, NULL},
+    {"tiles", page_tiles, NULL},     {"facts", page_facts, NULL}, {"form", page_form, NULL},
     {"workers", page_workers, NULL}, {"count", page_count, NULL}, {"open", page_open, NULL},
     {"heads", page_heads, NULL},     {"rows", NULL, page_rows},   {"paging", page_paging, NULL},
 };
@@ -107,6 +108,7 @@ static void begin_writing(struct page *p)
                             &p->one);
     for (uint32_t i = 0; i < p->rows && p->found; i++)
         p->listed |= page_is_open(p, top_row(p->top, i));
+    p->day = clock_realtime_ns() - clock_boottime_ns();
     p->written = (const char *)page_html;
 }
 

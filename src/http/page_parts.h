@@ -37,6 +37,7 @@ struct page {
     bool listed;        /* and among the rows */
     struct view_one one;
     uint64_t now; /* when the last of it was looked at */
+    uint64_t day; /* what BOOTTIME lacks to be REALTIME */
     /* the document */
     const char *written; /* up to there in page.html; NULL: not begun */
     uint32_t at_row;
@@ -53,15 +54,21 @@ void page_escape(struct text *t, const char *bytes, size_t n);
 void page_key(struct text *t, const char *key, size_t n);
 void page_number(struct text *t, uint64_t n);                     /* 1,234,567 */
 void page_time(struct text *t, uint64_t from, uint64_t to); /* "3 min 5 s" */
+/* The same up to now, with the time of day that it is since: BOOTTIME, as all of a page's times are. */
+void page_since(struct page *p, uint64_t since);
+/* "2026-11-22 08:15:30", with something `between` the two; UTC. */
+void page_date(struct page *p, uint64_t since, const char *between);
 
 /* pagestatus.c */
 void page_title(struct page *p);
 void page_verdict(struct page *p);
 void page_tiles(struct page *p);
+void page_facts(struct page *p);
 void page_workers(struct page *p);
 
 /* pagetable.c */
 void page_self(struct page *p); /* its own address */
+void page_link_open(struct page *p, unsigned kind, const char *key, uint32_t len);
 void page_form(struct page *p);
 void page_count(struct page *p);
 bool page_is_open(const struct page *p, const struct view_row *r);

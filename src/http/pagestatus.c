@@ -109,6 +109,16 @@ static void write_verdict(struct page *p, const struct health *s)
                 more, *more ? " " : "");
 }
 
+/* What there has been, if anything. */
+static void more(struct page *p, uint64_t n, const char *what)
+{
+    if (n == 0)
+        return;
+    text_put(&p->out, ", ");
+    page_number(&p->out, n);
+    text_printf(&p->out, " %s%s", what, n == 1 ? "" : "s");
+}
+
 void page_verdict(struct page *p)
 {
     struct health s = look(p);
@@ -118,59 +128,89 @@ void page_verdict(struct page *p)
     text_printf(&p->out, "version %s, up ", PACKAGE_VERSION);
     page_time(&p->out, p->h->r->created, now);
     text_printf(&p->out, ", %u worker%s", s.lock_workers, s.lock_workers == 1 ? "" : "s");
-    if (s.deaths || s.repairs) {
-        text_put(&p->out, ", ");
-        page_number(&p->out, s.deaths);
-        text_put(&p->out, s.deaths == 1 ? " restart, " : " restarts, ");
-        page_number(&p->out, s.repairs);
-        text_put(&p->out, s.repairs == 1 ? " repair" : " repairs");
-    }
+    more(p, s.deaths, "restart");
+    more(p, s.repairs, "repair");
     text_put(&p->out, "</span></p>");
 }
 
-static void tile(struct page *p, const char *id, const char *name, uint64_t n, bool marked)
+static void begin(struct page *p, const char *id, const char *name, bool marked)
 {
     text_printf(&p->out, "<div%s><dt>%s</dt><dd id=\"n-%s\">", marked ? " class=\"some\"" : "",
                 name, id);
+}
+
+static void end(struct page *p)
+{
+    text_put(&p->out, "</dd></div>");
+}
+
+/* A number, and what is to be known about it. */
+static void tile(struct page *p, const char *id, const char *name, uint64_t n, bool marked)
+{
+    begin(p, id, name, marked);
     page_number(&p->out, n);
 }
 
 static void tile_end(struct page *p, const char *before, uint64_t n, const char *after)
 {
-    if (before) {
-        text_printf(&p->out, " <small>%s", before);
-        page_number(&p->out, n);
-        text_printf(&p->out, "%s</small>", after);
-    }
-    text_put(&p->out, "</dd></div>");
+    text_printf(&p->out, " <small>%s", before);
+    page_number(&p->out, n);
+    text_printf(&p->out, "%s</small>", after);
+    end(p);
 }
 
+static void tile_alone(struct page *p, const char *id, const char *name, uint64_t n, bool marked)
+{
+    tile(p, id, name, n, marked);
+    end(p);
+}
+
+static void oldest_tile(struct page *p)
+{
+    const struct view_totals *t = &p->totals;
+
+    begin(p, "oldest", "Longest wait", t->queues > 0);
+    if (t->queues) {
+        page_since(p, t->waits_since);
+        text_put(&p->out, " <small>for <a data-go href=\"");
+        page_link_open(p, t->waits_kind, t->waits_key, t->waits_key_len);
+        text_put(&p->out, "\">");
+        page_key(&p->out, t->waits_key, t->waits_key_len);
+        text_put(&p->out, "</a></small>");
+    } else {
+        text_put(&p->out, "none");
+    }
+    end(p);
+}
+
+/* What people come for. */
 void page_tiles(struct page *p)
 {
-    struct health s = look(p);
     const struct view_totals *t = &p->totals;
     uint64_t waiting = t->lock_waiters + t->semaphore_waiters;
 
     tile(p, "held", "Locks held", t->locks_held, false);
-    tile_end(p, NULL, 0, "");
-    tile(p, "slots", "Semaphore slots", t->semaphore_holders, false);
-    tile_end(p, "on ", t->semaphores, " keys");
+    tile_end(p, "of ", t->locks, t->locks == 1 ? " lock" : " locks");
+    tile(p, "slots", "Slots held", t->semaphore_holders, false);
+    tile_end(p, "of ", t->semaphores, t->semaphores == 1 ? " semaphore" : " semaphores");
     tile(p, "waiting", "Waiting", waiting, waiting > 0);
-    tile_end(p, NULL, 0, "");
-    tile(p, "keys", "Keys", t->locks + t->semaphores, false);
+    tile_end(p, "in ", t->queues, t->queues == 1 ? " queue" : " queues");
+    oldest_tile(p);
+}
+
+void page_facts(struct page *p)
+{
+    struct health s = look(p);
+
+    tile(p, "keys", "Keys", p->totals.locks + p->totals.semaphores, false);
     tile_end(p, "of ", (uint64_t)p->h->settings->max_locks, "");
-    tile(p, "connections", "Connections", relaxed(&p->h->r->nconns), false);
-    tile_end(p, NULL, 0, "");
-    tile(p, "sessions", "HTTP sessions", relaxed(&p->h->r->nsessions), false);
-    tile_end(p, NULL, 0, "");
+    tile_alone(p, "connections", "Connections", relaxed(&p->h->r->nconns), false);
+    tile_alone(p, "sessions", "HTTP sessions", relaxed(&p->h->r->nsessions), false);
     tile(p, "grants", "Grants", s.grants, false);
     tile_end(p, "", s.queued, " after a wait");
-    tile(p, "expired", "Leases run out", s.expirations, false);
-    tile_end(p, NULL, 0, "");
-    if (s.refused) {
-        tile(p, "refused", "Refused, no room", s.refused, true);
-        tile_end(p, NULL, 0, "");
-    }
+    tile_alone(p, "expired", "Leases run out", s.expirations, false);
+    if (s.refused)
+        tile_alone(p, "refused", "Refused, no room", s.refused, true);
 }
 
 static void worker_row(struct page *p, uint32_t i)

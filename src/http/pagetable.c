@@ -15,8 +15,10 @@ struct link {
     bool sort; /* another order, this one: */
     enum top_sort by;
     bool descending;
-    const char *cursor;          /* NULL: from the start */
-    const struct view_row *open; /* NULL: as it is */
+    const char *cursor; /* NULL: from the start */
+    const char *open;   /* a key; NULL: as it is */
+    uint32_t open_len;
+    unsigned open_kind;
     bool close;
 };
 
@@ -90,7 +92,7 @@ static void add_link(struct page *p, const struct link *l)
     if (cursor)
         add_word(t, &mark, "cursor", cursor);
     if (l->open)
-        add_open(t, &mark, l->open->kind, l->open->key, l->open->key_len);
+        add_open(t, &mark, l->open_kind, l->open, l->open_len);
     else if (p->open_len && !l->close)
         add_open(t, &mark, p->open_kind, p->open_key, p->open_len);
 }
@@ -106,6 +108,11 @@ void page_self(struct page *p)
     add_link(p, &(struct link){.cursor = here(p)});
 }
 
+void page_link_open(struct page *p, unsigned kind, const char *key, uint32_t len)
+{
+    add_link(p, &(struct link){.cursor = here(p), .open = key, .open_len = len, .open_kind = kind});
+}
+
 /* ---- above the table ---- */
 
 static void option(struct page *p, const char *value, const char *name, bool chosen)
@@ -118,6 +125,15 @@ static void hidden(struct page *p, const char *name, const char *value)
 {
     text_printf(&p->out, "<input type=\"hidden\" name=\"%s\" value=\"%s\">", name, value);
 }
+
+static const struct {
+    enum top_sort by;
+    const char *name;
+} orders[] = {
+    {TOP_WAITERS, "Longest queue"}, {TOP_OLDEST_WAIT, "Longest wait"},
+    {TOP_HELD_SINCE, "Held longest"}, {TOP_LEASE_LEFT, "Lease left"}, {TOP_KEY, "Key"},
+};
+enum { ORDERS = sizeof(orders) / sizeof(orders[0]) };
 
 void page_form(struct page *p)
 {
@@ -139,13 +155,17 @@ void page_form(struct page *p)
     option(p, "idle", "Idle", p->stated && states == VIEW_IDLE);
     option(p, "any", "All", p->stated && states == VIEW_ANY);
     text_put(t, "</select></label>");
-    /* Always there: the script puts the order into them. */
-    hidden(p, "sort", p->chosen ? top_sort_name(p->q.sort) : "");
+    /* Where the columns have no heads to sort by. */
+    text_put(t, "<label class=\"narrow\">Order <select id=\"sort\" name=\"sort\">");
+    for (int i = 0; i < ORDERS; i++)
+        option(p, orders[i].by == TOP_WAITERS && !p->chosen ? "" : top_sort_name(orders[i].by),
+               orders[i].name, orders[i].by == p->q.sort);
+    text_put(t, "</select></label>");
     hidden(p, "order",
            p->chosen && p->q.descending != top_descends(p->q.sort)
                ? (p->q.descending ? "desc" : "asc")
                : "");
-    text_put(t, "<button type=\"submit\">Show</button>");
+    text_put(t, "<button type=\"submit\" id=\"show\">Show</button>");
 }
 
 void page_count(struct page *p)
@@ -153,8 +173,6 @@ void page_count(struct page *p)
     uint64_t matched = top_offered(p->top);
     bool filtered = p->q.filter.contains_len || p->q.filter.prefix_len;
 
-    if (matched == 0)
-        return;
     if (p->rows == matched) {
         page_number(&p->out, matched);
         text_put(&p->out, matched == 1 ? " key" : " keys");
@@ -213,12 +231,18 @@ void page_heads(struct page *p)
 
 /* ---- a resource ---- */
 
+enum { PEER_SHORT = 24 };
+
 static void add_who(struct page *p, const struct view_entry *e)
 {
     char text[64];
     const char *peer = view_peer(e, text, sizeof(text));
 
-    text_printf(&p->out, "%s <small>#%llu</small>", peer ? peer : "connection gone",
+    if (!peer)
+        peer = "connection gone";
+    /* What is long, as addresses of IPv6 are, may be broken anywhere. */
+    text_printf(&p->out, "<span%s>%s</span> <small>#%llu</small>",
+                strlen(peer) < PEER_SHORT ? " class=\"peer\"" : "", peer,
                 (unsigned long long)e->conn_id);
     if (e->session)
         text_put(&p->out, " <span class=\"tag\">HTTP</span>");
@@ -250,12 +274,13 @@ static void add_holders(struct page *p)
 {
     const struct view_one *one = &p->one;
 
-    text_printf(&p->out, "<h3>%s</h3>", one->limit == 1 ? "Holder" : "Holders");
+    text_printf(&p->out, "<div><h3>%s</h3>", one->limit == 1 ? "Holder" : "Holders");
     if (one->nholders == 0) {
-        text_put(&p->out, "<p class=\"soft\">Nobody holds it.</p>");
+        text_put(&p->out, "<p class=\"soft\">Nobody holds it.</p></div>");
         return;
     }
     text_put(&p->out, "<table class=\"holders\"><thead><tr><th scope=\"col\">Connection</th>"
+                      "<th scope=\"col\">Held since (UTC)</th>"
                       "<th scope=\"col\" class=\"number\">Held for</th>"
                       "<th scope=\"col\">Lease left</th>"
                       "<th scope=\"col\" class=\"number\">Fence</th></tr></thead><tbody>");
@@ -264,26 +289,29 @@ static void add_holders(struct page *p)
 
         text_printf(&p->out, "<tr id=\"h-%llu\"><td class=\"who\">", (unsigned long long)e->fence);
         add_who(p, e);
-        text_put(&p->out, "</td><td class=\"number\">");
-        page_time(&p->out, e->since, p->now);
+        text_put(&p->out, "</td><td class=\"date\">");
+        page_date(p, e->since, " ");
+        text_put(&p->out, "</td><td class=\"number since\">");
+        page_since(p, e->since);
         text_put(&p->out, "</td><td class=\"lease\">");
         add_lease(p, e);
-        text_printf(&p->out, "</td><td class=\"number\">%llu</td></tr>",
+        text_printf(&p->out, "</td><td class=\"number fence\">%llu</td></tr>",
                     (unsigned long long)e->fence);
     }
     text_put(&p->out, "</tbody></table>");
     if (one->holders_shown < one->nholders)
         text_printf(&p->out, "<p class=\"soft\">and %u more</p>",
                     one->nholders - one->holders_shown);
+    text_put(&p->out, "</div>");
 }
 
 static void add_queue(struct page *p)
 {
     const struct view_one *one = &p->one;
 
-    text_put(&p->out, "<h3>Queue</h3>");
+    text_put(&p->out, "<div><h3>Queue</h3>");
     if (one->nwaiters == 0) {
-        text_put(&p->out, "<p class=\"soft\">Nobody waits.</p>");
+        text_put(&p->out, "<p class=\"soft\">Nobody waits.</p></div>");
         return;
     }
     text_put(&p->out, "<table class=\"waiters\"><thead><tr><th scope=\"col\" class=\"number\">"
@@ -295,12 +323,13 @@ static void add_queue(struct page *p)
         text_printf(&p->out, "<tr><td class=\"number\">%u</td><td class=\"who\">", i + 1);
         add_who(p, e);
         text_put(&p->out, "</td><td class=\"number\">");
-        page_time(&p->out, e->since, p->now);
+        page_since(p, e->since);
         text_put(&p->out, "</td></tr>");
     }
     text_put(&p->out, "</tbody></table>");
     if (one->queue_shown < one->nwaiters)
         text_printf(&p->out, "<p class=\"soft\">and %u more</p>", one->nwaiters - one->queue_shown);
+    text_put(&p->out, "</div>");
 }
 
 static void add_details(struct page *p)
@@ -310,9 +339,10 @@ static void add_details(struct page *p)
         page_key(&p->out, p->open_key, p->open_len);
         text_put(&p->out, "</p>");
     }
+    text_put(&p->out, "<div class=\"sides\">");
     add_holders(p);
     add_queue(p);
-    text_put(&p->out, "<p><a data-go data-close href=\"");
+    text_put(&p->out, "</div><p><a data-go data-close href=\"");
     add_link(p, &(struct link){.cursor = here(p), .close = true});
     text_put(&p->out, "\">Close</a></p>");
 }
@@ -354,7 +384,10 @@ static void add_key(struct page *p, const struct view_row *r, bool open)
     text_put(&p->out, "<td role=\"cell\" class=\"key\"><a data-go");
     add_id(p, "k", r);
     text_printf(&p->out, " aria-expanded=\"%s\" href=\"", open ? "true" : "false");
-    add_link(p, &(struct link){.cursor = here(p), .open = open ? NULL : r, .close = open});
+    if (open)
+        add_link(p, &(struct link){.cursor = here(p), .close = true});
+    else
+        page_link_open(p, r->kind, r->key, r->key_len);
     text_put(&p->out, "\">");
     page_key(&p->out, r->key, r->key_len);
     text_put(&p->out, "</a></td>");
@@ -368,11 +401,11 @@ static void add_holder(struct page *p, const struct view_row *r)
     else
         add_who(p, &r->holder);
     if (r->nholders > 1)
-        text_printf(&p->out, " <span class=\"soft\">and %u more</span>", r->nholders - 1);
+        text_printf(&p->out, " <span class=\"soft rest\">and %u more</span>", r->nholders - 1);
     end_cell(p);
-    cell(p, "number", "Held for");
+    cell(p, "number since", "Held for");
     if (r->nholders)
-        page_time(&p->out, r->holder.since, p->now);
+        page_since(p, r->holder.since);
     end_cell(p);
     cell(p, "lease", "Lease left");
     if (r->nholders)
@@ -395,14 +428,14 @@ static void add_row(struct page *p, const struct view_row *r)
         text_put(&p->out, "lock");
     end_cell(p);
     add_holder(p, r);
-    cell(p, "number queue", "Waiting");
-    text_put(&p->out, r->nwaiters ? "<b>" : "<span class=\"zero\">");
+    cell(p, r->nwaiters ? "number queue" : "number queue zero", "waiting");
+    text_put(&p->out, r->nwaiters ? "<b>" : "");
     page_number(&p->out, r->nwaiters);
-    text_put(&p->out, r->nwaiters ? "</b>" : "</span>");
+    text_put(&p->out, r->nwaiters ? "</b>" : "");
     end_cell(p);
-    cell(p, "number", "Oldest wait");
+    cell(p, "number wait", "Oldest wait");
     if (r->nwaiters)
-        page_time(&p->out, r->waits_since, p->now);
+        page_since(p, r->waits_since);
     end_cell(p);
     text_put(&p->out, "</tr>");
     if (!open)

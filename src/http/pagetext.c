@@ -4,6 +4,7 @@
 #include "http/page_parts.h"
 
 #include "base/clock.h"
+#include "base/date.h"
 #include "base/utf8.h"
 
 #include <stdio.h>
@@ -75,4 +76,23 @@ void page_time(struct text *t, uint64_t from, uint64_t to)
         text_printf(t, "%llu h %llu min", s / 3600, s / 60 % 60);
     else
         text_printf(t, "%llu d %llu h", s / 86400, s / 3600 % 24);
+}
+
+void page_date(struct page *p, uint64_t since, const char *between)
+{
+    struct date d = date_of(since + p->day);
+
+    text_printf(&p->out, "%04u-%02u-%02u%s%02u:%02u:%02u", d.year, d.month, d.day, between, d.hour,
+                d.minute, d.second);
+}
+
+void page_since(struct page *p, uint64_t since)
+{
+    text_put(&p->out, "<time datetime=\"");
+    page_date(p, since, "T");
+    text_put(&p->out, "Z\" title=\"since ");
+    page_date(p, since, " ");
+    text_put(&p->out, " UTC\">");
+    page_time(&p->out, since, p->now);
+    text_put(&p->out, "</time>");
 }

@@ -42,8 +42,23 @@ static bool wanted(const struct shared *sh, const struct view_filter *f, uint32_
            has_bytes(key, r->key_len, f->contains, f->contains_len);
 }
 
-static void count(struct view_totals *t, const struct resource *r)
+static void count_queue(const struct shared *sh, struct view_totals *t, uint32_t shard, uint32_t i)
 {
+    const struct resource *r = table_resource(&sh->table, shard, i);
+    uint64_t since = table_node(&sh->table, r->q_head)->since;
+
+    if (t->queues++ && since >= t->waits_since)
+        return;
+    t->waits_since = since;
+    t->waits_kind = r->kind;
+    t->waits_key_len = r->key_len;
+    memcpy(t->waits_key, table_key_bytes(&sh->table, shard, i), r->key_len);
+}
+
+static void count(const struct shared *sh, struct view_totals *t, uint32_t shard, uint32_t i)
+{
+    const struct resource *r = table_resource(&sh->table, shard, i);
+
     if (r->kind == KIND_LOCK) {
         t->locks++;
         t->locks_held += r->nholders;
@@ -54,6 +69,8 @@ static void count(struct view_totals *t, const struct resource *r)
         t->semaphore_waiters += r->nwaiters;
     }
     t->idle += state_of(r) == VIEW_IDLE;
+    if (r->q_head)
+        count_queue(sh, t, shard, i);
 }
 
 static void copy_row(const struct shared *sh, uint32_t shard, uint32_t i, struct view_row *out)
@@ -89,7 +106,7 @@ uint32_t view_step(struct shared *sh, struct view_walk *at, const struct view_fi
             if (r->state == RES_FREE)
                 continue;
             if (totals)
-                count(totals, r);
+                count(sh, totals, at->shard, i);
             if (wanted(sh, filter, at->shard, i))
                 copy_row(sh, at->shard, i, &rows[n++]);
         }

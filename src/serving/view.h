@@ -56,6 +56,11 @@ struct view_totals {
     uint64_t locks, locks_held, lock_waiters;
     uint64_t semaphores, semaphore_holders, semaphore_waiters;
     uint64_t idle;
+    uint64_t queues; /* keys that somebody waits for; who waits for longest: */
+    uint64_t waits_since;
+    uint8_t waits_kind;
+    uint16_t waits_key_len;
+    char waits_key[KEY_MAX];
 };
 
 /* Where a walk goes on; {0, 1} at the start. */

@@ -7,7 +7,7 @@ Browser(dark=False, javascript=True): starts one; .close() ends all its processe
     .until(script, text, *args, timeout=20) waits until the script's result is true and returns it
     .errors() → what the console has said that is an error, and forgets it
     .shot(name) keeps a picture beside the test's log;  .size(width, height)
-    .dark(bool) what people prefer, from now on
+    .dark(bool), .prefer(feature, value): what people prefer, from now on;  .shown(css);  .picture() → PNG
 """
 
 import base64
@@ -164,14 +164,25 @@ class Browser:
             "cmd": "Emulation.setDeviceMetricsOverride",
             "params": {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}})
 
-    def dark(self, dark):
+    def prefer(self, name, value):
+        """A media feature; the others are as they are by default."""
         self._do("POST", "/goog/cdp/execute", {
             "cmd": "Emulation.setEmulatedMedia",
-            "params": {"features": [{"name": "prefers-color-scheme",
-                                     "value": "dark" if dark else "light"}]}})
+            "params": {"features": [{"name": name, "value": value}]}})
+
+    def dark(self, dark):
+        self.prefer("prefers-color-scheme", "dark" if dark else "light")
+
+    def shown(self, css):
+        """Whether a person sees it; without JavaScript, too."""
+        return self._do("GET", f"/element/{self._find(css)}/displayed")
+
+    def picture(self):
+        """What is seen, as PNG."""
+        return base64.b64decode(self._do("GET", "/screenshot"))
 
     def shot(self, name):
         place = os.path.join(os.environ["top_builddir"], "tests/e2e/shots")
         os.makedirs(place, exist_ok=True)
         with open(os.path.join(place, name + ".png"), "wb") as f:
-            f.write(base64.b64decode(self._do("GET", "/screenshot")))
+            f.write(self.picture())

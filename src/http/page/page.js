@@ -178,6 +178,8 @@
         filter();
     });
     form.addEventListener("input", (event) => {
+        if (event.target.name === "sort")
+            form.elements.order.value = ""; /* that was the other one's */
         clearTimeout(typing);
         typing = setTimeout(filter, event.target.localName === "input" ? TYPING : 0);
     });
@@ -193,10 +195,12 @@
     }
     pause.addEventListener("click", () => setPaused(!paused));
 
+    /* To the next row; from elsewhere to the first one that is seen. */
     function move(by) {
         const rows = [...document.querySelectorAll("#table .row .key a")];
         const now = rows.indexOf(document.activeElement);
-        const next = now < 0 ? (by > 0 ? 0 : rows.length - 1) : now + by;
+        const seen = rows.findIndex((x) => x.getBoundingClientRect().top >= 0);
+        const next = now >= 0 ? now + by : seen;
         if (rows[next])
             rows[next].focus();
         return rows[next];
@@ -220,7 +224,7 @@
         } else if (event.key === "p") {
             setPaused(!paused);
         } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
-            if (document.activeElement.closest("#table") && move(event.key === "ArrowDown" ? 1 : -1))
+            if (move(event.key === "ArrowDown" ? 1 : -1))
                 event.preventDefault();
         }
     });
@@ -232,6 +236,7 @@
         else if (!paused)
             refresh();
     });
+    document.documentElement.classList.add("scripted");
     for (const id of ["pause", "keys", "pulse"])
         document.getElementById(id).hidden = false;
     plan();
