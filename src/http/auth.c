@@ -96,6 +96,15 @@ static const char *refusal(const struct call *c, bool basic)
     return "another scheme than is taken here";
 }
 
+/* The status page's own request: its browser would ask people for a password every two seconds, and the
+   page would not hear why there is no answer. */
+static bool by_script(const struct call *c)
+{
+    char part[8];
+
+    return path_query(c->path, "part", part, sizeof(part)) > 0;
+}
+
 static void refuse(evutil_socket_t fd, short what, void *call)
 {
     struct call *c = call;
@@ -128,7 +137,8 @@ bool auth_admits(struct call *c)
     /* The connection stays and may try again: rate-limited. */
     log_warn("authentication failed", log_str("proto", "http"),
              log_str("peer", link_peer_text(c->link, peer, sizeof(peer))), log_str("why", why));
-    call_header(c, "WWW-Authenticate", basic ? "Basic realm=\"dflockd\"" : "Bearer");
+    call_header(c, "WWW-Authenticate",
+                basic && !by_script(c) ? "Basic realm=\"dflockd\"" : "Bearer");
     c->refused_at = clock_boottime_ns();
     c->left = call_answer_nobody; /* there are never more that wait than there are connections */
     c->timer = evtimer_new(c->h->base, refuse, c);

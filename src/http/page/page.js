@@ -5,11 +5,11 @@
  */
 "use strict";
 (() => {
-    const EVERY = 2000, PATIENCE = 10000, TYPING = 250;
+    const EVERY = 2000, SOON = 300, SLOW = 4000, AT_ONCE = 3, PATIENCE = 8000, TYPING = 250;
     const live = document.getElementById("live"), trouble = document.getElementById("trouble");
     const pause = document.getElementById("pause"), pulse = document.getElementById("pulse");
     const form = document.getElementById("filter");
-    let paused = false, timer = 0, typing = 0, asked = null, last = Date.now(), polls = 0;
+    let paused = false, timer = 0, typing = 0, asked = [], failures = 0, last = Date.now(), polls = 0;
 
     /* ---- one document becomes the other ---- */
 
@@ -78,7 +78,7 @@
         const page = new DOMParser().parseFromString(text, "text/html");
         const wanted = page.getElementById("live");
         if (!wanted)
-            throw new Error("this is not the status page");
+            return false;
         const focus = document.activeElement, id = focus && focus.id;
         become(live, wanted);
         if (id && document.activeElement !== focus) { /* it was moved, or made again */
@@ -88,6 +88,7 @@
         }
         if (document.title !== page.title)
             document.title = page.title;
+        return true;
     }
 
     /* ---- asking ---- */
@@ -96,55 +97,92 @@
         document.documentElement.classList.toggle("stale", text !== "");
         trouble.hidden = text === "";
         if (trouble.textContent !== text)
-            trouble.textContent = text;
+            trouble.textContent = text; /* it is read out, so how long it lasts is said elsewhere */
+        status();
     }
 
-    function ago() {
-        return Math.round((Date.now() - last) / 1000) + " s";
+    function status() {
+        const old = Math.round((Date.now() - last) / 1000) + " s old";
+        pulse.textContent = paused ? "paused" : trouble.hidden ? "live" : old;
     }
 
-    async function refresh() {
-        clearTimeout(timer);
-        if (asked)
-            asked.abort();
-        const mine = asked = new AbortController();
-        const patience = setTimeout(() => mine.abort(), PATIENCE);
+    /* Told at once that it does not work: once more soon, since a process may just be replaced. */
+    function failed() {
+        failures++;
+        if (failures > 1 || paused)
+            say("No answer from the server; it is asked again and again.");
+        plan(failures > 1 ? EVERY : SOON);
+    }
+
+    function heard(answer, text) {
+        failures = 0;
+        plan(EVERY);
+        if (answer.ok && !show(text)) {
+            say("What answers there is not the status page.");
+        } else if (answer.ok) {
+            last = Date.now();
+            document.documentElement.dataset.polls = ++polls;
+            say("");
+        } else if (answer.status === 401) {
+            say("The server asks for its token again: reload this page.");
+        } else {
+            say("The server answers with " + answer.status + "; it is asked again.");
+        }
+    }
+
+    /* One request of several that may be under way: the newest that is answered counts. */
+    async function ask() {
+        const mine = {stop: new AbortController()};
+        asked.push(mine);
+        plan(SLOW);
         try {
             /* The query as it is: keys are any bytes, what parses it makes U+FFFD of some. With the
                origin: the address may have had a name and a secret in it, which fetch() refuses. */
             const url = location.origin + "/" + (location.search ? location.search + "&" : "?") + "part=live";
-            const answer = await fetch(url, {signal: mine.signal, cache: "no-store"});
+            const answer = await fetch(url, {signal: mine.stop.signal, cache: "no-store"});
             const text = await answer.text();
-            if (mine !== asked)
+            if (mine.stop.signal.aborted)
                 return;
-            if (answer.ok) {
-                show(text);
-                last = Date.now();
-                document.documentElement.dataset.polls = ++polls;
-                say("");
-            } else if (answer.status === 401) {
-                say("The server asks for its token again: reload this page.");
-            } else {
-                say("The server answers with " + answer.status + "; what is shown is " + ago() + " old.");
-            }
+            forget(asked.indexOf(mine));
+            asked.shift();
+            heard(answer, text);
         } catch (error) {
-            if (mine !== asked)
+            if (mine.stop.signal.aborted)
                 return;
-            say("No answer from the server; what is shown is " + ago() + " old. It is asked again and again.");
-        } finally {
-            clearTimeout(patience);
-            if (mine === asked) {
-                asked = null;
-                plan();
-            }
+            if (!asked.includes(mine))
+                throw error; /* not of the network: a mistake of this script */
+            asked.splice(asked.indexOf(mine), 1);
+            failed();
         }
     }
 
-    function plan() {
+    /* The oldest so many. */
+    function forget(n) {
+        for (const old of asked.splice(0, n))
+            old.stop.abort();
+    }
+
+    /* What is asked for has changed. */
+    function refresh() {
+        forget(asked.length);
+        ask();
+    }
+
+    /* An answer is overdue, or it is time for the next: an answer that got lost is not waited for, one
+       that takes long is. */
+    function due() {
+        if (asked.length && Date.now() - last > PATIENCE)
+            say("No answer from the server; it is asked again and again.");
+        if (asked.length >= AT_ONCE)
+            forget(1);
+        ask();
+    }
+
+    function plan(delay) {
         clearTimeout(timer);
         if (!paused && !document.hidden)
-            timer = setTimeout(refresh, EVERY);
-        pulse.textContent = paused ? "paused" : "live";
+            timer = setTimeout(due, delay);
+        status();
     }
 
     function go(url, replace) {
@@ -188,10 +226,12 @@
         paused = value;
         pause.setAttribute("aria-pressed", String(paused));
         pause.textContent = paused ? "Go on" : "Pause";
-        if (paused)
-            plan();
-        else
+        if (paused) {
+            forget(asked.length);
+            plan(EVERY);
+        } else {
             refresh();
+        }
     }
     pause.addEventListener("click", () => setPaused(!paused));
 
@@ -232,12 +272,12 @@
     addEventListener("popstate", refresh);
     document.addEventListener("visibilitychange", () => {
         if (document.hidden)
-            plan();
+            plan(EVERY);
         else if (!paused)
             refresh();
     });
     document.documentElement.classList.add("scripted");
     for (const id of ["pause", "keys", "pulse"])
         document.getElementById(id).hidden = false;
-    plan();
+    plan(EVERY);
 })();
