@@ -67,7 +67,8 @@ EXTRA_DIST += \
 	docs/internals/wakeups.md \
 	docs/metrics.md \
 	docs/prometheus/dflockd-alerts.yml \
-	docs/rules.md
+	docs/rules.md \
+	docs/status-page.png
 
 # The sample of a configuration file: tests/config/sample_test.c holds it against the options.
 dist_doc_DATA += systemd/dflockd.conf

@@ -188,7 +188,7 @@ def another_secret():
             f.write(b"another\n")
         server.kill(signal.SIGHUP)
         b.until("return !document.getElementById('trouble').hidden", "it says nothing", timeout=60)
-        check("token" in b.text("#trouble"), b.text("#trouble"))
+        check("secret" in b.text("#trouble"), b.text("#trouble"))
         b.open(f"http://anybody:another@127.0.0.1:{server.http_port}/")
         polled(b)
         check(b.run("return document.getElementById('trouble').hidden"), "with the new one")

@@ -15,7 +15,7 @@ from harness import eventually, json_of, token_of
 from points import CrashServer
 from web import WebServer
 
-WIDTH, HEIGHT = 1280, 800
+WIDTH, HEIGHT = 1200, 720
 
 # How long ago in seconds; where from; what: a key and its lease, or a semaphore's limit and how many.
 LOCKS = [

@@ -124,7 +124,7 @@
             document.documentElement.dataset.polls = ++polls;
             say("");
         } else if (answer.status === 401) {
-            say("The server asks for its token again: reload this page.");
+            say("The server wants its secret again: load this page again.");
         } else {
             say("The server answers with " + answer.status + "; it is asked again.");
         }
