@@ -81,6 +81,7 @@ e2e_modules = \
 	tests/e2e/puppet.py \
 	tests/e2e/said.py \
 	tests/e2e/scene.py \
+	tests/e2e/scrape.py \
 	tests/e2e/web.py
 e2e_tests = \
 	tests/e2e/check_region_test.py \
@@ -107,6 +108,7 @@ e2e_tests = \
 	tests/e2e/dflockctl_top_test.py \
 	tests/e2e/examples_test.py \
 	tests/e2e/fences_test.py \
+	tests/e2e/http_alerts_test.py \
 	tests/e2e/http_bench_test.py \
 	tests/e2e/http_curl_test.py \
 	tests/e2e/http_checks_test.py \
