@@ -57,6 +57,7 @@ OWNERS = [
      r"\bset(?:res|re|e)?[ug]id\b|\b(?:setgroups|initgroups|SYS_capset)\b", {"dflockd/user.c"}, "*"),
     ("passing descriptors", r"\bSCM_RIGHTS\b", {"net/pass.c", "cli/link.c"}, "*"),
     ("reading and writing connections", r"(?<![\w>.])(?:recv|send)\s*\(", {"net/stream.c", "client/reach.c"}, "*"),
+    ("libevent", r"#include <event2/|\bev(?:buffer|ent|http|timer)_\w+\s*\(", {"http/"}, "*"),
     ("libsystemd", r"#include <systemd/|\bsd_[a-z_]+\s*\(", {"supervisor/notify.c"}, "*"),
     ("fork", r"(?<!\w)(?:fork|vfork|clone3?)\s*\(",
      {"supervisor/child.c", "supervisor/fence.c", "supervisor/reload.c", "supervisor/upgrade.c",
