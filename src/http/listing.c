@@ -149,7 +149,10 @@ bool listing_parse(const struct path *path, const char *others, struct listing *
                                        .states = VIEW_ANY},
                             .limit = LISTING_LIMIT};
     if (!names_known(path, others))
-        *why = "the query may have kind, prefix, contains, state, sort, order, cursor, limit";
+        *why = *others ? "the query may have kind, prefix, contains, state, sort, order, cursor, "
+                         "limit, open"
+                       : "the query may have kind, prefix, contains, state, sort, order, cursor, "
+                         "limit";
     else if (!read_kind(path, out))
         *why = "kind is lock or sem";
     else if (!read_part(path, "prefix", out->filter.prefix, &out->filter.prefix_len))

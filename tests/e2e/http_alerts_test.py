@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""http_alerts_test.py - the dashboard and the alerts name only what /metrics has, and each alert fires when
-it should."""
+"""http_alerts_test.py - the dashboard and the alerts name only what /metrics has, each alert fires when it
+should, and what the documents say for Prometheus is taken."""
 
 import glob
 import json
@@ -147,6 +147,19 @@ def alerts():
                                   [case(None, {})] + [case(*x) for x in ILL.items()]}))
     p = subprocess.run(["promtool", "test", "rules", tests], capture_output=True, encoding="utf-8")
     check_eq(p.returncode, 0, f"promtool test rules: {p.stdout}{p.stderr}")
+
+
+@test("what the documents say for prometheus.yml is taken by promtool", rules=["N14"])
+def configuration():
+    secret = temp_file("sesame\n")
+    for name in ("README.md", "docs/metrics.md"):
+        with open(os.path.join(TOP, name), encoding="utf-8") as f:
+            text = re.search(r"^    scrape_configs:\n(?:    .*\n)+", f.read(), re.M)[0]
+        text, n = re.subn(r"(?<=credentials_file: ).*", secret, text)
+        check_eq(n, 1, f"{name}: a file with the secret")
+        p = subprocess.run(["promtool", "check", "config", temp_file(text.replace("\n    ", "\n"))],
+                           capture_output=True, encoding="utf-8")
+        check_eq(p.returncode, 0, f"{name}: {p.stdout}{p.stderr}")
 
 
 if __name__ == "__main__":

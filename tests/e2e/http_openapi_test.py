@@ -134,7 +134,8 @@ def queries():
                     check_eq(reply.status, 200, f"{path}: {name}={value}: {reply}")
                 for value in bad:
                     web.get(f"{path}?{more}{name}={value}").expect(400, "bad_request")
-            web.get(f"{path}?nothing=1").expect(400, "bad_request")
+            detail = web.get(f"{path}?nothing=1").expect(400, "bad_request")["detail"]
+            check_eq(set(asked[path]) - set(re.findall(r"\w+", detail)), set(), f"{path}: not in {detail}")
         web.get("/v1/resources?open=lock/k").expect(400, "bad_request")
 
 
