@@ -299,8 +299,11 @@ static json_t *body(const struct route *r)
     if (r->fields & FIELD_LEASE)
         json_object_set_new(properties, "lease_ttl_s",
                             described(seconds(), "0, or absent: the server's default"));
-    schema = json_pack("{s:s,s:o,s:o,s:b}", "type", "object", "properties", properties, "required",
-                       required, "additionalProperties", false);
+    schema = json_pack("{s:s,s:o,s:b}", "type", "object", "properties", properties,
+                       "additionalProperties", false);
+    if (json_array_size(required)) /* older readers take none that is empty */
+        json_object_set(schema, "required", required);
+    json_decref(required);
     return json_pack("{s:b,s:{s:{s:o}}}", "required", !(r->flags & ROUTE_BODY_MAY_LACK), "content",
                      "application/json", "schema", schema);
 }
