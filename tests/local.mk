@@ -119,6 +119,7 @@ e2e_tests = \
 	tests/e2e/http_look_test.py \
 	tests/e2e/http_manual_test.py \
 	tests/e2e/http_metrics_test.py \
+	tests/e2e/http_midway_test.py \
 	tests/e2e/http_openapi_test.py \
 	tests/e2e/http_page_live_test.py \
 	tests/e2e/http_page_looks_test.py \

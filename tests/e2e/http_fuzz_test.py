@@ -19,7 +19,7 @@ from web import WebServer
 SECONDS = 4 if BRIEF else 8
 KEYS = 4
 LOOKS = ["/", "/?limit=1&sort=key", "/?open=lock/k1", "/v1/stats", "/v1/resources?limit=2", "/metrics",
-         "/v1/resources/lock/k1", "/v1/resources/semaphore/k2", "/ready", "/health", "/v1/openapi.json"]
+         "/v1/resources/lock/k1", "/v1/resources/sem/k2", "/ready", "/health", "/v1/openapi.json"]
 WHOLE = [b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
          b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
          b"POST /v1/locks/a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n",
