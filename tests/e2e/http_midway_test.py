@@ -7,8 +7,8 @@ import json
 import os
 import signal
 
-from harness import BRIEF, check, check_eq, eventually, in_threads, json_of, main, test, token_of
-from points import HTTP, CrashServer
+from harness import BRIEF, check, check_eq, eventually, json_of, main, signal_process, test, token_of
+from points import HANG, HTTP, CrashServer
 from web import Session, WebServer
 
 PATIENT = ["--shutdown-timeout", "1", "--read-timeout", "300"]
@@ -182,6 +182,46 @@ def locks():
 @test("the same with semaphores", rules=["J17"], deadline=240)
 def semaphores():
     operations({"sem": 1})
+
+
+@test("who leaves when its grant is on the way, and nobody can know yet, hears of none: it passes on",
+      rules=["J15", "H9"], deadline=120)
+def leaves_meanwhile():
+    with CrashWebServer(PATIENT, workers=1, expect_log=DIES) as server:
+        tcp, behind, look = server.client(), server.client(), server.client()
+        session = server.session()
+        for how in ("reset", "close", "half_close"):
+            for what in ("", "/wait"):
+                token, fired = token_of(tcp.req("l", "key", "0 1000")), server.board.fired
+                if what:
+                    check_eq(session.enqueue("key", 1000).expect(200)["status"], "queued", "an enqueue")
+                raw = server.raw()
+                raw.ask_http("POST", f"/v1/locks/key{what}", [("X-Dflockd-Session", session.id)],
+                             b'{"timeout_s":1000}' if what else
+                             b'{"acquire_timeout_s":1000,"lease_ttl_s":1000}')
+                for _ in range(10):  # what was asked before has been read when later requests are answered
+                    session.ping().expect(204)
+                eventually(lambda: shown(look, "key", {})["waiters"] == 1, 20, "it waits")
+                behind.ask("l", "key", "1000 1000")
+                eventually(lambda: shown(look, "key", {})["waiters"] == 2, 20, "another waits")
+                pid = server.http_pid()
+                # It stands still when it has looked who has left, and is about to deliver.
+                server.board.arm("SHARED_LOCKED", action=HANG, role=HTTP)
+                check_eq(tcp.req("r", "key", token), "ok", "the release")
+                eventually(lambda: server.board.fired > fired, 20, "it delivers")
+                getattr(raw, how)()
+                signal_process(pid, signal.SIGCONT)
+                check_eq(behind.req("r", "key", token_of(behind.line())), "ok", "the one behind")
+                eventually(lambda: new_ping(session), 20, "the session lives")
+
+
+def new_ping(session):
+    """It may have stood still for so long that it was replaced."""
+    try:
+        return session.ping().status == 204
+    except GONE:
+        session.close()
+        return False
 
 
 @test("it is killed while requests of every route have come and are not served: each is cut, nothing has "
