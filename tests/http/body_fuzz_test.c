@@ -382,7 +382,7 @@ static void make(struct seeded *s, struct made *m, unsigned fields)
     add(m, one_in(s, 200) ? "" : "}");
     add_blanks(s, m);
     if (one_in(s, 100))
-        add_bytes(m, "{}\0x,;" + seeded_below(s, 6), 1);
+        add_bytes(m, &"{}\0x,;"[seeded_below(s, 6)], 1);
 }
 
 /* Bytes that are another, gone, twice, or swapped. */
