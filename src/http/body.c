@@ -107,7 +107,7 @@ bool body_parse(const char *bytes, size_t n, unsigned fields, struct body *out, 
     bool good = true;
 
     memset(out, 0, sizeof(*out));
-    if (memchr(bytes, 0, n)) { /* jansson overlooks it behind a number or a word */
+    if (n == 0 || memchr(bytes, 0, n)) { /* jansson overlooks a NUL behind a number or a word */
         *why = "the body is not one JSON object";
         return false;
     }

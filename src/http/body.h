@@ -29,6 +29,7 @@ struct body {
  * `fields`: those that it may have, FIELD_… of routes.h; all others are errors, and so are a wrong
  * type, a duplicate, bytes behind the object, a number out of its range, no token where there must be
  * one. False with *why for the client, which is static.
+ * No bytes at all may be NULL.
  */
 bool body_parse(const char *bytes, size_t n, unsigned fields, struct body *out, const char **why);
 

@@ -80,8 +80,10 @@ static void known(void)
         {"{limit:1}", SEM, object},
         {"{\"limit\":NaN}", SEM, object},
     };
+    const char *why = NULL;
     struct body b;
 
+    ok(!body_parse(NULL, 0, ACQUIRE, &b, &why) && strcmp(why, object) == 0, "no bytes at all");
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
         is_str(verdict(cases[i].text, cases[i].fields, &b), cases[i].verdict, "%s", cases[i].text);
     is_str(verdict("{\"acquire_timeout_s\":7,\"lease_ttl_s\":8,\"limit\":9}", SEM, &b), "good", "values");
