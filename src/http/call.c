@@ -24,8 +24,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CLIENT_LEFT = 499 }; /* as proxies count it */
-
 static const struct {
     const char *code;
     int status;
@@ -144,7 +142,7 @@ void call_answer_lent(struct call *c, int status, const char *type, struct evbuf
 
 void call_answer_nobody(struct call *c)
 {
-    end(c, CLIENT_LEFT);
+    end(c, METRICS_CLIENT_LEFT);
 }
 
 void call_answer_nothing(struct call *c)
@@ -319,6 +317,7 @@ void call_come(struct evhttp_request *req, void *http)
     struct http *h = http;
     struct link *l = link_of(h, evhttp_request_get_connection(req));
     struct call *c;
+    int fd;
 
     if (!l) {
         evhttp_connection_free(evhttp_request_get_connection(req));
@@ -336,9 +335,10 @@ void call_come(struct evhttp_request *req, void *http)
     c->began = h->now;
     c->method = method_of(req);
     c->link = l;
+    fd = l->fd;
     link_serves(l, c);
     dispatch(c);
-    link_waits(l);
+    link_waits(h, fd); /* the call may be gone, the link as well */
 }
 
 void call_client_left(struct call *c)

@@ -245,8 +245,8 @@ static void add_counters(struct text *t, const struct http *h)
 /* ---- requests of HTTP ---- */
 
 /* The last one is for all others. */
-static const int statuses[HTTP_STATUSES] = {200, 204, 400, 401, 404, 405, 408, 409,
-                                            410, 413, 417, 429, 500, 501, 503, 0};
+static const int statuses[HTTP_STATUSES] = {200, 204, 400, 401, 404, 405, 409, 410,
+                                            413, 417, 429, 499, 500, 501, 503, 0};
 
 unsigned exposition_status(int status)
 {

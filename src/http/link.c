@@ -187,6 +187,11 @@ bool link_has_left(const struct link *l)
     return SYS(HTTP_LINK_LOOK, poll(&p, 1, 0)) == 1;
 }
 
+void link_end(struct link *l)
+{
+    evhttp_connection_free(l->conn);
+}
+
 /* ---- what comes and goes ---- */
 
 /* The head of a request, in the bytes from `from` on. */
@@ -408,13 +413,14 @@ void link_serves(struct link *l, struct call *c)
     evhttp_request_set_on_complete_cb(c->req, answered, l);
 }
 
-void link_waits(struct link *l)
+void link_waits(struct http *h, int fd)
 {
+    struct link *l = h->links->by_fd[fd];
     struct epoll_event ev = {.events = EPOLLRDHUP, .data.ptr = l};
 
-    if (l->call)
+    if (l && l->call)
         l->watched = SYS(HTTP_LINK_WATCH,
-                         epoll_ctl(l->h->links->epfd, EPOLL_CTL_ADD, l->fd, &ev)) == 0;
+                         epoll_ctl(h->links->epfd, EPOLL_CTL_ADD, fd, &ev)) == 0;
 }
 
 void link_served(struct link *l)

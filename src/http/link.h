@@ -45,9 +45,9 @@ struct link {
     struct call *call; /* being answered, NULL: none */
     struct framing_head head; /* of the request */
     struct owed owed; /* of the answer */
+    int fd;
     /* link.c's own */
     struct bufferevent *b;
-    int fd;
     enum link_phase phase;
     uint64_t since;            /* BOOTTIME ns: of the phase, or when the answer moved last */
     struct link *prev, *next;  /* of those in this phase, who has been in it longest first */
@@ -69,10 +69,11 @@ struct link *link_of(const struct http *h, struct evhttp_connection *conn);
 
 /* A call begins on it. */
 void link_serves(struct link *l, struct call *c);
-/* The call is not answered yet: from now on the client's leaving is watched for, since libevent does
-   not read meanwhile. Any end of the client's stream means that it has left; but who ends its side
-   right after the request (LINK_HALF_NS) is answered all the same, unless it is a long poll. */
-void link_waits(struct link *l);
+/* If a call of this socket's link is not answered yet, its client's leaving is watched for from now on,
+   since libevent does not read meanwhile. Any end of the client's stream means that it has left; but
+   who ends its side right after the request (LINK_HALF_NS) is answered all the same, unless it is a
+   long poll. */
+void link_waits(struct http *h, int fd);
 /* The call is about to be answered. */
 void link_served(struct link *l);
 /* And now it is, with evhttp_send_reply(); the link may be gone afterwards. `lent`: the bytes of the
@@ -81,6 +82,8 @@ void link_send(struct link *l, struct evhttp_request *req, int status, const cha
                struct evbuffer *body, bool lent);
 /* Whether the client has left by now, though nobody has heard of it yet. */
 bool link_has_left(const struct link *l);
+/* It is closed, and its call hears that the client has left. */
+void link_end(struct link *l);
 /* All who have left until now: before grants are delivered. */
 void links_end(struct http *h);
 /* The connection is closed after this answer, whatever has been sent behind the request. */

@@ -11,6 +11,7 @@
 #include "base/point.h"
 #include "http/call.h"
 #include "http/http.h"
+#include "http/link.h"
 #include "http/polls.h"
 #include "proto/token.h"
 #include "serving/holdings.h"
@@ -22,7 +23,7 @@
 
 /* ---- answers ---- */
 
-void locks_answer_grant(struct call *c, enum reply word, const struct grant *g)
+static void answer_grant(struct call *c, enum reply word, const struct grant *g)
 {
     struct token token = {.fence = g->fence, .salt = g->salt};
     char text[128], hex[TOKEN_LEN];
@@ -146,6 +147,38 @@ static bool must_starve(const struct call *c, enum verdict v)
     return v == VERDICT_NO_FENCE && fences_may_come(c->h->r);
 }
 
+/* ---- grants ---- */
+
+static void give_back(struct call *c, const struct grant *g)
+{
+    struct table_key key = key_of(c);
+    struct tx tx;
+
+    if (!shared_begin(&c->h->sh, &tx, table_shard_of(key.hash), c->h->now))
+        return;
+    table_release(&tx, &key, g->fence, g->salt);
+    shared_end(&c->h->sh, &tx);
+}
+
+void locks_tell_grant(struct call *c, enum reply word, const struct grant *g)
+{
+    if (!link_has_left(c->link)) {
+        answer_grant(c, word, g);
+        return;
+    }
+    give_back(c, g);
+    locks_answer(c, VERDICT_TIMEOUT); /* should it still read */
+}
+
+/* A request that was kept has waited for its turn, or for a promise. */
+static void tell(struct call *c, enum reply word, const struct grant *g)
+{
+    if (c->kept)
+        locks_tell_grant(c, word, g);
+    else
+        answer_grant(c, word, g);
+}
+
 /* ---- acquire, enqueue, wait ---- */
 
 static void acquire(struct call *c, bool two_phase)
@@ -190,7 +223,7 @@ static void acquire(struct call *c, bool two_phase)
     else if (must_starve(c, v))
         polls_starve(c);
     else if (v == VERDICT_OK)
-        locks_answer_grant(c, two_phase ? REPLY_ACQUIRED : REPLY_OK, &g);
+        tell(c, two_phase ? REPLY_ACQUIRED : REPLY_OK, &g);
     else
         locks_answer(c, v);
 }
@@ -234,7 +267,7 @@ static void wait_enqueued(struct call *c)
     else if (must_starve(c, v))
         polls_starve(c);
     else if (v == VERDICT_OK)
-        locks_answer_grant(c, REPLY_OK, &g);
+        tell(c, REPLY_OK, &g);
     else if (v == VERDICT_TIMEOUT && h->draining && timeout > 0)
         call_answer_error(c, HTTP_ERR_DRAINING, "the server is ending");
     else
@@ -272,17 +305,6 @@ void locks_release(struct call *c)
         call_answer_nothing(c);
     else
         answer_not_held(c);
-}
-
-void locks_give_back(struct call *c, const struct grant *g)
-{
-    struct table_key key = key_of(c);
-    struct tx tx;
-
-    if (!shared_begin(&c->h->sh, &tx, table_shard_of(key.hash), c->h->now))
-        return;
-    table_release(&tx, &key, g->fence, g->salt);
-    shared_end(&c->h->sh, &tx);
 }
 
 static void answer_renewed(struct call *c, uint64_t lease)

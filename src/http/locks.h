@@ -16,13 +16,11 @@ void locks_renew(struct call *c);
 void locks_enqueue(struct call *c);
 void locks_wait(struct call *c);
 
-/* What a client is told of a grant: "ok", or "acquired" for enqueue. */
-void locks_answer_grant(struct call *c, enum reply word, const struct grant *g);
+/* What a client is told of a grant that was waited for: "ok", or "acquired" for enqueue. It may have
+   left unnoticed: then the grant passes on. */
+void locks_tell_grant(struct call *c, enum reply word, const struct grant *g);
 
 /* What it is told of any other verdict. */
 void locks_answer(struct call *c, enum verdict v);
-
-/* Nobody hears of this grant any more: it passes on. */
-void locks_give_back(struct call *c, const struct grant *g);
 
 #endif

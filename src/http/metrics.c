@@ -90,7 +90,7 @@ void metrics_count(const struct call *c, int status, uint64_t took_ns)
 
     n->requests[path][method][exposition_status(status)]++;
     n->took[path][method] += took_ns;
-    if (row != ROW_NONE)
+    if (row != ROW_NONE && status != METRICS_CLIENT_LEFT)
         c->h->sh.slot->counters.commands[row][c->result]++;
 }
 

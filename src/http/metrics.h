@@ -16,7 +16,9 @@ void metrics_init(struct http *h);
 /* Handler */
 void metrics_serve(struct call *c);
 
-/* A call has been answered. */
+enum { METRICS_CLIENT_LEFT = 499 }; /* as proxies count it */
+
+/* A call has been answered, or its client has left. */
 void metrics_count(const struct call *c, int status, uint64_t took_ns);
 
 /* The word that the line protocol would have said instead of this error. */

@@ -104,6 +104,15 @@ static void wait_for(struct call *c, unsigned what)
     c->left = client_left;
 }
 
+/* Its client may have left unnoticed: then the call ends here, and is in no list any more. */
+static bool has_left(struct call *c)
+{
+    if (!link_has_left(c->link))
+        return false;
+    link_end(c->link);
+    return true;
+}
+
 static void serve_again(struct call *c)
 {
     c->waits = WAITS_NOT;
@@ -152,6 +161,8 @@ static void serve_line(struct line *line)
     while (!line->turn && line->behind.first) {
         struct call *c = line->behind.first;
 
+        if (has_left(c))
+            continue;
         unlink_call(&line->behind, c);
         line->turn = c;
         serve_again(c);
@@ -195,18 +206,6 @@ static enum verdict unblock(struct http *h, uint32_t slot, bool deliver, struct 
     return v;
 }
 
-/* Who has left without being noticed hears of no grant: it passes on. That it could not be had is
-   what it is told, should it still read. */
-static void tell_grant(struct call *c, const struct grant *g)
-{
-    if (!link_has_left(c->link)) {
-        locks_answer_grant(c, REPLY_OK, g);
-        return;
-    }
-    locks_give_back(c, g);
-    locks_answer(c, VERDICT_TIMEOUT);
-}
-
 static void end_wait(struct call *c, enum ending how)
 {
     struct http *h = c->h;
@@ -225,7 +224,7 @@ static void end_wait(struct call *c, enum ending how)
     else if (how == ENDING_FAULT)
         call_answer_error(c, HTTP_ERR_INTERNAL, NULL);
     else if (v == VERDICT_OK)
-        tell_grant(c, &g);
+        locks_tell_grant(c, REPLY_OK, &g);
     else if (v == VERDICT_TIMEOUT && how == ENDING_DRAIN)
         call_answer_error(c, HTTP_ERR_DRAINING, "the server is ending");
     else
@@ -340,6 +339,8 @@ static void serve_starved(struct http *h)
     for (; n > 0 && l->first; n--) {
         struct call *c = l->first;
 
+        if (has_left(c))
+            continue;
         unlink_call(l, c);
         serve_again(c);
     }
@@ -438,7 +439,7 @@ static void deliver_shard(struct http *h, uint32_t shard)
         c->waits = WAITS_NOT;
         c->left = NULL;
         if (told[i].v == VERDICT_OK)
-            tell_grant(c, &told[i].g);
+            locks_tell_grant(c, REPLY_OK, &told[i].g);
         else
             locks_answer(c, told[i].v);
     }

@@ -433,7 +433,7 @@ static void nobody_waits_for_the_end(struct call *c)
     for (uint32_t slot = h->sessions->leaving; slot; slot = at(h, slot)->next)
         if (at(h, slot)->ends == c)
             at(h, slot)->ends = NULL;
-    call_answer_nothing(c);
+    call_answer_nobody(c);
 }
 
 void sessions_end(struct call *c)

@@ -13,7 +13,7 @@ import ssl
 import subprocess
 
 from certs import authority, client_context
-from harness import (Client, Failure, Program, check, check_eq, diag, eventually, fail, main, temp_dir,
+from harness import (Client, Failure, Program, check, check_eq, diag, eventually, fail, json_of, main, temp_dir,
                      temp_file, test, token_of)
 from points import BEFORE, FAIL, WORKER, CrashServer, errors
 from scrape import Scrape, scrape
@@ -159,6 +159,20 @@ def all_there():
 def words():
     with open(os.path.join(TOP, "src/proto/reply.def"), encoding="utf-8") as f:
         return set(re.findall(r'^REPLY\(\w+,\s*"(\w+)"', f.read(), re.M))
+
+
+@test("who leaves before the answer has had none: it is a request of HTTP, and no command", rules=["N2"])
+def left():
+    with WebServer() as server:
+        with Client(server) as holder, session(server) as s, Change(server) as c:
+            holder.req("l", "k", "0")
+            for _ in range(5):
+                s.ask("POST", "/v1/locks/k", {"acquire_timeout_s": 1000})
+                eventually(lambda: json_of(holder.req("show", "k", "lock"))["waiters"] == 1, 20, "it waits")
+                s.close()
+                eventually(lambda: json_of(holder.req("show", "k", "lock"))["waiters"] == 0, 20, "it left")
+        c.comes(5, "dflockd_http_requests_total", path="/v1/locks/{key}", status="499")
+        c.expect(1, "dflockd_commands_total", command="l", result="ok")
 
 
 @test("commands of both protocols are counted by their result", rules=["N2"])

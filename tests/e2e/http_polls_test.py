@@ -2,6 +2,7 @@
 """http_polls_test.py - long polls: requests of one session in order, clients that leave, races of grants
 with the end of a wait, very many at once, drain."""
 
+import os
 import random
 import resource
 import signal
@@ -98,6 +99,35 @@ def leaves_line():
         check_eq(tcp.req("r", "key", token), "ok", "the release")
         check_eq(first.reply().expect(200)["status"], "ok", "the first")
         s.ping().expect(204)
+
+
+@test("who leaves with several requests of a session leaves nothing: what comes into turn behind a long "
+      "poll is not granted to nobody", rules=["J13", "J15"], deadline=120)
+def leaves_with_all():
+    with WebServer(PATIENT) as server:
+        tcp, look, other = server.client(), server.client(), server.session()
+        token_of(tcp.req("l", "key", "0 100000"))
+        for i in range(8 if BRIEF else 24):
+            s, enqueued = server.session(), i % 4 == 3
+            if enqueued:
+                check_eq(s.enqueue("key").expect(200)["status"], "queued", "an enqueue")
+            raws = [raw_poll(server, s, "key", "/wait", '{"timeout_s":1000}') if enqueued else
+                    raw_poll(server, s, "key")]
+            raws += [raw_poll(server, s, f"behind-{i}") for _ in range(2)]
+            with Session(server, id=s.id) as behind:
+                behind.renew("key", "0" * 32).expect(404)  # what came before it has been read
+            eventually(lambda: waiters(look, "key") == 1, 20, "the poll")
+            pid = server.http_pid()
+            os.kill(pid, signal.SIGSTOP)  # it hears of all at once, the poll's end first
+            for raw in raws:
+                getattr(raw, "reset" if i % 2 else "close")()
+            os.kill(pid, signal.SIGCONT)
+            eventually(lambda: waiters(look, "key") == 0, 20, "the poll is gone")
+            s.ping().expect(204)
+            check_eq(other.acquire(f"behind-{i}", 0).expect(200)["status"], "ok", "a lock that nobody has")
+            s.end().expect(204)
+            s.close()
+        other.end().expect(204)
 
 
 @test("a grant that races with its client's leaving is delivered or passed on", rules=["J15"],
