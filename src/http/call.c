@@ -319,7 +319,7 @@ void call_come(struct evhttp_request *req, void *http)
     struct call *c;
     int fd;
 
-    if (!l) {
+    if (!l || h->leaves) { /* what is served now would not be answered */
         evhttp_connection_free(evhttp_request_get_connection(req));
         return;
     }

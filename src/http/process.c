@@ -335,8 +335,8 @@ static void take_over(struct http *h)
         log_audit("took over", log_uint("sessions", h->r->nsessions), log_ms("gap", gap));
 }
 
-/* The last answers, such as those that say that the server is ending. Who does not read them is not
-   waited for. */
+/* The last answers, such as those that say that the server is ending; nothing more is served. Who does
+   not read them is not waited for. */
 static void finish_answers(struct http *h)
 {
     uint64_t until = clock_boottime_ns() + ANSWERS_NS;

@@ -6,8 +6,8 @@ import os
 import re
 import signal
 
-from harness import (check, check_eq, elapsed, eventually, in_threads, json_of, main, poll_in, test,
-                     token_of)
+from harness import (check, check_eq, elapsed, eventually, in_threads, json_of, main, poll_in,
+                     signal_process, test, token_of)
 from points import HANG, HTTP, CrashServer
 from web import Session, Web, WebServer
 
@@ -151,14 +151,11 @@ def not_run():
         pid = server.http_pid()
         s, since, ran = server.session(), server.mark(), elapsed()
         eventually(lambda: ran() > 1, 20)
-        os.kill(pid, signal.SIGSTOP)
+        signal_process(pid, signal.SIGSTOP)
         before, stopped = ran(), elapsed()
         eventually(lambda: stopped() > 1.4, 20)
         ran = elapsed()
-        try:
-            os.kill(pid, signal.SIGCONT)
-        except ProcessLookupError:
-            pass  # it stood still for so long that it was replaced
+        signal_process(pid, signal.SIGCONT)  # or it stood still for so long that it was replaced
         server.wait_log("did not run for a while .*proc=http|took over .*proc=http", 20, since)
         got = s.ping()
         check(got.status == 204 or before + ran() >= 2, f"{got!r}")
