@@ -247,6 +247,27 @@ def many_leave():
                 holder.release("key", got["token"]).expect(204)
 
 
+@test("hundreds of handshakes that do not go on hold up nobody, and end", rules=["H8", "H18"], deadline=90)
+def half_handshakes():
+    context = client_context()
+    with WebServer(server_certificate().args) as server:
+        pid, raws = server.http_pid(), []
+        for _ in range(400):
+            raw = server.raw(tls=context, handshake=False)
+            flight, _ = raw.tls.flight()
+            raw.sock.sendall(flight[:20])
+            raws.append(raw)
+        for _ in range(20):
+            check_eq(server.web(tls=context).get("/health").status, 200, "others are served")
+        for raw in raws:
+            try:
+                while raw.sock.recv(1 << 16):
+                    pass
+            except ConnectionResetError:
+                pass
+        check_eq(server.http_pid(), pid, "the process that serves HTTP")
+
+
 @test("without descriptors nobody new is accepted until there are some; who is there is served",
       rules=["H20"])
 def no_descriptors():

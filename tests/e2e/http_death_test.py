@@ -7,8 +7,8 @@ import os
 import signal
 import threading
 
-from harness import (BRIEF, Program, check, check_eq, diag, elapsed, eventually, fence_of, in_threads,
-                     json_of, main, poll_in, signal_process, test, token_of)
+from harness import (BRIEF, Program, Server, check, check_eq, diag, elapsed, eventually, fence_of,
+                     in_threads, json_of, main, poll_in, signal_process, temp_file, test, token_of)
 from points import HTTP, CrashServer
 from web import Session, WebServer
 
@@ -404,6 +404,56 @@ def switched_off():
         check_eq(tcp.req("l", "key", "0"), "timeout", "it is held")
         check_eq(tcp.req("n", "key", f"{token} 50"), "ok 50", "who has the token renews")
         check_eq(tcp.req("r", "key", token), "ok", "and releases")
+
+
+@test("upgrades switch HTTP off, on, off and on: what a session held is its token's, TCP notices nothing",
+      rules=["J19", "J20"], deadline=120)
+def off_and_on():
+    config = temp_file(b"http_port = auto\n")
+    with Server(PATIENT + ["--config", config], expect_log=DIES) as server:
+        def session(since):
+            port = int(server.wait_log(r" serving HTTP .*address=\S*:(\d+)$", 20, since)[1])
+            return Session(("127.0.0.1", port))
+
+        tcp, s = server.client(), session(0)
+        for n in range(2):
+            token = s.token("key", lease=1000)
+            for text in (b"", b"http_port = auto\n"):
+                with open(config, "wb") as f:
+                    f.write(text)
+                since = server.mark()
+                server.kill(signal.SIGUSR2)
+                server.wait_log("upgraded: all workers run this program", 60, since)
+                check_eq(tcp.req("l", "key", "0"), "timeout", "it is held")
+            s.close()
+            s = session(since)
+            s.renew("key", token, 1000).expect(200)
+            s.release("key", token).expect(204)
+            check_eq(tcp.req("r", "key", token_of(tcp.req("l", "key", "0"))), "ok", "it is free")
+        s.end().expect(204)
+
+
+@test("beside HTTP there are 63 workers at most, and these are served with it", rules=["J11", "J17"],
+      deadline=120)
+def as_many_as_there_may_be():
+    with serve("--workers", 63) as server:
+        clients = [server.client() for _ in range(126)]
+        for i, c in enumerate(clients):
+            token_of(c.req("l", f"key-{i}", "0 1000"))
+        s = server.session()
+        token = s.token("key", lease=1000)
+        check_eq(len(server.stats()["locks"]), 127, "locks")
+        clients[0].ask("l", "key", "100 1000")
+        kill_http(server)
+        s.close()
+        s.release("key", token).expect(204)
+        token_of(clients[0].line())
+    server = WebServer(["--workers", 64])
+    try:
+        server.start()
+    except AssertionError:
+        pass
+    check_eq(server.exited(), 78, "64 beside HTTP")
 
 
 if __name__ == "__main__":
