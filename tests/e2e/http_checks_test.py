@@ -147,10 +147,10 @@ def both_caps():
 
 @test("an idle session is given back to its address's cap, as one that is ended", rules=["J4", "J3"])
 def cap_after_idle():
-    args = ["--http-max-sessions-per-ip", "3", "--http-session-idle-timeout", "1"]
+    args = ["--http-max-sessions-per-ip", "3", "--http-session-idle-timeout", "2"]
     with WebServer(PATIENT + args) as server:
         web, other = server.web(), server.web(source="127.0.0.2")
-        for _ in range(3):  # as often as the cap goes
+        for _ in range(2):
             made = []
 
             def full():
