@@ -185,7 +185,7 @@ def cap_after_death():
             f.write("http_max_sessions_per_ip = 2\n")
         since = server.mark()
         server.kill(signal.SIGHUP)
-        server.wait_log("reload", 20, since)
+        server.wait_log("reload .*result=done", 20, since)
         server.http_dies()
         web.close()
         for _ in range(2):  # none of them was forgotten: two must end before there is room
@@ -294,7 +294,8 @@ def internal():
         for what in body:
             reply = session.post("/v1/locks/key" + what, body[what])
             check_eq((reply.status, reply.data), (500, b'{"error":"internal"}\n'), what)
-        check_eq(session.acquire("other").status, 200, "another key")
+        # One in 64 shares its fate.
+        check(any(session.acquire(f"other-{i}").status == 200 for i in range(20)), "other keys")
         check_eq(look.req("ping"), "ok", "the line protocol")
 
 
