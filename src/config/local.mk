@@ -23,4 +23,6 @@ src_config_libconfig_a_SOURCES = \
 	src/config/validate.c \
 	src/config/validate.h \
 	src/config/value.c \
-	src/config/value.h
+	src/config/value.h \
+	src/config/webpages.c \
+	src/config/webpages.h

@@ -3,6 +3,8 @@
  */
 #include "config/validate.h"
 
+#include "config/webpages.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -112,6 +114,7 @@ static void check_http(struct settings *s, struct config_report *report)
         report_error(report, "%s: %" PRId64 " is also the port of the line protocol (%s)",
                      config_origin(s, OPTION_http_port), s->http_port,
                      config_origin(s, OPTION_port));
+    webpages_check(s, report);
     if (s->http_port == 0 || s->workers <= SETTINGS_WORKERS_HTTP)
         return;
     if (s->origin[OPTION_workers].source == SOURCE_DEFAULT)

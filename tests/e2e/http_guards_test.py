@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import ssl
+import subprocess
 import sys
 
 from certs import authority, client_context, server_certificate
@@ -152,6 +153,31 @@ def cross_origin():
             every_answer(server, {"Origin": stranger}, any_, {200, 204, 400, 404, 405, 410})
             every_answer(server, {"Origin": page}, any_, {200, 204, 400, 404, 405, 410})
             every_answer(server, {}, {}, {200, 204, 400, 404, 405, 410})
+
+
+@test("a listed origin that no browser sends is refused, with what to say instead", rules=["H11"])
+def wrong_origins():
+    flag = "--http-cors-allowed-origins"
+    p = subprocess.run([os.environ["DFLOCKD"], "-t", flag, "https://a.example/, foo, null, https://B.example"],
+                       stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    check_eq((p.returncode, p.stdout), (78, ""), f"exit status, output; {p.stderr}")
+    lines = p.stderr.splitlines()
+    check_eq(len(lines), 4, f"a line each: {lines}")
+    for line, says in zip(lines, ("'https://a.example/': an origin has no path; say https://a.example",
+                                  "'foo': an origin is scheme://host", "'null' is what any page can send",
+                                  "'https://B.example': browsers send it in lower case; say "
+                                  "https://b.example")):
+        check(line.startswith(f"dflockd: {flag}: {says}"), line)
+    config = temp_file("http_cors_allowed_origins = https://page.example\n")
+    with WebServer(["--config", config], expect_log=["has no path", "refused"]) as server:
+        with open(config, "w", encoding="utf-8") as f:
+            f.write("http_cors_allowed_origins = https://page.example/\n")
+        since = server.mark()
+        server.kill(signal.SIGHUP)
+        server.wait_log(r"an origin has no path; say https://page\.example", 20, since)
+        server.wait_log(r" reload proc=master .*refused", 20, since)
+        check_eq(server.web().get("/health", {"Origin": "https://page.example"})
+                 .headers.get("access-control-allow-origin"), "https://page.example", "as before")
 
 
 @test("the rate of an address: a burst, then so many a second; others, /health and /ready do not count",
