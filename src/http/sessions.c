@@ -332,11 +332,25 @@ static uint32_t take_slot(struct sessions *ss)
     return slot;
 }
 
-static bool full(const struct http *h)
+/* False: the call has been answered. */
+static bool is_room(struct call *c)
 {
-    int64_t most = h->settings->http_max_sessions;
+    const struct sessions *ss = c->h->sessions;
+    int64_t most = c->h->settings->http_max_sessions;
+    char text[96];
 
-    return h->sessions->n >= h->sessions->most || (most && h->sessions->n >= (uint64_t)most);
+    if (ss->n < ss->most && (!most || ss->n < (uint64_t)most))
+        return true;
+    if (ss->n >= ss->most)
+        snprintf(text, sizeof(text),
+                 "end sessions: there is room for %" PRIu32
+                 "; a larger --http-max-sessions needs a restart",
+                 ss->most);
+    else
+        snprintf(text, sizeof(text), "end sessions, or raise --http-max-sessions (%" PRId64 ")",
+                 most);
+    call_answer_error(c, HTTP_ERR_MAX_SESSIONS, text);
+    return false;
 }
 
 static void begin(struct http *h, uint32_t slot, const uint64_t id[2], const struct address *from)
@@ -374,10 +388,8 @@ void sessions_new(struct call *c)
         call_answer_error(c, HTTP_ERR_DRAINING, "the server is ending");
         return;
     }
-    if (full(h)) {
-        call_answer_error(c, HTTP_ERR_MAX_SESSIONS, "end sessions, or raise --http-max-sessions");
+    if (!is_room(c))
         return;
-    }
     if (!guard_session(h, &from)) {
         call_answer_error(c, HTTP_ERR_MAX_SESSIONS_PER_IP,
                           "end sessions, or raise --http-max-sessions-per-ip");

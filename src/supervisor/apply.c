@@ -110,14 +110,23 @@ uint32_t apply_max_locks(const struct master *m)
     return max_locks(m, m->settings);
 }
 
+static void warn_of_room(const struct master *m, const struct settings *s)
+{
+    if (s->max_locks > m->r->geo.max_locks && differs(m->settings, s, OPTION_max_locks))
+        log_warn("reload: more keys than there is room for before a restart",
+                 log_int("asked", s->max_locks), log_uint("allowed", m->r->geo.max_locks));
+    if (m->args->http->n > 0 && s->http_max_sessions > m->r->max_sessions &&
+        differs(m->settings, s, OPTION_http_max_sessions))
+        log_warn("reload: more sessions than there is room for before a restart",
+                 log_int("asked", s->http_max_sessions), log_uint("allowed", m->r->max_sessions));
+}
+
 void apply(struct master *m, const struct settings *s, char *what, size_t n)
 {
     list_changes(m->settings, s, what, n);
     m->keeper.max = connections(m, s);
     m->keeper.max_per_ip = (uint32_t)s->max_connections_per_ip;
-    if (s->max_locks > m->r->geo.max_locks && differs(m->settings, s, OPTION_max_locks))
-        log_warn("reload: more keys than there is room for before a restart",
-                 log_int("asked", s->max_locks), log_uint("allowed", m->r->geo.max_locks));
+    warn_of_room(m, s);
     caps_limit(m->r, max_locks(m, s));
     log_init(s->log_format, s->log_level);
 }

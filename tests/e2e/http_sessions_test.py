@@ -7,7 +7,7 @@ import re
 import signal
 
 from harness import (check, check_eq, elapsed, eventually, in_threads, json_of, main, poll_in,
-                     signal_process, test, token_of)
+                     signal_process, temp_file, test, token_of)
 from points import HANG, HTTP, CrashServer
 from web import Session, Web, WebServer
 
@@ -183,6 +183,39 @@ def caps():
         other.delete(f"/v1/sessions/{ids[0]}").expect(204)  # whoever ends it
         one.post("/v1/sessions").expect(200)
         one.post("/v1/sessions").expect(503, "max_sessions_per_ip")
+
+
+@test("--http-max-sessions is raised by a reload as far as there is room: the log says, and so does the "
+      "answer, when it was meant to be more", rules=["J4"], deadline=240)
+def room():
+    room = 16384
+    config = temp_file("http_max_sessions = 5\n")
+    with WebServer(PATIENT + ["--config", config, "--http-session-idle-timeout", "0"]) as server:
+        web = server.web()
+        for _ in range(5):
+            web.post("/v1/sessions").expect(200)
+        got = web.post("/v1/sessions").expect(503, "max_sessions")
+        check_eq(got["detail"], "end sessions, or raise --http-max-sessions (5)", "of the setting")
+        with open(config, "w", encoding="utf-8") as f:
+            f.write("http_max_sessions = 20000\n")
+        since = server.mark()
+        server.kill(signal.SIGHUP)
+        server.wait_log(f"more sessions than there is room for .*asked=20000 allowed={room}", 20, since)
+        server.wait_log(" reload proc=master result=done", 20, since)
+        eventually(lambda: web.post("/v1/sessions").status == 200, 20, "the new setting")
+
+        made = server.stats()["connections"]
+        raw = server.raw()
+        while made < room:
+            n = min(128, room - made)
+            for _ in range(n):
+                raw.ask_http("POST", "/v1/sessions")
+            for _ in range(n):
+                raw.reply(timeout=60).expect(200)
+            made += n
+        got = web.post("/v1/sessions").expect(503, "max_sessions")
+        check_eq(got["detail"], f"end sessions: there is room for {room}; a larger --http-max-sessions "
+                 "needs a restart", "of the room")
 
 
 @test("DELETE ends waits with 410, and what the session held is another's before the 204",
