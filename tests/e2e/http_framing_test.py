@@ -107,7 +107,7 @@ def chunked():
             check_eq(reply.headers.get("connection"), "close", "Connection")
             session.release("chunked", reply.expect(200)["token"]).expect(204)
             raw.expect_close()
-        for bad in [b"x\r\n", b"-1\r\n", b"5g\r\n"]:
+        for bad in [b"x\r\n", b"-1\r\n", b"5g\r\n", b"2;name=value\r\n"]:
             raw = server.raw()
             raw.send(b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + bad)
             check(raw.reply().status in (400, 413), "a bad chunk is refused")
