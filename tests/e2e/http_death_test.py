@@ -444,7 +444,7 @@ def as_many_as_there_may_be():
         token = s.token("key", lease=1000)
         check_eq(len(server.stats()["locks"]), 127, "locks")
         clients[0].ask("l", "key", "100 1000")
-        kill_http(server)
+        server.http_dies()
         s.close()
         s.release("key", token).expect(204)
         token_of(clients[0].line())
