@@ -169,7 +169,7 @@ static void oldest_tile(struct page *p)
 {
     const struct view_totals *t = &p->totals;
 
-    begin(p, "oldest", "Longest wait", t->queues > 0);
+    begin(p, "oldest", "Oldest wait", t->queues > 0);
     if (t->queues) {
         page_since(p, t->waits_since);
         text_put(&p->out, " <small>for <a data-go href=\"");

@@ -130,7 +130,7 @@ static const struct {
     enum top_sort by;
     const char *name;
 } orders[] = {
-    {TOP_WAITERS, "Longest queue"}, {TOP_OLDEST_WAIT, "Longest wait"},
+    {TOP_WAITERS, "Longest queue"}, {TOP_OLDEST_WAIT, "Oldest wait"},
     {TOP_HELD_SINCE, "Held longest"}, {TOP_LEASE_LEFT, "Lease left"}, {TOP_KEY, "Key"},
 };
 enum { ORDERS = sizeof(orders) / sizeof(orders[0]) };
