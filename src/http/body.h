@@ -13,6 +13,7 @@ enum {
     BODY_MAX = 1 << 20,   /* bytes */
     BODY_TOKEN_MAX = 256, /* of `token` */
     BODY_LIMIT_MAX = 1048576,
+    BODY_WHY = 256, /* bytes of a reason, the NUL included */
 };
 
 #define BODY_SECONDS_MAX INT64_C(9223372036) /* what fits in ns, as in the line protocol */
@@ -27,10 +28,10 @@ struct body {
 
 /*
  * `fields`: those that it may have, FIELD_… of routes.h; all others are errors, and so are a wrong
- * type, a duplicate, bytes behind the object, a number out of its range, no token where there must be
- * one. False with *why for the client, which is static.
- * No bytes at all may be NULL.
+ * type, a duplicate, bytes behind the object, a number out of its range, no token where there must
+ * be one. False with a reason for the client: which field, and what is wanted; or where it is no
+ * JSON. Part of it may be the client's own text, cut, in UTF-8. No bytes at all may be NULL.
  */
-bool body_parse(const char *bytes, size_t n, unsigned fields, struct body *out, const char **why);
+bool body_parse(const char *bytes, size_t n, unsigned fields, struct body *out, char why[BODY_WHY]);
 
 #endif

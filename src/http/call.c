@@ -1,8 +1,8 @@
 /*
  * http/call.c - see call.h.
  *
- * The order of checks: framing → CORS → counting → rate limit → authentication → routing → key →
- * session's header → session → body → fields → the handler.
+ * The order of checks: framing → CORS → counting → rate limit → headers that are there twice →
+ * authentication → routing → key → session's header → session → body → fields → the handler.
  */
 #include "http/call.h"
 
@@ -46,6 +46,14 @@ static const struct {
     [HTTP_ERR_MAX_SESSIONS_PER_IP] = {"max_sessions_per_ip", 503},
     [HTTP_ERR_DRAINING] = {"draining", 503},
     [HTTP_ERR_FENCE_PERSISTENCE] = {"fence_persistence", 503},
+};
+
+/* What can be done about it whatever was asked; who answers may know more. */
+static const char *const details[HTTP_ERRORS] = {
+    [HTTP_ERR_NOT_FOUND] = "there is no such route: /v1/openapi.json has those that there are",
+    [HTTP_ERR_METHOD_NOT_ALLOWED] = "another method is wanted here: Allow says which",
+    [HTTP_ERR_SESSION_GONE] =
+        "the session is unknown, or has ended: POST /v1/sessions makes a new one",
 };
 
 const char *call_error_code(enum http_error error)
@@ -168,8 +176,8 @@ void call_answer_json(struct call *c, int status, json_t *object)
 
 void call_answer_error(struct call *c, enum http_error error, const char *detail)
 {
-    json_t *o = detail ? json_pack("{s:s,s:s}", "error", errors[error].code, "detail", detail)
-                       : json_pack("{s:s}", "error", errors[error].code);
+    json_t *o = json_pack("{s:s,s:s*}", "error", errors[error].code, "detail",
+                          detail ? detail : details[error]);
 
     c->result = (uint8_t)metrics_word(error);
     metrics_error(c->h, error);
@@ -236,13 +244,13 @@ static bool take_body(struct call *c, struct body *out)
 {
     struct evbuffer *in = evhttp_request_get_input_buffer(c->req);
     size_t n = evbuffer_get_length(in);
-    const char *why = NULL;
+    char why[BODY_WHY];
 
     if (n == 0 && c->route->flags & ROUTE_BODY_MAY_LACK) {
         memset(out, 0, sizeof(*out));
         return true;
     }
-    if (body_parse((const char *)evbuffer_pullup(in, -1), n, c->route->fields, out, &why))
+    if (body_parse((const char *)evbuffer_pullup(in, -1), n, c->route->fields, out, why))
         return true;
     call_answer_error(c, HTTP_ERR_BAD_REQUEST, why);
     return false;
@@ -302,6 +310,11 @@ static void dispatch(struct call *c)
     }
     if (!(c->route && c->route->flags & ROUTE_UNLIMITED) && !guard_rate(c))
         return;
+    why = framing_who(c->req);
+    if (why) {
+        call_answer_error(c, HTTP_ERR_BAD_REQUEST, why);
+        return;
+    }
     if (!(c->route && c->route->flags & ROUTE_OPEN) && !auth_admits(c))
         return;
     if (!good)

@@ -87,7 +87,7 @@ void call_answer_lent(struct call *c, int status, const char *type, struct evbuf
 void call_answer_nothing(struct call *c);
 /* Its client has left: for the statistics only. */
 void call_answer_nobody(struct call *c);
-/* `detail` is for people; NULL: none. */
+/* `detail` is for people, in UTF-8; NULL: what is said of this error anyway, if anything is. */
 void call_answer_error(struct call *c, enum http_error error, const char *detail);
 
 /* Before the answer: adds a header to it. */

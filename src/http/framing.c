@@ -137,3 +137,17 @@ enum framing framing_check(const struct framing_head *f, struct evhttp_request *
     /* Of a target with a host in it libevent closes the connection in any case. */
     return s.codings || evhttp_request_get_uri(req)[0] != '/' ? FRAMING_LAST : FRAMING_GOOD;
 }
+
+const char *framing_who(struct evhttp_request *req)
+{
+    unsigned authorizations = 0, sessions = 0;
+    const struct evkeyval *h;
+
+    TAILQ_FOREACH (h, evhttp_request_get_input_headers(req), next) {
+        authorizations += strcasecmp(h->key, "Authorization") == 0;
+        sessions += strcasecmp(h->key, "X-Dflockd-Session") == 0;
+    }
+    return authorizations > 1 ? "there is more than one Authorization"
+           : sessions > 1     ? "there is more than one X-Dflockd-Session"
+                              : NULL;
+}

@@ -37,4 +37,7 @@ enum framing { FRAMING_GOOD, FRAMING_LAST, FRAMING_BAD };
 enum framing framing_check(const struct framing_head *f, struct evhttp_request *req,
                            const char **why);
 
+/* Why not, of one whose end is clear but which says twice who asks; static. NULL: it does not. */
+const char *framing_who(struct evhttp_request *req);
+
 #endif

@@ -147,7 +147,7 @@ def walk_all(ask):
     check(b"\ndflockd_http_sessions 2\n" in metrics.data, "sessions in the metrics")
     for one in (a, b):
         ask("DELETE", "/v1/sessions/{id}", 204, None, id=one)
-        ask("DELETE", "/v1/sessions/{id}", 410, '{"error":"session_gone"}', id=one)
+        ask("DELETE", "/v1/sessions/{id}", 410, '{"error":"session_gone","detail":"…"}', id=one)
     ask("GET", "/v1/stats", 200,
         '{"connections":0,"locks":[],"semaphores":[],"idle_locks":[…],"idle_semaphores":[…]}')
     check_eq(ask.seen ^ ROUTES, set(), "routes that there are not, or that were not walked")

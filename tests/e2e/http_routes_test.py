@@ -7,7 +7,7 @@ import time
 
 from certs import client_context, server_certificate
 from harness import (BRIEF, SANITIZED, check, check_eq, diag, eventually, in_threads, main, shown,
-                     test)
+                     temp_file, test)
 from points import CrashServer
 from web import WebServer
 
@@ -129,6 +129,61 @@ def bodies():
         session.release("a", token.expect(200)["token"]).expect(204)
         session.post("/v1/locks/b/enqueue").expect(200)
         session.end().expect(204)
+
+
+@test("what is wrong with a body is said of the field; other errors say how to go on", rules=["H17", "H28"])
+def reasons():
+    whole = ": a whole number is wanted, without quotes, point or exponent"
+    with WebServer() as server:
+        session, web = server.session(), server.web()
+        for path, bad, why in (
+                ("locks/a", b"", "the body is empty; {} is the least"),
+                ("locks/a", b'{"acquire_timeout_s":"10"}', "acquire_timeout_s" + whole),
+                ("locks/a", b'{"acquire_timeout_s":1,"lease_ttl_s":1.5}', "lease_ttl_s" + whole),
+                ("locks/a/wait", b'{"timeout_s":-1}',
+                 "timeout_s: a whole number from 0 to 9223372036 is wanted"),
+                ("semaphores/a", b"{}", "limit is missing or 0: a whole number from 1 to 1048576 is wanted"),
+                ("locks/a/release", b"{}", "token is missing: the grant said it"),
+                ("locks/a/renew", b'{"token":7}', "token: a string is wanted"),
+                ("locks/a/release", b'{"key":1}', "'key' is no field here; there are: token"),
+                ("locks/a/release", '{"é\\n\\"<\x7f€":1}'.encode(),
+                 "'é\n\"<\x7f€' is no field here; there are: token"),
+                ("locks/a/release", b'{"%b":1}' % (b"a" * 1000000),
+                 f"'{'a' * 64}…' is no field here; there are: token"),
+                ("locks/a", b'{\n  "lease_ttl_s": 01}', "the body is not one JSON object: line 2, column 18"),
+                ("locks/a", b'{"lease_ttl_s": 1', "the body ends before its JSON object does: line 1, column 17"),
+                ("locks/a", b"[]", "the body is a list, and not one JSON object")):
+            check_eq(session.post("/v1/" + path, bad).expect(400, "bad_request")["detail"], why, shown(bad[:99]))
+        check("/v1/openapi.json" in web.get("/nothing").expect(404, "not_found")["detail"], "no route")
+        check("Allow" in web.get("/v1/sessions").expect(405, "method_not_allowed")["detail"], "no method")
+        for reply in (web.delete(f"/v1/sessions/{ID}"), web.post(f"/v1/sessions/{ID}/ping"),
+                      web.post("/v1/locks/a", b"{}", {"X-Dflockd-Session": ID})):
+            check("POST /v1/sessions" in reply.expect(410, "session_gone")["detail"], repr(reply))
+
+
+@test("who asks is said once: two Authorization or X-Dflockd-Session are 400, and the connection stays",
+      rules=["H27"])
+def twice():
+    secret = temp_file("sesame\n")
+    os.chmod(secret, 0o600)
+    with WebServer(["--auth-token-file", secret]) as server:
+        me = ("Authorization", "Bearer sesame")
+        session = server.session(headers=dict([me]))
+        mine = ("X-Dflockd-Session", session.id)
+        raw = server.raw()
+        for headers, name in (([me, me, mine], "Authorization"), ([me, mine, mine], "X-Dflockd-Session"),
+                              ([me, mine, (mine[0].upper(), ID)], "X-Dflockd-Session"),
+                              ([me, (mine[0].lower(), ID), mine], "X-Dflockd-Session"),
+                              ([("authorization", "Bearer wrong"), me, mine], "Authorization"),
+                              ([me, ("AUTHORIZATION", ""), mine], "Authorization")):
+            raw.ask_http("POST", "/v1/locks/a", headers, b"{}")
+            reply = raw.reply()
+            check_eq(reply.expect(400, "bad_request")["detail"], f"there is more than one {name}", headers)
+            raw.ask_http("POST", "/v1/locks/a/enqueue", [me, mine])
+            check_eq(raw.reply().status, 200, "once, on the same connection")
+            session.end().expect(204)
+            session = server.session(headers=dict([me]))
+            mine = ("X-Dflockd-Session", session.id)
 
 
 def hostile(rng, session):
