@@ -384,6 +384,16 @@ static void add_errors(json_t *responses, unsigned errors, int status)
     json_object_set_new(responses, name, all);
 }
 
+/* What libevent answers in its own words before a route is looked for. */
+static void add_library(json_t *all)
+{
+    json_t *bad = json_object_get(json_object_get(all, "400"), "content");
+
+    json_object_set_new(bad, "text/html", json_pack("{s:o}", "schema", text()));
+    json_object_set_new(all, "413", answer("Larger than is read", "text/html", text()));
+    json_object_set_new(all, "417", answer("Expect is not 100-continue", "text/html", text()));
+}
+
 static json_t *responses(enum route_id id)
 {
     json_t *all = json_object();
@@ -397,6 +407,7 @@ static json_t *responses(enum route_id id)
     for (unsigned i = 0; i < HTTP_ERRORS; i++)
         if (errors & 1u << i && call_error_status(i) != last)
             add_errors(all, errors, last = call_error_status(i));
+    add_library(all);
     if (id == ROUTE_ID_READY)
         json_object_set_new(
             all, "503", answer("draining, fence_persistence", "application/json", ref("Status")));
