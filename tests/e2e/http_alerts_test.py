@@ -10,7 +10,7 @@ import subprocess
 
 from harness import check, check_eq, main, temp_file, test
 from scrape import scrape
-from web import WebServer
+from web import CODES, WebServer
 
 TOP = os.environ["top_srcdir"]
 
@@ -47,7 +47,8 @@ def check_selectors(text, got, where):
             values = {row.get(label) for row in rows[name]}
             check(None not in values, f"{where}: {name} has no label {label}")
             if how in ("=", "!="):
-                check(value in values, f"{where}: {name} has no {label}={value}, but {values}")
+                check(value in values or label == "status" and int(value) in CODES.values(),
+                      f"{where}: {name} has no {label}={value}, but {values}")
     known = {label for some in rows.values() for row in some for label in row} | {"instance", "job"}
     for group in re.findall(r"\b(?:by|without|ignoring|on) ?\(([^)]*)\)", text):
         for label in re.split(", *", group):
@@ -90,6 +91,9 @@ HEALTHY = {
     "dflockd_shards_quarantined{}": "0x40",
     "dflockd_worker_restarts_total{}": "0x10 1x30",
     "dflockd_connections_poisoned_total{}": "0x40",
+    'dflockd_http_requests_total{method="POST",path="/v1/locks/{key}",status="500"}': "_x40",
+    'dflockd_http_requests_total{method="GET",path="/v1/stats",status="500"}': "3x40",
+    'dflockd_http_requests_total{method="POST",path="/v1/locks/{key}",status="200"}': "0+60x40",
     'dflockd_keys{state="active"}': "500x40",
     'dflockd_keys{state="idle"}': "500x40",
     "dflockd_max_locks{}": "1000x40",
@@ -114,6 +118,8 @@ ILL = {
     "DflockdShardQuarantined": {"dflockd_shards_quarantined{}": "2x40"},
     "DflockdWorkersRestart": {"dflockd_worker_restarts_total{}": "0+1x40"},
     "DflockdConnectionPoisoned": {"dflockd_connections_poisoned_total{}": "0x20 1x20"},
+    "DflockdInternalErrors": {
+        'dflockd_http_requests_total{method="POST",path="/v1/locks/{key}",status="500"}': "_x20 1x20"},
     "DflockdTableNearlyFull": {'dflockd_keys{state="active"}': "950x40"},
     "DflockdLimitsMet": {'dflockd_limit_rejections_total{limit="max_locks"}': "0+1x40"},
     "DflockdLongWaits": {'dflockd_wait_seconds_bucket{le="30"}': "0+5x40"},
@@ -130,6 +136,7 @@ def alerts():
         names = re.findall(r"^ *- alert: (\w+)$", f.read(), re.M)
     check_eq(set(ILL), set(names), "alerts with a case")
     with WebServer() as server:
+        scrape(server)
         there = {name for name, _ in scrape(server).samples}
     used = {re.match(r"\w+", series)[0] for series in HEALTHY} - {"up"}
     check(used <= there, f"metrics that there are not: {used - there}")
