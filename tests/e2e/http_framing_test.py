@@ -71,6 +71,7 @@ def smuggling():
         "a tunnel": b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
         "no version": b"GET /health\r\nHost: x\r\n\r\n",
         "an empty line": b"\r\n\r\n",
+        "an empty line before a request": b"\r\n",
         "no HTTP at all": b"l\nkey\n0\n\r\n\r\n",
     }
     with WebServer() as server:
@@ -107,7 +108,14 @@ def chunked():
             check_eq(reply.headers.get("connection"), "close", "Connection")
             session.release("chunked", reply.expect(200)["token"]).expect(204)
             raw.expect_close()
-        for bad in [b"x\r\n", b"-1\r\n", b"5g\r\n", b"2;name=value\r\n"]:
+        for size, status in ((b"2 ;a=b", 200), (b"2 ; a", 200), (b"2 ", 200), (b"2;a=b", 413), (b"2;a", 413),
+                             (b"2\t;a", 413)):
+            raw = server.raw()
+            raw.send(b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%b\r\n"
+                     b"{}\r\n0\r\n\r\n" % size + HEALTH)
+            check_eq(raw.reply().status, status, f"a chunk's extension: {shown(size)}")
+            raw.expect_close()
+        for bad in [b"x\r\n", b"-1\r\n", b"5g\r\n"]:
             raw = server.raw()
             raw.send(b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + bad)
             check(raw.reply().status in (400, 413), "a bad chunk is refused")
