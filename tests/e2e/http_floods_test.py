@@ -104,7 +104,7 @@ def leaves_before():
             requests = 'path="/v1/stats",status'
             eventually(lambda: metric(server, "dflockd_http_requests_total", requests) == left, 20,
                        "all have ended")
-            return metric(server, "dflockd_http_requests_total", requests + '="other"') > 0
+            return metric(server, "dflockd_http_requests_total", requests + '="499"') > 0
 
         eventually(some_were_noticed, 60, "each was kept till the end of its 100 ms")
 
