@@ -25,6 +25,7 @@ is not done after `deadline` seconds has its stack dumped and has failed.
     eventually(predicate, timeout=20, text=…)  polls until true and returns that; never sleep instead
     in_threads(function, items)           runs function(item) for all at once; raises what one did
     token_of("ok TOKEN LEASE"), fence_of(token), json_of("ok {…}")
+    waiters(client, key), is_free(client, key)  what a client of the line protocol finds out
     elapsed()                             t = elapsed(); …; t() is the seconds since
     temp_file(data), temp_dir()           paths that are gone when the tests are over
 
@@ -172,6 +173,21 @@ def fence_of(token):
 def json_of(reply):
     check(reply.startswith("ok {"), f"'ok JSON' expected, not {shown(reply)}")
     return json.loads(reply[3:])
+
+
+def waiters(client, key):
+    """How many wait for the key, as statistics tell it."""
+    stats = json_of(client.req("stats"))
+    return sum(x["waiters"] for x in stats["locks"] + stats["semaphores"] if x["key"] == key)
+
+
+def is_free(client, key):
+    """Whether the lock could be had; it is given back."""
+    reply = client.req("l", key, "0")
+    if reply == "timeout":
+        return False
+    check_eq(client.req("r", key, token_of(reply)), "ok", "the release")
+    return True
 
 
 def temp_dir():

@@ -7,8 +7,8 @@ import re
 import signal
 import subprocess
 
-from harness import (check, check_eq, elapsed, eventually, in_threads, json_of, main, temp_file, test,
-                     token_of)
+from harness import (check, check_eq, elapsed, eventually, in_threads, is_free, json_of, main,
+                     temp_file, test, token_of)
 from web import Session, WebServer
 
 # A session that holds something keeps a server that drains: not for long here. And clients of the line
@@ -46,14 +46,6 @@ def metric(server, name, labels="", **options):
     with server.web(**options) as web:
         text = web.get("/metrics", {"Authorization": f"Bearer {SECRET}"}).data.decode()
     return sum(float(x) for x in re.findall(rf"^{name}(?:{{.*{labels}.*}})? (\S+)$", text, re.M))
-
-
-def is_free(client, key):
-    reply = client.req("l", key, "0")
-    if reply == "timeout":
-        return False
-    check_eq(client.req("r", key, token_of(reply)), "ok", "the release")
-    return True
 
 
 @test("on every route of the locks: key, session's header, session, body, fields, the operation",

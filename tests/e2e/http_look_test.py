@@ -7,21 +7,9 @@ import urllib.parse
 
 from harness import (SANITIZED, check, check_eq, diag, elapsed, eventually, in_threads, json_of, main,
                      poll_in, temp_dir, test, token_of)
-from web import WebServer
+from web import WebServer, take
 
 LIMITS = ["--max-locks", "120000"]
-
-
-def take(server, keys, lease=900, client=None):
-    """Locks of a TCP connection."""
-    c = client or server.client()
-    for at in range(0, len(keys), 2000):
-        part = keys[at:at + 2000]
-        c.send(b"".join(b"l\n%b\n0 %d\n" % (k if isinstance(k, bytes) else k.encode(), lease)
-                        for k in part))
-        for reply in c.lines(len(part)):
-            token_of(reply)
-    return c
 
 
 def steady(value):

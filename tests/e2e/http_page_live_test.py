@@ -2,15 +2,14 @@
 again, whatever becomes of the server and of what it has asked."""
 
 import os
-import re
 import selectors
 import signal
 import socket
 import threading
 
 from harness import check, check_eq, diag, eventually, main, temp_file, test
-from page import SOON, browser, keys, polled, polls, take, url, well
-from web import WebServer
+from page import SOON, browser, keys, polled, polls, url, well
+from web import WebServer, take
 
 
 class Proxy:

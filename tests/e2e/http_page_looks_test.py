@@ -2,16 +2,14 @@
 all sorts, to a keyboard, and without JavaScript; and that its figures are those of `show`."""
 
 import datetime
-import os
 import re
-import signal
 import time
 
 from browser import Browser
 from harness import check, check_eq, diag, eventually, json_of, main, test, token_of
-from page import browser, keys, number, polled, rows, seconds, take, url, well
+from page import browser, keys, number, polled, rows, seconds, url, well
 from scene import PictureServer, scene
-from web import WebServer
+from web import WebServer, take
 
 # Of each text that is seen: its colour against what is behind it, by the formula of WCAG 2.
 CONTRASTS = """

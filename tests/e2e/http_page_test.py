@@ -6,8 +6,8 @@ import re
 
 from browser import Browser
 from harness import check, check_eq, diag, eventually, fence_of, json_of, main, test, token_of
-from page import SOON, browser, keys, number, polled, polls, rows, take, url, well
-from web import WebServer
+from page import SOON, browser, keys, number, polled, rows, url, well
+from web import WebServer, take
 
 HOSTILE = [b"<script>document.title='bad'</script>", b"\"><img/src=x/onerror=document.title='bad'>",
            b"'-alert(1)-'&amp;&lt;", b"bad\xff\xfe\x80", "\u202egnp.exe".encode(), b"\x1b[31mred\x07",

@@ -8,18 +8,13 @@ import resource
 import signal
 import time
 
-from harness import (BRIEF, check, check_eq, diag, elapsed, eventually, fence_of, in_threads, json_of,
-                     main, poll_in, test, token_of)
+from harness import (BRIEF, check, check_eq, diag, elapsed, eventually, fence_of, in_threads, main,
+                     poll_in, test, token_of, waiters)
 from web import Raw, Session, WebServer
 
 # A session that holds something keeps a server that drains: not for long here. And clients of the line
 # protocol may be silent while the test is kept busy.
 PATIENT = ["--shutdown-timeout", "1", "--read-timeout", "300"]
-
-
-def waiters(client, key):
-    stats = json_of(client.req("stats"))
-    return sum(x["waiters"] for x in stats["locks"] + stats["semaphores"] if x["key"] == key)
 
 
 def poll(session, key, what="", **body):

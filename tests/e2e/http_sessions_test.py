@@ -6,10 +6,10 @@ import os
 import re
 import signal
 
-from harness import (check, check_eq, elapsed, eventually, in_threads, json_of, main, poll_in,
-                     signal_process, temp_file, test, token_of)
+from harness import (check, check_eq, elapsed, eventually, in_threads, is_free, json_of, main,
+                     poll_in, signal_process, temp_file, test, token_of, waiters)
 from points import HANG, HTTP, CrashServer
-from web import Session, Web, WebServer
+from web import Session, WebServer
 
 # A session that holds something keeps a server that drains: not for long here. And clients of the line
 # protocol may be silent while the test is kept busy.
@@ -17,19 +17,6 @@ PATIENT = ["--shutdown-timeout", "1", "--read-timeout", "300"]
 UNKNOWN = "0123456789abcdef0123456789abcdef"
 BAD_IDS = ("", "x", UNKNOWN[:-1], UNKNOWN + "0", UNKNOWN.upper(), UNKNOWN[:-1] + "g",
            "%00" * 32, UNKNOWN[:-1] + " ")
-
-
-def waiters(client, key):
-    stats = json_of(client.req("stats"))
-    return sum(x["waiters"] for x in stats["locks"] + stats["semaphores"] if x["key"] == key)
-
-
-def is_free(client, key):
-    reply = client.req("l", key, "0")
-    if reply == "timeout":
-        return False
-    check_eq(client.req("r", key, token_of(reply)), "ok", "the release")
-    return True
 
 
 @test("a session begins, is kept and ends", rules=["J1"])

@@ -1,18 +1,13 @@
 #!/usr/bin/env python3
 """http_twophase_test.py - enqueue and wait by HTTP: every row of the table of states and events."""
 
-from harness import (check, check_eq, elapsed, eventually, fence_of, in_threads, json_of, main, test,
-                     token_of)
+from harness import (check, check_eq, elapsed, eventually, fence_of, in_threads, main, test,
+                     token_of, waiters)
 from web import Session, WebServer
 
 # A session that holds something keeps a server that drains: not for long here. And clients of the line
 # protocol may be silent while the test is kept busy.
 PATIENT = ["--shutdown-timeout", "1", "--read-timeout", "300"]
-
-
-def waiters(client, key):
-    stats = json_of(client.req("stats"))
-    return sum(x["waiters"] for x in stats["locks"] + stats["semaphores"] if x["key"] == key)
 
 
 def both_kinds(function):

@@ -1,7 +1,6 @@
 """page.py - the status page in a Chromium that the tests of a file share.
 
 browser() → Browser, on no page, light, 1280 × 900;  url(server, **parameters)
-take(server, keys, lease=600) → the client that has them
 polls(b): how often the page has asked again;  polled(b, times=1) waits until it has, and shows what it heard
 rows(b) → the cells' texts;  keys(b);  number(b, name) of the figures above the table
 seconds("3 min 5 s") → 185
@@ -13,7 +12,7 @@ import threading
 import urllib.parse
 
 from browser import Browser
-from harness import check_eq, token_of
+from harness import check_eq
 
 SOON = 20  # seconds that a change may take to be seen on a machine that is busy; it is asked for every 2 s
 shared = {}
@@ -34,17 +33,6 @@ def browser():
 
 def url(server, **parameters):
     return f"http://127.0.0.1:{server.http_port}/?" + urllib.parse.urlencode(parameters)
-
-
-def take(server, keys, lease=600, client=None):
-    c = client or server.client()
-    for at in range(0, len(keys), 2000):
-        part = keys[at:at + 2000]
-        c.send(b"".join(b"l\n%b\n0 %d\n" % (k if isinstance(k, bytes) else k.encode(), lease)
-                        for k in part))
-        for reply in c.lines(len(part)):
-            token_of(reply)
-    return c
 
 
 def polls(b):

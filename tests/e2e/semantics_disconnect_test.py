@@ -8,7 +8,7 @@ import subprocess
 import time
 
 from harness import (Server, check, check_eq, diag, elapsed, eventually, in_threads, json_of, main,
-                     test, token_of)
+                     test, token_of, waiters)
 
 PROMPT = 1.0  # "at once", and "tens of ms", on a busy machine: the best, or the median, of several
 HALF_CLOSE = 0.25  # a FIN within this time of the request is a half-close
@@ -16,11 +16,6 @@ HALF_CLOSE = 0.25  # a FIN within this time of the request is a half-close
 
 def stats_of(client):
     return json_of(client.req("stats"))
-
-
-def waiters(client, key):
-    stats = stats_of(client)
-    return sum(x["waiters"] for x in stats["locks"] + stats["semaphores"] if x["key"] == key)
 
 
 def queue(client, key):

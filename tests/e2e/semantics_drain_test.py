@@ -6,7 +6,7 @@ import signal
 import time
 
 from harness import (Client, Server, check, check_eq, elapsed, eventually, in_threads, json_of,
-                     main, test, token_of)
+                     main, test, token_of, waiters)
 
 SLACK = 10.0
 
@@ -16,11 +16,6 @@ def drain(server, signum=signal.SIGTERM):
     since = server.mark()
     server.kill(signum)
     server.wait_log(" draining: ", 10, since)
-
-
-def waiters(client, key):
-    stats = json_of(client.req("stats"))
-    return sum(x["waiters"] for x in stats["locks"] + stats["semaphores"] if x["key"] == key)
 
 
 def each_signal(function):

@@ -1,16 +1,8 @@
 #!/usr/bin/env python3
 """semantics_fifo_test.py - resources, the order of checks, and the one queue of each resource."""
 
-from harness import (Server, check, check_eq, elapsed, eventually, fence_of, json_of, main,
-                     poll_in, test, token_of)
-
-HELD = ("locks", "semaphores")
-
-
-def waiters(client, key):
-    """How many wait for the key, as stats tell it."""
-    stats = json_of(client.req("stats"))
-    return sum(x["waiters"] for name in HELD for x in stats[name] if x["key"] == key)
+from harness import (Server, check, check_eq, elapsed, eventually, fence_of, json_of, main, poll_in,
+                     test, token_of, waiters)
 
 
 def queue_up(server, watch, key, requests):

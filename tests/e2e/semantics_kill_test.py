@@ -10,14 +10,9 @@ import threading
 import time
 
 from harness import (Server, check, check_eq, diag, elapsed, eventually, fence_of, in_threads,
-                     json_of, main, signal_process, test, token_of, worker_born)
+                     json_of, main, signal_process, test, token_of, waiters, worker_born)
 
 DEATHS = ["worker died", "worker hangs"]
-
-
-def waiters(client, key):
-    stats = json_of(client.req("stats"))
-    return sum(x["waiters"] for x in stats["locks"] + stats["semaphores"] if x["key"] == key)
 
 
 def replaced(server, pid):

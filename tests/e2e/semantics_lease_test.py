@@ -10,7 +10,7 @@ import threading
 import time
 
 from harness import (Server, check, check_eq, diag, elapsed, eventually, in_threads, json_of, main,
-                     poll_in, signal_process, test, token_of)
+                     poll_in, signal_process, test, token_of, waiters)
 
 HANGS = ["worker hangs", "worker died"]
 GRANT_WITHIN = 0.020  # of the end of a lease, for a waiter
@@ -19,11 +19,6 @@ SLACK = 8.0  # for what only the machine can delay
 
 def now():
     return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-def waiters(client, key):
-    stats = json_of(client.req("stats"))
-    return sum(x["waiters"] for x in stats["locks"] + stats["semaphores"] if x["key"] == key)
 
 
 def holder_and_waiter(server, key, lease, wait="60"):

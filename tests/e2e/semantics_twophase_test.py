@@ -5,7 +5,7 @@ import itertools
 import time
 
 from harness import (Server, check, check_eq, diag, elapsed, eventually, in_threads, json_of, main,
-                     test, token_of)
+                     test, token_of, waiters)
 
 SLACK = 8.0
 KINDS = (("e", "w", "r", "n", "l", "", ""), ("se", "sw", "sr", "sn", "sl", "1 ", " 1"))
@@ -37,11 +37,6 @@ class Kind:
 def fresh(key):
     """Keys for as many turns as it takes until one is not held up beyond a lease."""
     return (f"{key}-{turn}" for turn in itertools.count())
-
-
-def waiters(client, key):
-    stats = json_of(client.req("stats"))
-    return sum(x["waiters"] for x in stats["locks"] + stats["semaphores"] if x["key"] == key)
 
 
 @test("e of a free slot: acquired, the lease runs, w is optional", rules=["S28", "S31", "S39"])

@@ -18,6 +18,7 @@ Session(server): .id;  .post(path, body), .get(path), .delete(path) with its hea
 
 Raw(server, tls=None): a Client of the harness at HTTP's port, for what no library sends: send(),
     half_close(), reset(), expect_close(); and .reply(head=False, timeout=10) reads one answer.
+take(server, keys, lease=900, client=None) → the Client, of the line protocol, that has these locks
 path_of(key) percent-encodes a key, bytes or str, for a path: "/v1/locks/" + path_of(key)
 CODES = {code of an error: status}
 """
@@ -27,11 +28,11 @@ import json
 import os
 import re
 import signal
-import socket
 import time
 import urllib.parse
 
-from harness import TIMEOUT, Client, Server, as_bytes, check, check_eq, eventually, fail, shown
+from harness import (TIMEOUT, Client, Server, as_bytes, check, check_eq, eventually, fail, shown,
+                     token_of)
 
 # Of errors, with their statuses, as clients know them.
 CODES = {"bad_request": 400, "unauthorized": 401, "not_found": 404, "not_held": 404,
@@ -99,6 +100,18 @@ class WebServer(Server):
     def stats(self, **options):
         with self.web(**options) as web:
             return web.get("/v1/stats").expect(200)
+
+
+def take(server, keys, lease=900, client=None):
+    """Locks of a connection of the line protocol, which is returned."""
+    c = client or server.client()
+    for at in range(0, len(keys), 2000):
+        part = keys[at:at + 2000]
+        c.send(b"".join(b"l\n%b\n0 %d\n" % (k if isinstance(k, bytes) else k.encode(), lease)
+                        for k in part))
+        for reply in c.lines(len(part)):
+            token_of(reply)
+    return c
 
 
 class Reply:

@@ -12,7 +12,7 @@ import socket
 import struct
 import time
 
-from harness import Failure, check, check_eq, eventually, json_of, token_of
+from harness import Failure, check, check_eq, eventually, token_of, waiters
 from load import PATIENCE, WAIT, Load
 from web import Raw, Web
 
@@ -86,9 +86,6 @@ class WebLoad(Load):
     def release(self, session, key, token):
         sure(session, lambda s: s.release(key, token), 204, 404)
 
-    def waiters(self, look, key):
-        return sum(x["waiters"] for x in json_of(look.req("stats"))["locks"] if x["key"] == key)
-
     def ask(self, session, key):
         """Begins a long poll. False: it was cut."""
         try:
@@ -100,7 +97,7 @@ class WebLoad(Load):
 
     def queued(self, look, key, session):
         """Waits until it is in the queue, or cut."""
-        eventually(lambda: self.waiters(look, key) == 1 or ended(session), PATIENCE, "it waits")
+        eventually(lambda: waiters(look, key) == 1 or ended(session), PATIENCE, "it waits")
 
     # --- scripts
 
@@ -181,7 +178,7 @@ class WebLoad(Load):
                 if count % 2:
                     leaver.sock.setsockopt(*AS_RESET)
                 leaver.close()
-                eventually(lambda: self.waiters(look, key) == 0, PATIENCE, "it is forgotten")
+                eventually(lambda: waiters(look, key) == 0, PATIENCE, "it is forgotten")
             check_eq(holder.req("r", key, token), "ok", "the release")
             sure(leaver, lambda s: s.ping(), 204)
             if count % 4 == 0:
