@@ -45,13 +45,13 @@ def least_rate():
 
     def one(case):
         """Reads all, n bytes at a time. Whether it ended before."""
-        secure, timeout, n, pause = case
+        secure, locks, timeout, rcvbuf, n, pause = case
         options = {"tls": context} if secure else {}
         with WebServer(PATIENT + ["--write-timeout", timeout] +
                        (server_certificate().args if secure else [])) as server:
-            fill(server, 540, **options)
+            fill(server, locks, **options)
             size = len(server.web(**options).get("/v1/stats").data)
-            raw = server.raw(rcvbuf=4096, **options)
+            raw = server.raw(rcvbuf=rcvbuf, **options)
             raw.ask_http("GET", "/v1/stats")
             took, got = elapsed(), 0
             while got < size:
@@ -67,10 +67,14 @@ def least_rate():
                     diag(f"{got >> 10} of {size >> 10} KiB in {took():.1f} s")
                     return "ended"
                 got += piece
+            check(took() > 6 * timeout, "it was read too soon to tell anything")
             return "read"
 
     # Of 300 KiB the kernel takes 128, and the rest may take 31 s; at 3.8 KiB/s it would take 45 s.
-    slow, fast = (3, 2300, 0.6), (10, 4600, 0.01)
+    slow = (540, 3, 4096, 2300, 0.6)
+    # 5 MiB at no more than 320 KiB/s, with a window that holds whole segments: with a smaller one
+    # the kernel's own timers set the pace.
+    fast = (10000, 2, 1 << 17, 1 << 15, 0.1)
     found = in_threads(one, [(x, *y) for y in (slow, fast) for x in (False, True)])
     check_eq(found, ["ended", "ended", "read", "read"], "what became of them")
 
