@@ -116,7 +116,7 @@ static inline bool log_on(enum log_level level)
     } while (0)
 
 /* Use the macros. */
-void log_write(struct log_site *site, enum log_level level, const char *msg,
+__attribute__((cold)) void log_write(struct log_site *site, enum log_level level, const char *msg,
                const struct log_field *field, size_t n);
 
 #endif

@@ -106,7 +106,6 @@ static bool fires(struct point_order *o, uint32_t armed, struct point_order *out
                                      __ATOMIC_SEQ_CST))
         return false;
     __atomic_store_n(&board->pid, (uint32_t)getpid(), __ATOMIC_SEQ_CST);
-    __atomic_fetch_add(&board->fired, 1, __ATOMIC_SEQ_CST);
     if (board->next.armed) {
         uint32_t next = board->next.armed;
 
@@ -118,6 +117,8 @@ static bool fires(struct point_order *o, uint32_t armed, struct point_order *out
         board->next.armed = 0;
         __atomic_store_n(&o->armed, next, __ATOMIC_SEQ_CST);
     }
+    /* Last: a test that sees it may give its next orders. */
+    __atomic_fetch_add(&board->fired, 1, __ATOMIC_SEQ_CST);
     return true;
 }
 

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { TCP_STATE_CLOSE_WAIT = 8, TCP_STATE_LAST_ACK = 9, TCP_STATE_CLOSING = 11,
@@ -24,12 +25,17 @@ static ssize_t result(ssize_t n)
     return errno == EAGAIN || errno == EWOULDBLOCK ? STREAM_AGAIN : STREAM_RESET;
 }
 
+/*
+ * The two calls that each request makes, without the libc's wrappers: those are points where a thread
+ * may be cancelled, and in a process that has had a second thread they pay for it each time.
+ */
 static ssize_t plain_recv(struct stream *s, void *buf, size_t n)
 {
     ssize_t got;
 
     do
-        got = SYS(STREAM_RECV, recv(s->fd, buf, n, MSG_DONTWAIT));
+        got = SYS(STREAM_RECV,
+                  syscall(SYS_recvfrom, s->fd, buf, n, MSG_DONTWAIT, NULL, NULL));
     while (got < 0 && errno == EINTR);
     return result(got);
 }
@@ -39,7 +45,7 @@ static ssize_t plain_send(struct stream *s, const void *buf, size_t n)
     ssize_t sent;
 
     do
-        sent = SYS(STREAM_SEND, send(s->fd, buf, n, MSG_DONTWAIT | MSG_NOSIGNAL));
+        sent = SYS(STREAM_SEND, syscall(SYS_sendto, s->fd, buf, n, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0));
     while (sent < 0 && errno == EINTR);
     return result(sent);
 }

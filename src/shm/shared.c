@@ -40,7 +40,7 @@ static bool refill(struct shared *sh)
 {
     if (sh->nsalt >= SHARED_HOLD_GRANTS)
         return true;
-    if (random_bytes(sh->salt, sizeof(sh->salt)) != 0)
+    if (random_bytes(&sh->salt[sh->nsalt], (SHARED_SALTS - sh->nsalt) * sizeof(sh->salt[0])) != 0)
         return false;
     sh->nsalt = SHARED_SALTS;
     return true;

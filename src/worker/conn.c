@@ -503,7 +503,7 @@ void conn_run(struct worker *w, uint32_t slot)
     struct peer *p = &w->peers[slot];
     struct conn *c = conns_slot(w->r, slot);
     unsigned served = 0;
-    bool moved = true;
+    bool moved = true, late = true;
 
     if (p->stream.fd <= 0) {
         if (c->state == CONN_ORPHANED)
@@ -511,14 +511,14 @@ void conn_run(struct worker *w, uint32_t slot)
         return;
     }
     inquest_name(w, slot);
-    w->now = clock_boottime_ns();
     while (moved && !p->dead) {
-        moved = false;
+        moved = c->phase == PHASE_READY && transfer_read(w, slot);
+        /* A lease begins when its request has been sent, however late this runs. */
+        if (moved || late)
+            w->now = clock_boottime_ns();
+        late = false;
         switch (c->phase) {
         case PHASE_READY:
-            moved = transfer_read(w, slot);
-            if (moved) /* a lease begins when its request has been sent, however late this runs */
-                w->now = clock_boottime_ns();
             moved |= serve_some(w, slot, &served);
             break;
         case PHASE_BLOCKED:

@@ -76,7 +76,7 @@ def trouble(server, row, over, troubled):
                 os.kill(pids[-1], signal.SIGKILL)
                 os.kill(server.pid, signal.SIGHUP)
         except OSError:
-            return
+            pass  # whom it was meant for has just died
         over.wait(0.05)
 
 

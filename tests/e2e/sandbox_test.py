@@ -91,6 +91,17 @@ def filtered():
         check(all(t["Seccomp"] == "0" for t in tasks(server.pid)), "the master has no filter")
 
 
+@test("a worker's second thread has no descriptor but its eventfd", rules=["C71"])
+def bell_thread():
+    with Server() as server:
+        check_eq(server.client().req("ping"), "ok", "ping")
+        for pid in server.worker_pids():
+            others = [t for t in os.listdir(f"/proc/{pid}/task") if t != str(pid)]
+            held = [os.readlink(os.path.join(path, fd)) for path in
+                    (f"/proc/{pid}/task/{t}/fd" for t in others) for fd in os.listdir(path)]
+            check_eq(held, ["anon_inode:[eventfd]"], "its descriptors")
+
+
 @test("a worker that tries to get out is told ENOSYS, call by call; the server serves on",
       rules=["C71"])
 def the_filter():
