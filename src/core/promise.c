@@ -29,17 +29,20 @@ bool promise_fences_left(const struct tx *tx)
            __atomic_load_n(tx->t->fence_limit, __ATOMIC_ACQUIRE);
 }
 
-bool promise_fence(const struct tx *tx, uint64_t *out)
+bool promise_fence(struct tx *tx, uint64_t *out)
 {
-    uint64_t fence = __atomic_load_n(tx->t->fence_next, __ATOMIC_RELAXED);
+    uint64_t fence;
 
+    /* To be written: the one word that all workers write is fetched once, not to be read first. */
+    __builtin_prefetch(tx->t->fence_next, 1);
+    fence = __atomic_load_n(tx->t->fence_next, __ATOMIC_RELAXED);
     /* One that a transaction takes and is rolled back is skipped. */
     do {
         if (fence >= __atomic_load_n(tx->t->fence_limit, __ATOMIC_ACQUIRE))
             return false;
     } while (!__atomic_compare_exchange_n(tx->t->fence_next, &fence, fence + 1, true,
                                           __ATOMIC_RELAXED, __ATOMIC_RELAXED));
-    *out = fence;
+    *out = tx->fence = fence;
     return true;
 }
 

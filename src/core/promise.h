@@ -15,7 +15,7 @@ bool promise_lease(struct tx *tx, uint64_t lease);
 
 bool promise_fences_left(const struct tx *tx);
 /* The next fence; false when none is left. */
-bool promise_fence(const struct tx *tx, uint64_t *out);
+bool promise_fence(struct tx *tx, uint64_t *out);
 
 /* Where a slot stayed free beside a waiter because of this: when to look again. */
 uint64_t promise_look(const struct tx *tx);

@@ -52,6 +52,7 @@ void tx_begin(struct tx *tx, struct table *t, uint32_t shard, uint64_t now)
     tx->now = now;
     tx->tell = 0;
     tx->ngrants = 0;
+    tx->fence = 0;
     tx->expired = 0;
     tx->tally = NULL;
     tx->promised = 0;

@@ -40,6 +40,7 @@ struct tx {
     struct shard *s;
     uint32_t shard;
     uint32_t ngrants;  /* grants made */
+    uint64_t fence;    /* the last fence that it took; 0 = none */
     uint64_t now;      /* BOOTTIME ns, read once by the caller */
     uint64_t tell;     /* workers whose bell to ring after the commit */
     uint32_t *reserved; /* units of the table's cap in this worker's hand; may be NULL */

@@ -99,12 +99,10 @@ void shared_step(struct tx *tx)
 }
 
 /* What region_mend_fences() has to go by: never lowered. */
-static void witness_fences(struct shared *sh)
+static void witness_fence(struct shared *sh, uint64_t fence)
 {
-    uint64_t next = __atomic_load_n(&sh->r->fence_next, __ATOMIC_RELAXED);
-
-    if (next > sh->slot->fence_seen)
-        __atomic_store_n(&sh->slot->fence_seen, next, __ATOMIC_RELAXED);
+    if (fence >= sh->slot->fence_seen)
+        __atomic_store_n(&sh->slot->fence_seen, fence + 1, __ATOMIC_RELAXED);
 }
 
 void shared_end(struct shared *sh, struct tx *tx)
@@ -113,8 +111,8 @@ void shared_end(struct shared *sh, struct tx *tx)
 
     POINT(SHARED_COMMIT);
     tx_commit(tx);
-    if (tx->ngrants)
-        witness_fences(sh);
+    if (tx->fence)
+        witness_fence(sh, tx->fence);
     POINT(SHARED_COMMITTED);
     lock_release(sh->r, tx->shard);
     POINT(SHARED_UNLOCKED);
