@@ -1,9 +1,52 @@
-# tests/bench - how far from the limit: `make bench-echo`; what a death costs: `make bench-kill`.
-# Not part of `make check`.
+# tests/bench - how far from the limit, and beside what people use: `make bench`; what a death costs:
+# `make bench-kill`. Not part of `make check`.
 
 EXTRA_PROGRAMS += \
 	tests/bench/echo \
-	tests/bench/kill
+	tests/bench/kill \
+	tests/bench/load
+tests_bench_echo_SOURCES = \
+	tests/bench/echo.c \
+	tests/bench/echo.h \
+	tests/bench/echoserve.c
+tests_bench_load_CPPFLAGS = $(AM_CPPFLAGS) $(SSL_CFLAGS)
+tests_bench_load_SOURCES = \
+	tests/bench/load.c \
+	tests/bench/load.h \
+	tests/bench/loadlink.c \
+	tests/bench/loadrun.c \
+	tests/bench/loadtls.h \
+	tests/bench/loadwire.c \
+	tests/bench/loadwork.c
+if WITH_TLS
+tests_bench_load_SOURCES += tests/bench/loadtls.c
+else
+tests_bench_load_SOURCES += tests/bench/loadtls_none.c
+endif
+tests_bench_load_LDADD = \
+	src/bench/libbench.a \
+	$(LINK_BASE) \
+	$(SSL_LIBS) \
+	$(CRYPTO_LIBS) \
+	-lm
+
+# Programs that rows of the benchmark run, and their modules.
+bench_programs = \
+	tests/bench/echo \
+	tests/bench/load
+bench_modules = \
+	tests/bench/bench.py \
+	tests/bench/rows_peers.py \
+	tests/bench/servers.py \
+	tests/bench/suite.py
+EXTRA_DIST += \
+	$(bench_modules)
+
+# About five minutes; BENCH_FLAGS=--quick sees whether it works, BENCH_FLAGS=--help says what else.
+.PHONY: bench
+bench: src/dflockd/dflockd $(bench_programs)
+	$(PYTHON) $(top_srcdir)/tests/bench/suite.py $(BENCH_FLAGS)
+
 EXTRA_DIST += \
 	tests/bench/compare.py \
 	tests/bench/http_polls.py \
