@@ -16,7 +16,8 @@ A row is a function in a module tests/bench/rows_NAME.py (its name goes into loc
 figure(text, value, unit="", at_least=None, at_most=None, note="")
                                      value: a number, or a list of which the median counts. With a
                                      bound it is a target that is met or missed, else just shown
-pairs(runs, base, key)               the ratios runs / base, turn by turn; values(runs, key)
+pairs(runs, base, key)               the ratios runs / base, turn by turn
+values(runs, key), median(runs, key) of one's own; a key may be latency_ns.p50
 Trouble("…")                         raise it for what cannot be measured: the other rows go on
 
 bench.dflockd(*options) .echo() .redis()   servers (servers.py), ended after the row
@@ -33,6 +34,7 @@ bench.in_turn({name: function})      calls them in turn, A B B A …, after a sh
                                      does not count; the results of each in a list
 bench.run(program, *arguments)       what a program of the build directory prints, as JSON
 bench.path(name)                     of a file of the build directory
+bench.dir                            a directory for the row's own files
 bench.rounds, bench.seconds          how often, how long one load
 bench.quick                          only to see whether it works
 bench.say(text)                      progress
@@ -43,6 +45,7 @@ import json
 import os
 import statistics
 import subprocess
+import tempfile
 
 from servers import Dflockd, Echo, Redis, Trouble  # noqa: F401: Trouble is for rows
 
@@ -81,8 +84,11 @@ def value_of(run, key):
 
 
 def values(runs, key):
-    """key may be latency_ns.p50."""
     return [value_of(r, key) for r in runs]
+
+
+def median(runs, key):
+    return statistics.median(values(runs, key))
 
 
 def pairs(runs, base, key):
@@ -126,6 +132,7 @@ class Bench:
         self.build, self.rounds, self.seconds, self.quick, self.say = build, rounds, seconds, quick, say
         self.runs = []  # of all loads
         self._ends = contextlib.ExitStack()
+        self.dir = self._ends.enter_context(tempfile.TemporaryDirectory(prefix="dflockd-bench-"))
 
     def __enter__(self):
         return self

@@ -3,12 +3,20 @@
 
 EXTRA_PROGRAMS += \
 	tests/bench/echo \
+	tests/bench/echotls \
 	tests/bench/kill \
-	tests/bench/load
+	tests/bench/load \
+	tests/bench/token
 tests_bench_echo_SOURCES = \
 	tests/bench/echo.c \
 	tests/bench/echo.h \
 	tests/bench/echoserve.c
+tests_bench_echotls_CPPFLAGS = $(AM_CPPFLAGS) $(SSL_CFLAGS)
+tests_bench_echotls_SOURCES = \
+	tests/bench/echo.h \
+	tests/bench/echoserve.c \
+	tests/bench/echotls.c
+tests_bench_echotls_LDADD = $(SSL_LIBS) $(CRYPTO_LIBS)
 tests_bench_load_CPPFLAGS = $(AM_CPPFLAGS) $(SSL_CFLAGS)
 tests_bench_load_SOURCES = \
 	tests/bench/load.c \
@@ -29,11 +37,16 @@ tests_bench_load_LDADD = \
 	$(SSL_LIBS) \
 	$(CRYPTO_LIBS) \
 	-lm
+tests_bench_token_LDADD = src/bench/libbench.a -lm
 
 # Programs that rows of the benchmark run, and their modules.
 bench_programs = \
 	tests/bench/echo \
-	tests/bench/load
+	tests/bench/load \
+	tests/bench/token
+if WITH_TLS
+bench_programs += tests/bench/echotls
+endif
 bench_modules = \
 	tests/bench/bench.py \
 	tests/bench/rows_peers.py \

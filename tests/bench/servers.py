@@ -3,7 +3,9 @@
 
     Dflockd(build, *options)   dflockd, two workers if no option says otherwise
     Echo(build, *options)      tests/bench/echo, two workers: the limit
+    TlsEcho(build, cert, key)  tests/bench/echotls, the same over TLS
     Redis(build, *options)     redis-server from Debian, without persistence
+    certificate(directory)     a pair for TLS, made there: paths of certificate and key
 
     .name, .protocol           for people; for load --protocol
     .address, .unix            HOST:PORT and unix:PATH, both served
@@ -55,6 +57,18 @@ def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+def certificate(directory):
+    """What most have: P-256, signed by nobody here."""
+    cert, key = os.path.join(directory, "cert.pem"), os.path.join(directory, "key.pem")
+    done = subprocess.run([program("openssl", "openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                           "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", cert, "-days",
+                           "2", "-subj", "/CN=localhost"], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        raise Trouble(f"openssl makes no certificate: {done.stdout.strip()}")
+    return cert, key
 
 
 class Server:
@@ -145,16 +159,27 @@ class Dflockd(Server):
 
 class Echo(Server):
     name = "echo"
-    program = "tests/bench/echo"
 
-    def __init__(self, build, *options):
+    def __init__(self, build):
         super().__init__(build)
-        self.run(os.path.join(build, self.program), 2, self.socket, *options)
+        self.serve("tests/bench/echo", self.socket)
+
+    def serve(self, name, *arguments):
+        self.run(os.path.join(self.build, name), 2, *arguments)
         self.address = "127.0.0.1:" + self.wait_until(self.port)
 
     def port(self):
         text = self.said()
         return text.strip() if text.endswith("\n") else None
+
+
+class TlsEcho(Echo):
+    name = "echo over TLS"
+
+    def __init__(self, build, cert, key):
+        Server.__init__(self, build)
+        self.unix = None
+        self.serve("tests/bench/echotls", cert, key)
 
 
 class Redis(Server):

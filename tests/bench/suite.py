@@ -140,7 +140,9 @@ def table(results):
     for r in results:
         title = r["title"]
         if "error" in r:
-            lines.append((title, "not measured", "", r["target"], "FAILED"))
+            lines.append((title, "not measured: " + r["error"].splitlines()[0], "", r["target"],
+                          "FAILED"))
+            title = ""
         for f in r["figures"]:
             text = f["text"] + (f" ({f['note']})" if f["note"] else "")
             lines.append((title, text, f"{number(f['measured'])} {f['unit']}".strip(), bounds(f),
