@@ -9,7 +9,8 @@ A row is a function in a module tests/bench/rows_NAME.py (its name goes into loc
         ours, echo = bench.dflockd(), bench.echo()
         runs = bench.in_turn({"ours": lambda: bench.load(ours, connections=100),
                               "echo": lambda: bench.load(echo, connections=100)})
-        return [figure("CPU a request, × echo", pairs(runs["ours"], runs["echo"], "cpu_us"), at_most=1.10),
+        return [figure("CPU a request, × echo", pairs(runs["ours"], runs["echo"], "cpu_us"),
+                       at_most=1.10),
                 figure("CPU a request", values(runs["ours"], "cpu_us"), "µs")]
 
 @row(title, target="…", limit=120)   its name is the function's; no longer than `limit` seconds
@@ -28,10 +29,10 @@ bench.load(server, **options)        runs tests/bench/load against it: connectio
                                      and cpu_ns: the server's from the first request to the last
                                      reply; cpu_us: that for each request, in µs;
                                      per_cpu_s: requests for each second of it
-bench.loading(server, **options)     the same as `with` block: connected at its begin, .run() → figures,
-                                     still connected then
-bench.in_turn({name: function})      calls them in turn, A B B A …, after a short call of each that
-                                     does not count; the results of each in a list
+bench.loading(server, **options)     the same as `with` block: connected at its begin,
+                                     .run() → figures, still connected then
+bench.in_turn({name: function})      calls them in turn, A B B A …, after a short call of each
+                                     that does not count; the results of each in a list
 bench.run(program, *arguments)       what a program of the build directory prints, as JSON
 bench.path(name)                     of a file of the build directory
 bench.dir                            a directory for the row's own files
@@ -72,9 +73,10 @@ def figure(text, value, unit="", at_least=None, at_most=None, note=""):
     measured = statistics.median(each)
     met = None
     if at_least is not None or at_most is not None:
-        met = (at_least is None or measured >= at_least) and (at_most is None or measured <= at_most)
-    return {"text": text, "measured": measured, "unit": unit, "at_least": at_least, "at_most": at_most,
-            "met": met, "note": note, "each": each}
+        met = ((at_least is None or measured >= at_least) and
+               (at_most is None or measured <= at_most))
+    return {"text": text, "measured": measured, "unit": unit, "at_least": at_least,
+            "at_most": at_most, "met": met, "note": note, "each": each}
 
 
 def value_of(run, key):
@@ -114,11 +116,12 @@ class Load:
         self.process.stdin.flush()
         got = json.loads(self.line())
         got["cpu_ns"] = self.server.cpu_ns() - before
-        got["server"] = self.server.name
+        got["server"], got["command"] = self.server.name, self.command[1:]
         if got["errors"] or not got["requests"]:
             self.process.stdin.close()
             self.process.wait()
-            raise Trouble(f"{' '.join(self.command)}: {self.process.stderr.read().strip() or 'no requests'}")
+            why = self.process.stderr.read().strip() or "no requests"
+            raise Trouble(f"{' '.join(self.command)}: {why}")
         got["cpu_us"] = got["cpu_ns"] / got["requests"] / 1000
         got["per_cpu_s"] = got["requests"] * 1e9 / got["cpu_ns"]
         self.bench.runs.append(got)
@@ -129,7 +132,8 @@ class Bench:
     """The context of one row."""
 
     def __init__(self, build, rounds, seconds, quick, say):
-        self.build, self.rounds, self.seconds, self.quick, self.say = build, rounds, seconds, quick, say
+        self.build, self.say = build, say
+        self.rounds, self.seconds, self.quick = rounds, seconds, quick
         self.runs = []  # of all loads
         self._ends = contextlib.ExitStack()
         self.dir = self._ends.enter_context(tempfile.TemporaryDirectory(prefix="dflockd-bench-"))
@@ -190,11 +194,12 @@ class Bench:
 
     def in_turn(self, actions, rounds=None):
         results = {name: [] for name in actions}
+        counted = len(self.runs)
         seconds, self.seconds = self.seconds, min(self.seconds, 0.2)
         for action in actions.values():
             action()
         self.seconds = seconds
-        self.runs.clear()
+        del self.runs[counted:]
         for turn in range(rounds or self.rounds):
             for name in list(actions)[::-1 if turn % 2 else 1]:
                 results[name].append(actions[name]())
@@ -206,4 +211,6 @@ class Bench:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if done.returncode != 0:
             raise Trouble(f"{' '.join(command)}: status {done.returncode}: {done.stderr.strip()}")
-        return json.loads(done.stdout)
+        got = json.loads(done.stdout)
+        self.runs.append({"command": command, **got})
+        return got

@@ -1,5 +1,5 @@
-"""tests/bench/rows_peers.py - rows of the benchmark: dflockd beside the bare echo server, Redis, and two
-processes that pass a token."""
+"""tests/bench/rows_peers.py - rows of the benchmark: dflockd beside the bare echo server, Redis, and
+two processes that pass a token."""
 
 from bench import figure, median, pairs, row, values
 from servers import TlsEcho, certificate
@@ -7,7 +7,8 @@ from servers import TlsEcho, certificate
 
 def in_turn(bench, servers, **options):
     """Loads each of the servers: name → runs."""
-    return bench.in_turn({name: lambda s=s: bench.load(s, **options) for name, s in servers.items()})
+    return bench.in_turn({name: lambda s=server: bench.load(s, **options)
+                          for name, server in servers.items()})
 
 
 def absolute(runs, key, unit, **names):
@@ -52,7 +53,7 @@ def pipelined(bench):
 
 
 @row("one hot key, 2, 10, 100 clients in its queue",
-     target="hand-overs/s and p50 from release to grant within 1.5 × of two processes passing a token")
+     target="hand-overs/s, p50 from release to grant: within 1.5 × of two processes passing a token")
 def hot(bench):
     ours = bench.dflockd()
     figures = []
@@ -69,11 +70,12 @@ def hot(bench):
                    [2 * x for x in pairs(runs[n], runs["pass"], "requests_per_s")], at_least=1 / 1.5),
             figure(f"{n} clients: p50, × there and back",
                    [x / 2 for x in pairs(runs[n], runs["pass"], "latency_ns.p50")], at_most=1.5),
-            figure(f"{n} clients: p50, × one pass", pairs(runs[n], runs["pass"], "latency_ns.p50")),
+            figure(f"{n} clients: p50, × one pass",
+                   pairs(runs[n], runs["pass"], "latency_ns.p50")),
             figure(f"{n} clients: p50", median(runs[n], "latency_ns.p50") / 1000, "µs"),
             figure(f"{n} clients: p99", median(runs[n], "latency_ns.p99") / 1000, "µs"),
             figure(f"{n} clients: hand-overs/s", values(runs[n], "requests_per_s"), "/s")]
-    for name, text in (("pass", "a token, one pass"), ("relay", "a token, through a third process")):
+    for name, text in (("pass", "a token, one pass"), ("relay", "a token, by a third process")):
         figures += [figure(f"{text}: p50", median(runs[name], "latency_ns.p50") / 1000, "µs"),
                     figure(f"{text}", values(runs[name], "requests_per_s"), "/s")]
     return figures
@@ -96,12 +98,14 @@ def local(bench):
     runs = bench.in_turn({"unix": lambda: bench.load(ours, address=ours.unix, connections=100),
                           "tcp": lambda: bench.load(ours, connections=100),
                           "echo, tcp": lambda: bench.load(echo, connections=100),
-                          "echo, unix": lambda: bench.load(echo, address=echo.unix, connections=100)})
+                          "echo, unix": lambda: bench.load(echo, address=echo.unix,
+                                                           connections=100)})
     return [figure("server CPU a request, × TCP", pairs(runs["unix"], runs["tcp"], "cpu_us"),
                    at_most=0.7),
             figure("the same of echo", pairs(runs["echo, unix"], runs["echo, tcp"], "cpu_us")),
             figure("requests/s, × TCP", pairs(runs["unix"], runs["tcp"], "requests_per_s")),
-            *(figure(f"CPU a request: {name}", values(runs[name], "cpu_us"), "µs") for name in runs)]
+            *(figure(f"CPU a request: {name}", values(runs[name], "cpu_us"), "µs")
+              for name in runs)]
 
 
 @row("TLS, 100 connections", target="requests/s ≥ 0.8 × a bare OpenSSL echo")

@@ -1,5 +1,5 @@
-"""tests/bench/servers.py - the servers that rows of the benchmark compare. A row gets them from its context
-(bench.py), which ends them after the row.
+"""tests/bench/servers.py - the servers that rows of the benchmark compare. A row gets them from its
+context (bench.py), which ends them after the row.
 
     Dflockd(build, *options)   dflockd, two workers if no option says otherwise
     Echo(build, *options)      tests/bench/echo, two workers: the limit
@@ -62,10 +62,10 @@ def free_port():
 def certificate(directory):
     """What most have: P-256, signed by nobody here."""
     cert, key = os.path.join(directory, "cert.pem"), os.path.join(directory, "key.pem")
-    done = subprocess.run([program("openssl", "openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                           "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", cert, "-days",
-                           "2", "-subj", "/CN=localhost"], stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run([program("openssl", "openssl"), "req", "-x509", "-nodes", "-days", "2",
+                           "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-keyout", key,
+                           "-out", cert, "-subj", "/CN=localhost"],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
         raise Trouble(f"openssl makes no certificate: {done.stdout.strip()}")
     return cert, key
@@ -191,7 +191,7 @@ class Redis(Server):
         super().__init__(build)
         port = free_port()
         self.address = f"127.0.0.1:{port}"
-        self.run(path, "--port", port, "--bind", "127.0.0.1", "--protected-mode", "no", "--unixsocket",
-                 self.socket, "--save", "", "--appendonly", "no", "--daemonize", "no", "--dir", self.dir,
-                 "--loglevel", "warning", *options)
+        self.run(path, "--port", port, "--bind", "127.0.0.1", "--protected-mode", "no",
+                 "--unixsocket", self.socket, "--save", "", "--appendonly", "no", "--daemonize", "no",
+                 "--dir", self.dir, "--loglevel", "warning", *options)
         self.wait_until(self.answers)
