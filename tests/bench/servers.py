@@ -29,7 +29,7 @@ class Trouble(Exception):
 
 
 def program(name, package):
-    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+    path = shutil.which(name)
     if not path:
         raise Trouble(f"{name} is not installed: it is in Debian's package {package}")
     return path

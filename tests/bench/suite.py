@@ -76,8 +76,6 @@ def memory_kib():
 
 
 def surroundings(build):
-    with_path = os.environ["PATH"] + ":/usr/sbin"
-    os.environ["PATH"] = with_path
     compiler = made_with(build)
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -123,9 +121,9 @@ def measure(row, options, left):
 
 
 def number(x):
-    if x == int(x) and abs(x) < 1e6:
-        return f"{int(x)}"
-    return f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.1f}" if abs(x) >= 100 else f"{x:.3g}"
+    if x == int(x) or abs(x) >= 1000:
+        return f"{x:,.0f}"
+    return f"{x:.1f}" if abs(x) >= 100 else f"{x:.3g}"
 
 
 def bounds(f):
