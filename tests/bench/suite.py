@@ -5,12 +5,13 @@ use.
 
     --rows a,b      only these rows           --list     names them
     --quick         only to see whether all works: the figures mean little
-    --rounds N      turns of each pair, 5     --seconds S  length of one load, 1
+    --rounds N      turns of each pair, 9     --seconds S  length of one load, 0.5
     --limit S       no row begins later, 600  --json FILE  bench.json
 
 Rows are functions in tests/bench/rows_*.py; tests/bench/bench.py says how to write one. Servers run
 side by side and are loaded in turn, so that a machine whose speed drifts is fair to both; each figure
-is the median of what was measured turn by turn, ratios of each pair of turns.
+is the median of what was measured turn by turn, ratios of each pair of turns. Beside it stand the
+quartiles: half of all turns lay between them.
 
 Prints a table, and writes all that was measured as JSON. Exit status 1 if a row could not be
 measured. A target that is missed is reported, and is no failure: it depends on the machine.
@@ -26,6 +27,7 @@ import platform
 import re
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -135,20 +137,28 @@ def bounds(f):
     return ", ".join(parts)
 
 
+def quartiles(each):
+    if len(each) < 4:
+        return ""
+    low, _, high = statistics.quantiles(each, n=4, method="inclusive")
+    return f"{number(low)} – {number(high)}"
+
+
 def table(results):
-    lines = [("workload", "figure", "measured", "target", "")]
+    lines = [("workload", "figure", "measured", "quartiles", "target", "")]
     for r in results:
         title = r["title"]
         if "error" in r:
-            lines.append((title, "not measured: " + r["error"].splitlines()[0], "", r["target"],
-                          "FAILED"))
+            lines.append((title, "not measured: " + r["error"].splitlines()[0], "", "",
+                          r["target"], "FAILED"))
             title = ""
         for f in r["figures"]:
             text = f["text"] + (f" ({f['note']})" if f["note"] else "")
-            lines.append((title, text, f"{number(f['measured'])} {f['unit']}".strip(), bounds(f),
+            lines.append((title, text, f"{number(f['measured'])} {f['unit']}".strip(),
+                          quartiles(f["each"]), bounds(f),
                           {True: "met", False: "MISSED", None: ""}[f["met"]]))
             title = ""
-    widths = [max(len(line[i]) for line in lines) for i in range(5)]
+    widths = [max(len(line[i]) for line in lines) for i in range(6)]
     lines.insert(1, tuple("-" * w for w in widths))
     for line in lines:
         print("| " + " | ".join(x.ljust(w) for x, w in zip(line, widths)) + " |")
@@ -159,14 +169,14 @@ def parse():
     p.add_argument("--rows", help="only these, separated by commas")
     p.add_argument("--list", action="store_true", help="names the rows")
     p.add_argument("--quick", action="store_true", help="only to see whether all works")
-    p.add_argument("--rounds", type=int, help="turns of each pair; default 5")
-    p.add_argument("--seconds", type=float, help="length of one load; default 1")
+    p.add_argument("--rounds", type=int, help="turns of each pair; default 9")
+    p.add_argument("--seconds", type=float, help="length of one load; default 0.5")
     p.add_argument("--limit", type=float, default=600, help="no row begins later; default 600 s")
     p.add_argument("--json", default="bench.json", help="default bench.json")
     p.add_argument("--build", default=".", help="the build directory; default: this one")
     options = p.parse_args()
-    options.rounds = options.rounds or (2 if options.quick else 5)
-    options.seconds = options.seconds or (0.2 if options.quick else 1.0)
+    options.rounds = options.rounds or (2 if options.quick else 9)
+    options.seconds = options.seconds or (0.2 if options.quick else 0.5)
     return options
 
 
