@@ -85,6 +85,9 @@ class Server:
 
     def run(self, *command):
         """Starts it; what it says goes into its log."""
+        if not os.path.exists(command[0]):
+            raise Trouble(f"{command[0]} is not built: make -C {self.build} "
+                          f"{os.path.relpath(command[0], self.build)}")
         env = {k: v for k, v in os.environ.items() if not k.startswith("DFLOCKD_")}
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen([str(x) for x in command], stdin=subprocess.DEVNULL,
@@ -192,6 +195,6 @@ class Redis(Server):
         port = free_port()
         self.address = f"127.0.0.1:{port}"
         self.run(path, "--port", port, "--bind", "127.0.0.1", "--protected-mode", "no",
-                 "--unixsocket", self.socket, "--save", "", "--appendonly", "no", "--daemonize", "no",
-                 "--dir", self.dir, "--loglevel", "warning", *options)
+                 "--unixsocket", self.socket, "--save", "", "--appendonly", "no",
+                 "--daemonize", "no", "--dir", self.dir, "--loglevel", "warning", *options)
         self.wait_until(self.answers)

@@ -1,5 +1,5 @@
-"""tests/bench/suite.py - the benchmark, `make bench`: dflockd against the limit and against what people
-use.
+"""tests/bench/suite.py - the benchmark, `make bench`: dflockd against the limit and against what
+people use.
 
     suite.py [options]        in the build directory; BENCH_FLAGS of `make bench` are these
 
@@ -9,9 +9,9 @@ use.
     --limit S       no row begins later, 600  --json FILE  bench.json
 
 Rows are functions in tests/bench/rows_*.py; tests/bench/bench.py says how to write one. Servers run
-side by side and are loaded in turn, so that a machine whose speed drifts is fair to both; each figure
-is the median of what was measured turn by turn, ratios of each pair of turns. Beside it stand the
-quartiles: half of all turns lay between them.
+side by side and are loaded in turn, so that a machine whose speed drifts is fair to both; each
+figure is the median of what was measured turn by turn, ratios of each pair of turns. Beside it stand
+the quartiles: half of all turns lay between them.
 
 Prints a table, and writes all that was measured as JSON. Exit status 1 if a row could not be
 measured. A target that is missed is reported, and is no failure: it depends on the machine.
@@ -215,14 +215,15 @@ def main():
         report["rows"].append(result)
     report["took_s"] = time.monotonic() - began
     where = report["surroundings"]
-    print(f"{where['cpus']} CPUs ({where['cpu']}), Linux {where['kernel']}, load {where['load']:.1f} "
-          f"at the begin, {where['date']}, {report['took_s']:.0f} s")
+    print(f"{where['cpus']} CPUs ({where['cpu']}), Linux {where['kernel']}, {where['date']}, load "
+          f"{where['load']:.1f} at the begin, {report['took_s']:.0f} s")
+    print("; ".join(f"{name}: {text}" for name, text in where["versions"].items() if text))
     table(report["rows"])
     with open(options.json, "w") as f:
         json.dump(report, f, indent=1, ensure_ascii=False)
     failed = [r["name"] for r in report["rows"] if "error" in r]
     missed = sum(f["met"] is False for r in report["rows"] for f in r["figures"])
-    print(f"targets missed: {missed}; rows that could not be measured: {', '.join(failed) or 'none'}; "
+    print(f"targets missed: {missed}; rows not measured: {', '.join(failed) or 'none'}; "
           f"all figures: {options.json}")
     return 1 if failed else 0
 
