@@ -37,11 +37,15 @@ static int listen_tcp(struct sockaddr_in *addr)
 }
 
 /* By the client's address, modulo the workers: dflockd deals connections out evenly, and the
-   kernel's own hash would not. The load takes addresses in a row. */
+ * kernel's own hash would not. The load takes addresses in a row; what comes from 127.0.0.1 is
+ * another's, and told apart by its port, which is even for most. */
 static void deal_out(int listener, unsigned workers)
 {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)SKF_NET_OFF + 12), /* source address */
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, INADDR_LOOPBACK, 0, 2),
+        BPF_STMT(BPF_LD | BPF_H | BPF_ABS, (unsigned)SKF_NET_OFF + 20), /* source port */
+        BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, 1),
         BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, workers),
         BPF_STMT(BPF_RET | BPF_A, 0),
     };

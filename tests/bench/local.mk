@@ -1,5 +1,5 @@
-# tests/bench - how far from the limit, and beside what people use: `make bench`; what a death costs:
-# `make bench-kill`. Not part of `make check`.
+# tests/bench - how far from the limit, and beside what people use: `make bench`; what a death
+# costs: `make bench-kill`. Not part of `make check`.
 
 EXTRA_PROGRAMS += \
 	tests/bench/echo \
@@ -55,7 +55,11 @@ bench_modules = \
 EXTRA_DIST += \
 	$(bench_modules)
 
-# About five minutes; BENCH_FLAGS=--quick sees whether it works, BENCH_FLAGS=--help says what else.
+CLEANFILES += \
+	bench.json
+
+# Some minutes, ten at most. BENCH_FLAGS=--quick sees whether it works, BENCH_FLAGS=--help says what
+# else there is.
 .PHONY: bench
 bench: src/dflockd/dflockd $(bench_programs)
 	$(PYTHON) $(top_srcdir)/tests/bench/suite.py $(BENCH_FLAGS)
