@@ -10,6 +10,7 @@
 #include "core/keymap.h"
 #include "core/leases.h"
 #include "core/owners.h"
+#include "core/spare.h"
 
 #include <string.h>
 
@@ -19,7 +20,8 @@ struct walk {
     uint32_t shard;
     struct check_report *report;
     /* counted over the nodes of all claimed chunks, then found again in the lists */
-    uint32_t waiting, held, lapsed, owned, told, pairs, tokens;
+    uint32_t waiting, held, spare, lapsed, owned, told, pairs, tokens;
+    uint32_t stray; /* a node without a lease that says it is in the wheel */
 };
 
 #define REQUIRE(w, cond, number, where, text)                                                      \
@@ -74,11 +76,18 @@ static bool count_node(struct walk *w, uint32_t node)
 {
     const struct node *n = table_node(w->t, node);
 
+    if (n->state == NODE_SPARE) {
+        REQUIRE(w, spare_possible(w->t, w->shard, node), 4, node, "a spare that no resource keeps");
+        w->spare++;
+        return true;
+    }
     if (!check_node_fields(w, node))
         return false;
     w->waiting += n->state == NODE_WAITING;
     w->held += n->state == NODE_HELD;
     w->lapsed += n->state == NODE_LAPSED;
+    if (n->state != NODE_HELD && n->tw_slot)
+        w->stray = node;
     w->owned += n->owner != 0;
     w->told += (n->flags & NODE_TELL) != 0;
     w->pairs += (n->flags & NODE_TWO_PHASE) != 0;
@@ -201,6 +210,11 @@ static bool check_resource(struct walk *w, uint32_t res, uint32_t *waiting, uint
             11, res, "fields of a resource");
     if (!check_queue(w, res, waiting) || !check_holders(w, res, held))
         return false;
+    if (r->spare)
+        REQUIRE(w, r->limit == 1 && node_mine(w, r->spare) &&
+                       table_node(w->t, r->spare)->state == NODE_SPARE &&
+                       table_node(w->t, r->spare)->res == res,
+                4, res, "what it keeps is no spare of its own");
     REQUIRE(w, r->nwaiters == 0 || r->nholders == r->limit || w->s->starved, 2, res,
             "a free slot beside a waiter");
     busy = r->nholders || r->nwaiters || r->ntombs;
@@ -353,7 +367,7 @@ static bool check_wheel(struct walk *w)
     const struct wheel *wheel = &w->s->wheel;
     uint64_t grace = w->t->down_since ? LEASES_GRACE_NS + LEASES_LOOK_NS : 0;
     uint64_t earliest = TIME_NEVER;
-    uint32_t held = 0;
+    uint32_t held = 0, spare = 0;
 
     REQUIRE(w, wheel->draining <= WHEEL_LEVELS * 64, 11, wheel->draining, "slot being drained");
     REQUIRE(w,
@@ -374,21 +388,26 @@ static bool check_wheel(struct walk *w)
 
             REQUIRE(w, node_mine(w, i), 11, i, "wheel index");
             n = table_node(w->t, i);
-            REQUIRE(w, n->state == NODE_HELD && n->tw_slot == slot + 1 && n->tw_prev == prev, 12,
-                    i, "wheel list");
+            REQUIRE(w, (n->state == NODE_HELD || n->state == NODE_SPARE) &&
+                           n->tw_slot == slot + 1 && n->tw_prev == prev,
+                    12, i, "wheel list");
             /* Behind the wheel's tick only what is looked at next, or being moved down. */
             REQUIRE(w, draining || start > wheel->now ||
                            (slot < 64 && slot == (wheel->now & 63)),
                     12, i, "slot was passed");
             /* While a worker is down its holders may lie later: they have a grace. */
-            REQUIRE(w, start <= wheel->now ||
+            REQUIRE(w, n->state == NODE_SPARE || start <= wheel->now ||
                            start <= (leases_add(n->end, grace) >> WHEEL_TICK_SHIFT) + 1,
                     12, i, "lease would end late");
             prev = i;
-            REQUIRE(w, ++held <= w->held, 12, i, "wheel too full");
+            held += n->state == NODE_HELD;
+            spare += n->state == NODE_SPARE;
+            REQUIRE(w, held <= w->held && spare <= w->spare, 12, i, "wheel too full");
         }
     }
     REQUIRE(w, held == w->held, 12, held, "holder missing from the wheel");
+    REQUIRE(w, spare == w->spare, 12, spare, "spare missing from the wheel");
+    REQUIRE(w, w->stray == 0, 12, w->stray, "in the wheel without a lease");
     REQUIRE(w, earliest >> (64 - WHEEL_TICK_SHIFT) ||
                    w->t->next_due[w->shard] <= earliest << WHEEL_TICK_SHIFT,
             12, w->shard, "published due time is too late");

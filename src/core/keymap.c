@@ -8,6 +8,7 @@
 #include "core/keymap.h"
 
 #include "core/journal.h"
+#include "core/spare.h"
 
 #include <string.h>
 
@@ -72,6 +73,7 @@ uint32_t keymap_create(struct tx *tx, const struct table_key *key, uint32_t limi
     SET(tx, r->holders, 0);
     SET(tx, r->q_head, 0);
     SET(tx, r->q_tail, 0);
+    SET(tx, r->spare, 0);
     SET(tx, r->key_len, key->len);
     SET(tx, r->kind, key->kind);
     SET(tx, r->state, RES_LIVE);
@@ -151,6 +153,7 @@ bool table_collect(struct tx *tx, uint64_t before)
         return false;
     /* First: who finds nothing idle (it looks without a lock) must find the unit in a hand. */
     SET(tx, *tx->reserved, *tx->reserved + 1);
+    spare_drop(tx, i);
     idle_remove(tx, i);
     link = keymap_bucket(tx->t, tx->shard, r->hash);
     while (*link != i)

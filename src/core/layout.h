@@ -13,7 +13,8 @@
  *   I2  a resource has waiters only while it is full, or the shard is marked starved
  *   I3  tickets strictly increase along each queue
  *   I4  each node of a claimed chunk is in exactly one of: free list or unused tail of its chunk,
- *       a queue, a holder list, neither (lapsed); and its state agrees
+ *       a queue, a holder list, named by its resource (spare), none of them (lapsed); and its state
+ *       agrees
  *   I5  every fence in the table is below the region's next fence, every ticket below the shard's
  *   I6  each live resource is reachable once, from its own bucket; free ones from the free list
  *   I7  each node with an owner is in that owner's list of this shard, once, and the owner's slot
@@ -23,7 +24,8 @@
  *   I9  the journal is empty
  *   I10 a node has TELL set exactly when it is on the pending list of its owner's worker
  *   I11 every index is inside its array
- *   I12 each holder is in the timer wheel once, at a place not later than its end
+ *   I12 each holder is in the timer wheel once, at a place not later than its end; each spare, too,
+ *       wherever
  *   I13 semaphore holders are in the token index, two-phase nodes in the pair index, once, and
  *       nothing else is
  *   I14 idle resources, and only they, are in the idle list, in order of their last activity
@@ -81,6 +83,7 @@ struct resource {
     uint32_t next; /* bucket chain, or free list */
     uint32_t idle_prev;
     uint32_t idle_next;
+    uint32_t spare; /* node of the last holder, for the next one: see spare.h */
     uint16_t key_len;
     uint8_t kind;
     uint8_t state;
@@ -92,6 +95,7 @@ enum node_state {
     NODE_WAITING = 1, /* in its resource's queue */
     NODE_HELD = 2,    /* in its resource's holder list and in the timer wheel */
     NODE_LAPSED = 3,  /* the lease ended before the owner heard of the grant, or before `w` */
+    NODE_SPARE = 4,   /* nobody's: its resource keeps it, and it is still in the timer wheel */
 };
 
 enum node_flag {

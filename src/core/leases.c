@@ -158,6 +158,13 @@ static void link_at(struct tx *tx, uint32_t node, unsigned slot)
 
 void leases_insert(struct tx *tx, uint32_t node)
 {
+    const struct node *n = table_node(tx->t, node);
+
+    if (n->tw_slot) {
+        if (leases_slot_start(&tx->s->wheel, n->tw_slot - 1u) <= due_tick(tx, n))
+            return; /* too early at worst */
+        leases_remove(tx, node);
+    }
     catch_up(tx);
     link_at(tx, node, place(&tx->s->wheel, due_tick(tx, table_node(tx->t, node))));
 }
@@ -246,10 +253,11 @@ enum leases_step leases_step(struct tx *tx, uint32_t *node)
     int first;
 
     if (w->draining) {
-        uint32_t head = w->slot[w->draining - 1];
-
-        if (head)
-            replace(tx, head);
+        *node = w->slot[w->draining - 1];
+        if (*node && table_node(tx->t, *node)->state == NODE_SPARE)
+            return LEASES_SPARE;
+        if (*node)
+            replace(tx, *node);
         else
             SET(tx, w->draining, 0);
         return LEASES_MOVED;
@@ -267,6 +275,8 @@ enum leases_step leases_step(struct tx *tx, uint32_t *node)
         return LEASES_MOVED;
     }
     *node = w->slot[first];
+    if (table_node(tx->t, *node)->state == NODE_SPARE)
+        return LEASES_SPARE;
     if (leases_ended(tx, table_node(tx->t, *node)))
         return LEASES_ENDED;
     replace(tx, *node);

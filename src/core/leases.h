@@ -16,7 +16,7 @@
 /* True when the holder's lease has ended at tx->now, worker outages considered. */
 bool leases_ended(const struct tx *tx, const struct node *n);
 
-/* The node's end is set; it is in no slot. */
+/* The node's end is set; it is in no slot, or it was a spare. */
 void leases_insert(struct tx *tx, uint32_t node);
 void leases_remove(struct tx *tx, uint32_t node);
 
@@ -32,9 +32,10 @@ void leases_extend(struct tx *tx, uint32_t node, uint64_t gap);
 
 /*
  * One bounded step. LEASES_ENDED: *node's lease has ended, it is still in the wheel and the caller
- * ends it. LEASES_MOVED: the wheel has moved on a little, call again. LEASES_IDLE: nothing is due.
+ * ends it. LEASES_SPARE: *node is a spare that the caller drops. LEASES_MOVED: the wheel has moved on
+ * a little, call again. LEASES_IDLE: nothing is due.
  */
-enum leases_step { LEASES_IDLE, LEASES_MOVED, LEASES_ENDED };
+enum leases_step { LEASES_IDLE, LEASES_MOVED, LEASES_ENDED, LEASES_SPARE };
 enum leases_step leases_step(struct tx *tx, uint32_t *node);
 
 /* First tick at which slot (level * 64 + index) may hold something due, seen from w->now. */

@@ -26,6 +26,8 @@ src_core_libcore_a_SOURCES = \
 	src/core/repair.h \
 	src/core/snapshot.c \
 	src/core/snapshot.h \
+	src/core/spare.c \
+	src/core/spare.h \
 	src/core/table.c \
 	src/core/table.h \
 	src/core/tally.c \

@@ -13,6 +13,7 @@
 #include "core/leases.h"
 #include "core/owners.h"
 #include "core/pool.h"
+#include "core/spare.h"
 
 #include <string.h>
 
@@ -143,6 +144,7 @@ static void rebuild_resources(struct table *t, uint32_t shard, struct shard *s)
         r->nholders = r->nwaiters = r->ntombs = 0;
         r->holders = r->q_head = r->q_tail = 0;
         r->idle_prev = r->idle_next = 0;
+        r->spare = 0;
         if (!resource_possible(r, shard)) {
             r->state = RES_FREE;
             r->next = s->res_free;
@@ -193,7 +195,7 @@ static bool free_by_mistake(const struct table *t, uint32_t c)
            ch->nfree == (uint32_t)__builtin_popcountll(listed) + CHUNK_NODES - ch->bump;
 }
 
-/* Only holders are in the timer wheel: what is linked there and says otherwise was one. */
+/* Only holders and spares are in the timer wheel: what is linked there and says otherwise was one. */
 static bool was_holder(const struct table *t, uint32_t shard, uint32_t node)
 {
     const struct wheel *w = &table_shard(t, shard)->wheel;
@@ -223,6 +225,8 @@ static bool loses_holders(const struct table *t, uint32_t shard, struct check_re
         for (uint32_t i = 0; i < CHUNK_NODES; i++) {
             const struct node *n = &table_chunk(t, c)->node[i];
 
+            if (spare_possible(t, shard, c * CHUNK_NODES + i + 1))
+                continue;
             *report = (struct check_report){4, c * CHUNK_NODES + i + 1, "not known what it held"};
             if (n->state > NODE_LAPSED || (n->state == NODE_HELD && !names_resource(t, shard, n)) ||
                 was_holder(t, shard, c * CHUNK_NODES + i + 1))

@@ -5,6 +5,7 @@
  *   FREE → WAITING → HELD → FREE          by queue, grant, release
  *   FREE → HELD → FREE                    granted at once
  *   HELD → LAPSED → FREE                  the lease ended before its owner could hear of the grant
+ *   HELD → SPARE → HELD or FREE           kept for the lock's next holder (spare.h)
  * Only end_hold() takes a slot from its holder and only hold() gives one, and pump() follows each
  * end_hold() in the same transaction: so a free slot never stays beside a waiter (I2). Unless nothing
  * may be promised (promise.h): then the shard is marked, and table_expire() grants when it may.
@@ -20,6 +21,7 @@
 #include "core/promise.h"
 #include "core/queue.h"
 #include "core/repair.h"
+#include "core/spare.h"
 
 enum { EXPIRE_LOOK = 64, STARVED_LOOK = 64, EXTEND_STEP = 8 };
 
@@ -107,7 +109,7 @@ static void count_expired(struct tx *tx)
         tx->tally->expired++;
 }
 
-/* Makes a node that is in no list a holder. */
+/* Makes a node that is in no list, or was a spare, a holder. */
 static void hold(struct tx *tx, uint32_t res, uint32_t node, uint64_t fence)
 {
     struct node *n = table_node(tx->t, node);
@@ -117,7 +119,8 @@ static void hold(struct tx *tx, uint32_t res, uint32_t node, uint64_t fence)
     SET(tx, n->salt, tx->salt(tx->salt_arg));
     SET(tx, n->since, tx->now);
     SET(tx, n->end, leases_add(tx->now, n->lease));
-    SET(tx, n->extended, 0);
+    if (n->extended)
+        SET(tx, n->extended, 0);
     holder_push(tx, table_resource(tx->t, tx->shard, res), node);
     leases_insert(tx, node);
 }
@@ -177,23 +180,28 @@ static bool feed_starved(struct tx *tx)
     return true;
 }
 
-/* Takes a holder out of holder list, token index and wheel. It is in no list then. */
+/* Takes a holder out of holder list and token index. */
 static void end_hold(struct tx *tx, uint32_t node)
 {
     struct node *n = table_node(tx->t, node);
 
     holder_remove(tx, table_resource(tx->t, tx->shard, n->res), node);
-    leases_remove(tx, node);
     if (tx->tally)
         tally_time(&tx->tally->hold, n->since, tx->now);
 }
 
-/* Frees a node that is in neither queue nor holder list. */
-static void forget(struct tx *tx, uint32_t node)
+/* Its owner has nothing to do with it any more. */
+static void disown(struct tx *tx, uint32_t node)
 {
     owners_told(tx, node);
     owners_pair_remove(tx, node);
     owners_unlink(tx, node);
+}
+
+/* Frees a node that is in neither queue nor holder list nor wheel. */
+static void forget(struct tx *tx, uint32_t node)
+{
+    disown(tx, node);
     pool_free(tx, node);
 }
 
@@ -214,6 +222,7 @@ static void take_away(struct tx *tx, uint32_t node)
     uint32_t res = n->res;
 
     end_hold(tx, node);
+    leases_remove(tx, node);
     if (n->flags & (NODE_TELL | NODE_TWO_PHASE)) {
         SET(tx, n->state, NODE_LAPSED);
         SET(tx, n->since, tx->now);
@@ -231,7 +240,13 @@ static void give_back(struct tx *tx, uint32_t node)
     uint32_t res = table_node(tx->t, node)->res;
 
     end_hold(tx, node);
-    forget(tx, node);
+    if (spare_wanted(table_resource(tx->t, tx->shard, res))) {
+        disown(tx, node);
+        spare_keep(tx, res, node);
+    } else {
+        leases_remove(tx, node);
+        forget(tx, node);
+    }
     pump(tx, res);
     keymap_settle(tx, res);
 }
@@ -265,6 +280,20 @@ static void settle_grant(struct tx *tx, uint32_t node, struct grant *out)
     fill_grant(n, node, out);
 }
 
+/* A node gets who asks for it. */
+static void prepare(struct tx *tx, const struct acquire_args *args, uint32_t node)
+{
+    struct node *n = table_node(tx->t, node);
+
+    if (n->flags)
+        SET(tx, n->flags, 0);
+    if (n->lease != args->lease)
+        SET(tx, n->lease, args->lease);
+    owners_link(tx, args->owner, node);
+    if (args->two_phase)
+        owners_pair_insert(tx, node);
+}
+
 static uint32_t new_node(struct tx *tx, const struct acquire_args *args, uint32_t res)
 {
     uint32_t node = pool_alloc(tx);
@@ -273,13 +302,19 @@ static uint32_t new_node(struct tx *tx, const struct acquire_args *args, uint32_
     if (!node)
         return 0;
     n = table_node(tx->t, node);
-    SET(tx, n->flags, 0);
     SET(tx, n->res, res);
-    SET(tx, n->lease, args->lease);
     SET(tx, n->tw_slot, 0);
-    owners_link(tx, args->owner, node);
-    if (args->two_phase)
-        owners_pair_insert(tx, node);
+    prepare(tx, args, node);
+    return node;
+}
+
+static uint32_t new_holder(struct tx *tx, const struct acquire_args *args, uint32_t res)
+{
+    uint32_t node = spare_take(tx, res);
+
+    if (!node)
+        return new_node(tx, args, res);
+    prepare(tx, args, node);
     return node;
 }
 
@@ -294,7 +329,7 @@ static enum verdict hold_new(struct tx *tx, const struct acquire_args *args, uin
         return VERDICT_QUEUED;
     if (!promise_lease(tx, args->lease) || !promise_fence(tx, &fence))
         return args->patient ? VERDICT_QUEUED : VERDICT_NO_FENCE;
-    node = new_node(tx, args, res);
+    node = new_holder(tx, args, res);
     if (!node)
         return VERDICT_NO_NODES;
     hold(tx, res, node, fence);
@@ -641,6 +676,9 @@ bool table_expire(struct tx *tx)
     case LEASES_ENDED:
         take_away(tx, node);
         count_expired(tx);
+        return true;
+    case LEASES_SPARE:
+        spare_drop(tx, table_node(tx->t, node)->res);
         return true;
     case LEASES_MOVED:
         return true;

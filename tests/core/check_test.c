@@ -33,6 +33,7 @@ static struct {
     uint32_t sem_waiter;
     uint32_t tomb;
     uint32_t kept;
+    uint32_t spare; /* of LOCK_IDLE */
     uint32_t chunk, chunk_full; /* with and without a free node */
 } at;
 
@@ -145,6 +146,8 @@ static void build(void)
         .kind = OP_COLLECT, .shard = SHARD, .now = now, .time = now - 3 * SECOND / 2});
     if (res_of(LOCK_FREE) || !res_of(LOCK_IDLE))
         bail_out("LOCK_FREE was to be collected, and only that");
+    take(SEM_TOMB, 8, false, MINUTE); /* the node that it kept */
+    at.spare = res(LOCK_IDLE)->spare;
     at.chunk_full = (at.holder - 1) / CHUNK_NODES;
     at.chunk = (at.kept - 1) / CHUNK_NODES;
 }
@@ -269,6 +272,31 @@ static void unused_node_in_free_list(void)
 static void resource_says_free(void)
 {
     res(LOCK_HELD)->state = RES_FREE;
+}
+
+static void spare_of_nobody(void)
+{
+    res(LOCK_IDLE)->spare = 0;
+}
+
+static void spare_kept_by_another(void)
+{
+    res(LOCK_IDLE)->spare = res(LOCK_IDLE_TOO)->spare;
+}
+
+static void spare_with_an_owner(void)
+{
+    node(at.spare)->owner = 1;
+}
+
+static void spare_says_held(void)
+{
+    node(at.spare)->state = NODE_HELD;
+}
+
+static void spare_is_none(void)
+{
+    res(SEM)->spare = at.sem[0];
 }
 
 /* I5 */
@@ -557,6 +585,26 @@ static void wheel_holder_missing(void)
     s->wheel.occupied[slot / 64] &= ~(UINT64_C(1) << slot % 64);
 }
 
+static void wheel_slot_of_a_waiter(void)
+{
+    node(at.waiter[0])->tw_slot = 1;
+}
+
+static void wheel_spare_missing(void)
+{
+    uint32_t slot = node(at.spare)->tw_slot - 1u;
+    struct node *n = node(at.spare);
+
+    if (n->tw_next)
+        node(n->tw_next)->tw_prev = n->tw_prev;
+    if (n->tw_prev)
+        node(n->tw_prev)->tw_next = n->tw_next;
+    else
+        s->wheel.slot[slot] = n->tw_next;
+    if (!s->wheel.slot[slot])
+        s->wheel.occupied[slot / 64] &= ~(UINT64_C(1) << slot % 64);
+}
+
 static void wheel_too_late(void)
 {
     move_in_wheel(at.holder, 5 * 64 + 60);
@@ -722,6 +770,11 @@ static const struct {
     ROW(4, free_node_in_no_list),
     ROW(4, unused_node_in_free_list),
     ROW(4, resource_says_free),
+    ROW(4, spare_of_nobody),
+    ROW(4, spare_kept_by_another),
+    ROW(4, spare_with_an_owner),
+    ROW(4, spare_says_held),
+    ROW(4, spare_is_none),
     ROW(5, fence_from_the_future),
     ROW(5, ticket_from_the_future),
     ROW(6, in_the_wrong_bucket),
@@ -785,6 +838,8 @@ static const struct {
     ROW(12, wheel_slot_of_a_node),
     ROW(12, wheel_back_link),
     ROW(12, wheel_holder_missing),
+    ROW(12, wheel_spare_missing),
+    ROW(12, wheel_slot_of_a_waiter),
     ROW(12, wheel_too_late),
     ROW(12, wheel_passed),
     ROW(12, wheel_due_too_late),

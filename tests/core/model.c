@@ -283,16 +283,11 @@ static bool verdict(struct model *m, const struct outcome *out, enum verdict rig
 static bool node_left(const struct model *m, uint32_t shard)
 {
     const struct bed *b = m->bed;
-    uint32_t in_use = 0, mine = 0;
 
-    for (uint32_t c = 0; c < b->geo.nchunks; c++) {
+    for (uint32_t c = 0; c < b->geo.nchunks; c++)
         if (!b->t.chunk_owner[c])
             return true;
-        mine += b->t.chunk_owner[c] == shard + 1;
-    }
-    for (uint32_t i = 0; i < m->nrecords; i++)
-        in_use += shard_of(m, m->record[i].key) == shard;
-    return in_use < mine * CHUNK_NODES;
+    return table_shard(&b->t, shard)->nfree > 0; /* which model_compare() counts */
 }
 
 /* Whether a free slot may be granted at once. */
@@ -876,7 +871,7 @@ void model_compare(struct model *m, uint32_t shard)
 {
     const struct shard *s = table_shard(&m->bed->t, shard);
     const struct words *w = m->bed->words;
-    uint32_t in_use = 0, resources = 0, empty = 0;
+    uint32_t in_use = 0, resources = 0, empty = 0, spare = 0;
     uint64_t units = w->units;
     struct check_report report;
 
@@ -894,7 +889,16 @@ void model_compare(struct model *m, uint32_t shard)
     }
     compare_idle(m, shard);
     want(m, s->res_count == resources, s->res_count, "number of resources");
-    want(m, s->nchunks * CHUNK_NODES - s->nfree == in_use, in_use, "nodes in use");
+    for (uint32_t i = 1; i <= s->res_bump; i++) {
+        const struct resource *r = table_resource(&m->bed->t, shard, i);
+
+        if (r->state == RES_FREE || !r->spare)
+            continue;
+        spare++;
+        want(m, r->limit == 1 && table_node(&m->bed->t, r->spare)->state == NODE_SPARE, r->spare,
+             "what a lock keeps");
+    }
+    want(m, s->nchunks * CHUNK_NODES - s->nfree == in_use + spare, in_use, "nodes in use");
     for (uint32_t c = 0; c < m->bed->geo.nchunks; c++)
         empty += m->bed->t.chunk_owner[c] == shard + 1 &&
                  table_chunk(&m->bed->t, c)->nfree == CHUNK_NODES;

@@ -328,7 +328,7 @@ static void shape_chunk_to_return(void)
     uint32_t node[CHUNK_NODES + 1];
 
     for (unsigned i = 0; i <= CHUNK_NODES; i++)
-        node[i] = i == 7 ? acquire(LOCK_A, 1) : acquire(SEM_200, 1 + i % OWNERS);
+        node[i] = acquire(i == 7 ? SEM_3 : SEM_200, 1 + i % OWNERS);
     for (unsigned i = CHUNK_NODES; i > 7; i--)
         release(node[i]);
     for (unsigned i = 0; i < 7; i++)
@@ -589,7 +589,8 @@ static void try_nodes(shape_try try)
             uint32_t node = c * CHUNK_NODES + i + 1;
             const struct node n = *table_node(&bed.t, node);
 
-            if (bed.t.chunk_owner[c] != SHARD + 1 || n.state == NODE_FREE)
+            if (bed.t.chunk_owner[c] != SHARD + 1 || n.state == NODE_FREE ||
+                n.state == NODE_SPARE)
                 continue;
             if (n.state == NODE_HELD && holders++ < 12)
                 try_holder(try, node);

@@ -256,6 +256,7 @@ static const struct field fields[] = {
     FIELD(resource, next),
     FIELD(resource, idle_prev),
     FIELD(resource, idle_next),
+    FIELD(resource, spare),
     FIELD(resource, key_len),
     FIELD(resource, kind),
     FIELD(resource, state),

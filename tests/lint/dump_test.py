@@ -44,7 +44,7 @@ NOT_DUMPED = {
     "struct resource": {
         "hash": "keys are hashed anew", "nholders": DERIVED, "nwaiters": DERIVED, "ntombs": DERIVED,
         "holders": DERIVED, "q_head": DERIVED, "q_tail": DERIVED, "next": DERIVED,
-        "idle_prev": DERIVED, "idle_next": DERIVED, "key_len": "the length of the key",
+        "idle_prev": DERIVED, "idle_next": DERIVED, "spare": "for speed only", "key_len": "the length of the key",
         "state": "free, or in use, or idle", "key": "the record's bytes",
     },
     "struct node": {
