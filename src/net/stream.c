@@ -83,8 +83,20 @@ static void set(int fd, int level, int name, int value)
     SYS(STREAM_OPTION, setsockopt(fd, level, name, &value, sizeof(value)));
 }
 
+/* Whether it has the last of the options, from the listener that it came from. */
+static bool tuned(int fd)
+{
+    int in_line = 0;
+    socklen_t len = sizeof(in_line);
+
+    return SYS(STREAM_TUNED, getsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &in_line, &len)) == 0 &&
+           in_line;
+}
+
 void stream_tune(int fd)
 {
+    if (tuned(fd))
+        return;
     set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set(fd, IPPROTO_TCP, TCP_KEEPIDLE, 15);

@@ -49,7 +49,8 @@ struct stream_ops {
 extern const struct stream_ops stream_plain_ops;
 void stream_plain(struct stream *s, int fd);
 
-/* No delay, keepalive (15 s idle, 5 s interval, 3 probes), urgent data in line. For TCP sockets. */
+/* No delay, keepalive (15 s idle, 5 s interval, 3 probes), urgent data in line. For TCP sockets; those
+   that come from a listener that has the options have them, too. */
 void stream_tune(int fd);
 
 /* The kernel takes no more while it has so many bytes that it has not sent; it would take megabytes of

@@ -15,7 +15,7 @@ PASSES = (2,) if BRIEF else (1, 2, 3)
 # Of the places that all kinds of workers have, those that HTTP's passes under load.
 SHARED = {"LOG_LINE", "RANDOM", "FUTEX_WAIT", "FUTEX_WAKE", "LOCK_TRY", "LOCK_RELEASE", "SHARED_LOCKED",
           "SHARED_COMMIT", "SHARED_COMMITTED", "SHARED_UNLOCKED", "SHARED_TELL", "BELL_MASKED",
-          "BELL_WRITE", "UNITS_MOVED", "STREAM_OPTION", "CONN_LEAVE"}
+          "BELL_WRITE", "UNITS_MOVED", "STREAM_TUNED", "CONN_LEAVE"}
 
 
 class CrashWebServer(WebServer, CrashServer):

@@ -241,7 +241,7 @@ def place_test(name):
          deadline=300)(body)
 
 
-for place in ["STREAM_RECV", "STREAM_SEND", "STREAM_SHUTDOWN", "STREAM_CLOSE", "STREAM_OPTION",
+for place in ["STREAM_RECV", "STREAM_SEND", "STREAM_SHUTDOWN", "STREAM_CLOSE", "STREAM_TUNED",
               "TRANSFER_RECEIVED", "TRANSFER_SENT", "SHARED_COMMIT", "SHARED_TELL", "DELIVER_TOLD",
               "CONN_WATCH", "CONN_UNWATCH", "CONN_DONE", "CONN_GIVEN"][::3 if BRIEF else 1]:
     place_test(place)
