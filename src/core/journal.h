@@ -54,7 +54,7 @@ static inline void journal_log(struct journal *j, const char *base, const volati
 #endif
 
 /*
- * Stores `value` into the scalar `lvalue`, undoably. UNGUARDED is for `make bench-guard` alone: a
+ * Stores `value` into the scalar `lvalue`, undoably. UNGUARDED is for the row `guard` of `make bench`: a
  * server without all this, that loses what its workers were doing, to see what it costs.
  */
 #ifdef UNGUARDED

@@ -43,7 +43,8 @@ tests_bench_token_LDADD = src/bench/libbench.a -lm
 bench_programs = \
 	tests/bench/echo \
 	tests/bench/load \
-	tests/bench/token
+	tests/bench/token \
+	tests/bench/unguarded
 if WITH_TLS
 bench_programs += tests/bench/echotls
 endif
@@ -64,28 +65,16 @@ CLEANFILES += \
 bench: src/dflockd/dflockd $(bench_programs)
 	$(PYTHON) $(top_srcdir)/tests/bench/suite.py $(BENCH_FLAGS)
 
-EXTRA_DIST += \
-	tests/bench/compare.py \
-	tests/bench/http_polls.py \
-	tests/bench/kill.py
-
-.PHONY: bench-echo
-bench-echo: src/dflockd/dflockd tests/bench/echo src/bench/dflock-bench
-	$(PYTHON) $(top_srcdir)/tests/bench/compare.py src/bench/dflock-bench tests/bench/echo \
-		src/dflockd/dflockd
-
-# What it costs that nothing is lost when a worker dies: the same server without journal, robust
-# mutexes and marks.
+# For the row `guard`: the same server without journal, robust mutexes and marks.
 EXTRA_PROGRAMS += \
 	tests/bench/unguarded
-tests_bench_unguarded_CPPFLAGS = $(tests_crash_dflockd_CPPFLAGS) -UCRASH_POINTS -DUNGUARDED
-tests_bench_unguarded_SOURCES = $(tests_crash_dflockd_SOURCES)
-tests_bench_unguarded_LDADD = $(tests_crash_dflockd_LDADD)
+tests_bench_unguarded_CPPFLAGS = $(server_cppflags) -DUNGUARDED
+tests_bench_unguarded_SOURCES = $(server_sources)
+tests_bench_unguarded_LDADD = $(server_libs)
 
-.PHONY: bench-guard
-bench-guard: src/dflockd/dflockd tests/bench/unguarded src/bench/dflock-bench
-	$(PYTHON) $(top_srcdir)/tests/bench/compare.py src/bench/dflock-bench tests/bench/unguarded \
-		src/dflockd/dflockd 21 1
+EXTRA_DIST += \
+	tests/bench/http_polls.py \
+	tests/bench/kill.py
 
 .PHONY: bench-kill
 bench-kill: src/dflockd/dflockd tests/bench/kill

@@ -2,7 +2,7 @@
 and two processes that pass a token."""
 
 from bench import figure, median, pairs, row, values
-from servers import TlsEcho, certificate
+from servers import Dflockd, TlsEcho, certificate
 
 
 def in_turn(bench, servers, **options):
@@ -106,6 +106,19 @@ def tls(bench):
             figure("server CPU a request, × echo", pairs(runs["ours"], runs["echo"], "cpu_us")),
             *absolute(runs, "requests_per_s", "/s", ours="dflockd", echo="echo"),
             *absolute(runs, "cpu_us", "µs", ours="dflockd, CPU a request", echo="echo")]
+
+
+@row("the same server without journal, robust mutexes and marks: what it costs that nothing is lost",
+     target="5 % of throughput at most")
+def guard(bench):
+    runs = in_turn(bench, {"ours": bench.dflockd(),
+                           "unguarded": bench.start(Dflockd, path=bench.path("tests/bench/unguarded"))},
+                   connections=100)
+    return [figure("requests/s, × unguarded",
+                   pairs(runs["ours"], runs["unguarded"], "requests_per_s"), at_least=0.95),
+            figure("server CPU a request, × unguarded",
+                   pairs(runs["ours"], runs["unguarded"], "cpu_us")),
+            *absolute(runs, "cpu_us", "µs", ours="dflockd, CPU a request", unguarded="unguarded")]
 
 
 # Last: the ends of closed connections, which the kernel keeps for a minute, disturb what follows.
