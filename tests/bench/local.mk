@@ -65,6 +65,16 @@ CLEANFILES += \
 bench: src/dflockd/dflockd $(bench_programs)
 	$(PYTHON) $(top_srcdir)/tests/bench/suite.py $(BENCH_FLAGS)
 
+# Where the workers' time goes: a flame graph.
+EXTRA_DIST += \
+	tests/bench/flame.py
+CLEANFILES += \
+	flame.svg
+
+.PHONY: bench-flame
+bench-flame: src/dflockd/dflockd $(bench_programs)
+	$(PYTHON) $(top_srcdir)/tests/bench/flame.py . flame.svg
+
 # For the row `guard`: the same server without journal, robust mutexes and marks.
 EXTRA_PROGRAMS += \
 	tests/bench/unguarded
