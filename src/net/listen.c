@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -58,10 +59,23 @@ static void describe(struct listener *l)
     l->family = ss.ss_family;
 }
 
+/*
+ * O_NONBLOCK belongs to all who have the socket, and may be taken back: systemd does that to sockets
+ * that it passes, for each master anew, while the last one's HTTP worker accepts from them. A time limit
+ * it leaves alone: an accept that finds nobody then ends after a moment, of which this is the shortest.
+ */
+static void limit_accept(int fd)
+{
+    struct timeval moment = {.tv_usec = 1};
+
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &moment, sizeof(moment));
+}
+
 static void add(struct listen_set *set, int fd)
 {
     struct listener *l = &set->l[set->n++];
 
+    limit_accept(fd);
     l->fd = fd;
     describe(l);
     /* What it accepts inherits its options: six calls less for each connection. */

@@ -13,7 +13,7 @@ import threading
 
 from harness import (Client, Program, Server, check, check_eq, eventually, fail, main, temp_dir,
                      temp_file, test, token_of)
-from web import Web
+from web import Session, Web
 
 ACTIVATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "activate.py")
 
@@ -187,6 +187,26 @@ def passed_http():
                 client.get("/health").expect(200)
             if "http" in names:
                 server.wait_log(r" sockets were passed: --http-host and --http-port are not used")
+
+
+@test("a passed socket that begins to block, as systemd makes it for the next master, stops no worker of the last "
+      "one", rules=["D21", "S69"])
+def blocks_again():
+    web = listening()
+    with activated([web], ["http"]) as server:
+        session = Session(web.getsockname())
+        server.master_dies()
+        server.wait_log(r" the master is gone, serving on .*proc=http$")
+        os.set_blocking(web.fileno(), True)
+        for _ in range(3):
+            session.close()
+            session.ping().expect(204)
+        since = server.mark()
+        server.start_again()
+        server.wait_log("took over from another master .*workers=3 ", 20, since)
+        server.wait_log("took over .*proc=http", 20, since)
+        session.close()
+        session.end().expect(204)
 
 
 @test("beside a passed socket for HTTP there are at most 63 workers, at the start and after a reload",

@@ -183,6 +183,40 @@ static void test_unix(const char *dir)
     is_u64(set.n, 0, "no listener was added");
 }
 
+/* Whoever else has the socket makes it blocking again. */
+static void returns_without_connection(void)
+{
+    int fd = set.l[0].fd, accepted;
+
+    if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK) != 0)
+        bail_out("fcntl");
+    alarm(60);
+    accepted = accept(fd, NULL, NULL);
+    alarm(0);
+    ok(accepted < 0 && errno == EAGAIN, "an accept that finds nobody returns");
+    ok(can_connect(AF_INET, "127.0.0.1", port_of(&set.l[0])), "somebody comes");
+    accepted = accept(fd, NULL, NULL);
+    ok(accepted >= 0, "and is accepted");
+    close(accepted);
+    listen_close(&set);
+}
+
+static void test_blocking(void)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    memset(&set, 0, sizeof(set));
+    is_int(listen_tcp(&set, "127.0.0.1", 0), 0, "a socket of its own: %s", set.error);
+    returns_without_connection();
+    if (bind(fd, (struct sockaddr *)&in, sizeof(in)) != 0 || listen(fd, 8) != 0)
+        bail_out("listen");
+    memset(&set, 0, sizeof(set));
+    is_int(listen_adopt(&set, "test", fd), 0, "one that was passed: %s", set.error);
+    ok(fcntl(fd, F_GETFL) & O_NONBLOCK, "does not block");
+    returns_without_connection();
+}
+
 int main(void)
 {
     char dir[] = "/tmp/listen_test.XXXXXX";
@@ -192,6 +226,7 @@ int main(void)
     test_v4();
     test_v6();
     test_unix(dir);
+    test_blocking();
     rmdir(dir);
     return done_testing();
 }

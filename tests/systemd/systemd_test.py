@@ -21,6 +21,7 @@ from web import Session, Web
 ADDRESS = ("127.0.0.1", 6388)
 HTTP = ("127.0.0.1", 6389)
 FENCES = "/var/lib/dflockd/fences"
+PROGRAM = "/usr/local/sbin/dflockd"
 SLOW = 60.0  # seconds for what the manager does
 AWAY = 6  # seconds that a test can look at a server that is away, even if it is not run for some
 UNITS = ["dflockd.socket", "dflockd-unix.socket", "dflockd-http.socket", "dflockd.service"]
@@ -290,6 +291,9 @@ def activation_http(service):
         else:
             service.systemctl("restart", "dflockd")
         eventually(lambda master=master: service.master() not in (None, master), SLOW, "no master")
+        if how == "kill":
+            # It replaces the worker that it finds, whose connections end with it.
+            service.wait_journal(r"took over .*proc=http")
         session.close()
         session.ping().expect(204)
         session.renew("key", token, lease=1000).expect(200)
@@ -303,6 +307,57 @@ def try_to_get(key):
         return connect().req("l", key, "0")
     except OSError:
         return None
+
+
+@service_test("requests that come as the next master is about to start are answered by the worker of the last "
+              "one", rules=["D21", "D15"])
+def activation_http_between(service):
+    for blocking in (False, True):
+        # A master that waits before its first step: what systemd does to the sockets that it passes is done.
+        service.drop_in("dflockd.service", f"[Service]\nNonBlocking={'no' if blocking else 'yes'}\nExecStart=\n"
+                        "ExecStart=/bin/sh -c 'test ! -p /run/gate || read x </run/gate; "
+                        f"exec {PROGRAM} --fence-state-file=%S/dflockd/fences'\n")
+        service.systemctl("enable", "--now", "dflockd-http.socket")
+        session = Session(HTTP, timeout=SLOW)
+        token = session.token("key", lease=1000)
+        worker = next(pid for pid, p in service.processes().items() if p.name == "dflockd-http")
+        service.begin()
+        with gate("/run/gate"):
+            os.kill(service.master(), signal.SIGKILL)
+            eventually(lambda: any(p.name == "sh" and p.inner == int(service.show("MainPID"))
+                                   for p in container.processes().values()), SLOW, "nobody waits")
+            check_eq(blocks(worker), blocking, "a socket blocks")
+            for _ in range(3):
+                session.close()
+                session.ping().expect(204)
+        service.wait_journal(r"took over from another master .*workers=3 ")
+        service.wait_journal(r"took over .*proc=http")
+        session.close()
+        session.release("key", token).expect(204)
+        session.end().expect(204)
+        service.reset()
+
+
+@contextlib.contextmanager
+def gate(path):
+    """Who reads it waits until the end of the block."""
+    container.run("mkfifo", "--mode=666", path)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # nobody waits there
+            os.close(os.open(container.path(path), os.O_WRONLY | os.O_NONBLOCK))
+        container.remove(path)
+
+
+def blocks(pid):
+    """Whether a worker has a socket that does; the log does not count."""
+    found = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        if int(fd) > 2 and os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:"):
+            with open(f"/proc/{pid}/fdinfo/{fd}") as f:
+                found.append(int(re.search(r"^flags:\s*(\d+)$", f.read(), re.M)[1], 8) & os.O_NONBLOCK == 0)
+    return any(found)
 
 
 @service_test("dflockd.socket and dflockd-http.socket together serve one table", rules=["D21"])
