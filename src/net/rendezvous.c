@@ -1,5 +1,6 @@
 /*
- * net/rendezvous.c - see rendezvous.h. Runs in the master, but for rendezvous_answer().
+ * net/rendezvous.c - see rendezvous.h. Runs in the master, but for rendezvous_attend() and
+ * rendezvous_answer().
  */
 #include "net/rendezvous.h"
 
@@ -67,6 +68,20 @@ int rendezvous_call(const char *dir, unsigned worker)
     if (SYS(RENDEZVOUS_CONNECT, connect(fd, (struct sockaddr *)&sun, sizeof(sun))) < 0)
         return give_up(fd);
     return fd;
+}
+
+/* Who connects sees the credentials of the process that listened last. */
+void rendezvous_attend(int listener)
+{
+    SYS(RENDEZVOUS_ATTEND, listen(listener, BACKLOG));
+}
+
+pid_t rendezvous_attendant(int call)
+{
+    struct ucred peer;
+    socklen_t len = sizeof(peer);
+
+    return SYS(RENDEZVOUS_WHO, getsockopt(call, SOL_SOCKET, SO_PEERCRED, &peer, &len)) < 0 ? 0 : peer.pid;
 }
 
 int rendezvous_answer(int listener)

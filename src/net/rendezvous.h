@@ -5,7 +5,7 @@
 #ifndef NET_RENDEZVOUS_H
 #define NET_RENDEZVOUS_H
 
-#include <stddef.h>
+#include <sys/types.h>
 
 enum { RENDEZVOUS_DIR_MAX = 96 }; /* bytes of the directory's path, for sun_path is short */
 
@@ -16,6 +16,13 @@ int rendezvous_open(const char *dir, unsigned worker);
 /* A new master's: a connection to the worker that has the socket, or -ENOENT, -ECONNREFUSED (nobody
    has it any more), -EAGAIN (somebody has it and does not answer). */
 int rendezvous_call(const char *dir, unsigned worker);
+
+/* The worker's, as it begins: from now on callers are told that it is this process. */
+void rendezvous_attend(int listener);
+
+/* A new master's: the process that attends, by the kernel's word; 0 when it cannot be told. Of one that
+   has not begun it is the process before it. */
+pid_t rendezvous_attendant(int call);
 
 /* The worker's: the caller's connection; -EPERM and closed unless the caller runs as root or as we
    do; -EAGAIN when there is nobody. */

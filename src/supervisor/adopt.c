@@ -153,8 +153,19 @@ static int end_process(pid_t pid)
     return err;
 }
 
-/* Whether the process that the region names is that very worker: numbers come again. */
-static bool is_that_worker(const struct worker_slot *slot, unsigned worker)
+/* Whether this process has the worker's rendezvous. */
+static bool attends(const char *run_dir, unsigned worker, pid_t pid)
+{
+    int fd = run_dir[0] ? rendezvous_call(run_dir, worker) : -ENOENT;
+    bool yes = fd >= 0 && rendezvous_attendant(fd) == pid;
+
+    if (fd >= 0)
+        close_fd(fd);
+    return yes;
+}
+
+/* Whether it has the worker's name and age. */
+static bool looks_like(const struct worker_slot *slot, unsigned worker)
 {
     char path[32], process[16], name[32], text[512];
     unsigned long long ticks = 0;
@@ -162,8 +173,6 @@ static bool is_that_worker(const struct worker_slot *slot, unsigned worker)
     const char *at;
     ssize_t n;
 
-    if (slot->generation == 0 || slot->pid <= 1)
-        return false;
     snprintf(path, sizeof(path), "/proc/%u/stat", slot->pid);
     child_process_name(process, sizeof(process), worker, slot->http);
     snprintf(name, sizeof(name), "(%s) ", process);
@@ -180,6 +189,18 @@ static bool is_that_worker(const struct worker_slot *slot, unsigned worker)
     return started + NS_PER_SEC > slot->started && started < slot->started + STARTS_WITHIN;
 }
 
+/*
+ * Whether the process that the region names is that very worker: numbers come again. The rendezvous says
+ * so of all that can be called; /proc of the others, where it shows them: with ProtectProc=invisible it
+ * does not.
+ */
+static bool is_that_worker(const char *run_dir, const struct worker_slot *slot, unsigned worker)
+{
+    if (slot->generation == 0 || slot->pid <= 1)
+        return false;
+    return attends(run_dir, worker, (pid_t)slot->pid) || looks_like(slot, worker);
+}
+
 /* It cannot be adopted. What it has shown of its connections goes to its heir. */
 static int reject(struct legacy *l, unsigned worker, int why)
 {
@@ -188,7 +209,9 @@ static int reject(struct legacy *l, unsigned worker, int why)
 
     if (why != -ECONNRESET)
         log_error("a worker of the last master cannot be adopted, killing it",
-                  log_uint("worker", worker), log_int("pid", w->pid), log_err("error", why));
+                  log_uint("worker", worker),
+                  log_int("pid", w->pid > 1 ? w->pid : rendezvous_attendant(w->channel)),
+                  log_err("error", why));
     if (w->pid <= 1)
         l->silent |= UINT64_C(1) << worker; /* who it is may be known later */
     if (w->pidfd > 0)
@@ -205,13 +228,13 @@ static int reject(struct legacy *l, unsigned worker, int why)
  * Workers that the region knows of and that have not answered, for whatever reason: two must not
  * serve one slot.
  */
-static int end_strangers(struct legacy *l)
+static int end_strangers(struct legacy *l, const char *run_dir)
 {
     for (unsigned i = 0; i < WORKER_MAX; i++) {
         const struct worker_slot *slot = region_worker(l->region, i);
         int err;
 
-        if (l->worker[i].alive || !is_that_worker(slot, i))
+        if (l->worker[i].alive || !is_that_worker(run_dir, slot, i))
             continue;
         if (!(l->silent & UINT64_C(1) << i))
             log_warn("a worker of the last master has not answered, it is ended if it is not dead",
@@ -301,7 +324,7 @@ static uint64_t gone(const char *run_dir, uint64_t who)
 
 int adopt_find(struct legacy *l, const char *run_dir, int region_fd)
 {
-    uint64_t callees;
+    uint64_t callees, left;
     int err;
 
     memset(l, 0, sizeof(*l));
@@ -314,11 +337,12 @@ int adopt_find(struct legacy *l, const char *run_dir, int region_fd)
     if (!err && !l->region && region_fd >= 0)
         err = use_region(l, region_fd);
     if (!err && l->region)
-        err = end_strangers(l);
-    if (!err && !l->region && (l->silent & ~gone(run_dir, l->silent))) {
+        err = end_strangers(l, run_dir);
+    left = err ? 0 : l->silent & ~gone(run_dir, l->silent);
+    if (left) {
         snprintf(l->error, sizeof(l->error),
                  "worker %d does not answer, and which process it is nobody knows: end it",
-                 __builtin_ctzll(l->silent));
+                 __builtin_ctzll(left));
         err = -ETIMEDOUT;
     }
     return err;

@@ -142,6 +142,8 @@ static int be_child(const struct child *c, const struct birth *b, const int *con
 
     /* Whoever must end it, should its master die just now, looks here. */
     region_worker(b->region, c->slot)->pid = (uint32_t)getpid();
+    if (c->rendezvous)
+        rendezvous_attend(c->rendezvous);
     child_process_name(name, sizeof(name), c->slot, is_http(c, b));
     SYS(CHILD_NAME, prctl(PR_SET_NAME, name));
     snprintf(name, sizeof(name), "worker-%u", c->slot);

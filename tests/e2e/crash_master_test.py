@@ -32,7 +32,7 @@ SECOND = {"RENDEZVOUS_CALL", "RENDEZVOUS_CONNECT", "ADOPT_CLOSE", "ADOPT_STAT", 
 # Guards against what no worker ever sends; and what only connections without a heir, workers that do
 # not answer and --discard-region come to: see master_death_test.py.
 NEVER = {"MASTER_STRAY", "NOTIFY_BARRIER", "PASS_STRAY", "PASS_PARTLY", "KEEPER_SHUTDOWN", "KEEPER_LATE",
-         "END_PIDFD", "END_KILL", "END_WAIT", "DISCARD_HEAR",
+         "END_PIDFD", "END_KILL", "END_WAIT", "DISCARD_HEAR", "RENDEZVOUS_WHO",
          # crash_reload_test.py: by a surplus worker's connections; by the process that reads the
          # settings; when that hangs.
          "KEEPER_MOVED", "RELOAD_TIED", "RELOAD_SIGNALS", "RELOAD_WRITE", "RELOAD_KILL",

@@ -6,6 +6,7 @@ refused or ended: two lock tables are never served at a time."""
 import os
 import re
 import signal
+import socket
 import subprocess
 import tempfile
 
@@ -187,6 +188,25 @@ def never_answers():
         eventually(lambda: server.logged(GONE), 20, "it notices")
         server.start_again()
         check_eq(a.req("r", "key", token), "ok", "and is taken over")
+
+
+@test("whoever is at a rendezvous and cannot be told is not passed over: the start is refused until it has gone",
+      rules=["S71"])
+def nameless():
+    with Server(workers=2, expect_log=DIED) as server:
+        a = server.client()
+        token = token_of(a.req("l", "key", "0 1000"))
+        server.master_dies()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger:
+            stranger.bind(os.path.join(server.extra_env["DFLOCKD_RUN_DIR"], "worker-5"))
+            stranger.listen(8)
+            since = server.mark()
+            server._exec(server.port)
+            check_eq(server.proc.wait(20), 1, "the start is refused")
+            eventually(lambda: server.logged("worker 5 does not answer", since), 20, "and says why")
+            check_eq(a.req("n", "key", f"{token} 1000"), "ok 1000", "the workers serve on")
+        server.start_again()
+        check_eq(a.req("r", "key", token), "ok", "and are taken over")
 
 
 @test("a server that was ending ends: no worker stays behind", rules=["S72"])

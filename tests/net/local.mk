@@ -3,10 +3,12 @@
 check_PROGRAMS += \
 	tests/net/listen_test \
 	tests/net/pass_test \
+	tests/net/rendezvous_test \
 	tests/net/stream_test \
 	tests/net/tickets_test
 tests_net_listen_test_LDADD = $(TAP) $(LINK_NET)
 tests_net_pass_test_LDADD = $(TAP) $(LINK_NET)
+tests_net_rendezvous_test_LDADD = $(TAP) $(LINK_NET)
 tests_net_stream_test_SOURCES = \
 	tests/net/stream_test.c \
 	tests/shm/proc.c \

@@ -418,6 +418,22 @@ def kill_master(service):
     token_of(b.line())
 
 
+@service_test("a worker that hangs as the master is killed is ended before another serves its slot", rules=["D15"],
+              errors=True)
+def kill_master_of_hung(service):
+    service.systemctl("start", "dflockd")
+    clients = [connect() for _ in range(2)]
+    tokens = [token_of(c.req("l", f"key{i}", "0 1000")) for i, c in enumerate(clients)]
+    hung = service.workers()[0]
+    hang(hung)
+    os.kill(service.master(), signal.SIGKILL)
+    service.wait_journal("took over from another master")
+    check(hung not in service.processes(), "two serve one slot")
+    other = connect()
+    for i, token in enumerate(tokens):
+        check_eq(other.req("n", f"key{i}", f"{token} 900"), "ok 900", "held on")
+
+
 @service_test("a master that hangs is killed and started again by the watchdog", rules=["D8"])
 def watchdog(service):
     service.drop_in("dflockd.service", "[Service]\nWatchdogSec=8\n")
