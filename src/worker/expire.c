@@ -12,7 +12,7 @@
 
 enum {
     STEPS = 128, /* transactions under one lock; below SHARED_HOLD_GRANTS */
-    HOLDS = 8,   /* locks of one shard in one turn; the rest in the next */
+    HOLDS = 8,   /* of one shard in one turn (idle keys: of all); the rest in the next */
 };
 
 #define NEGLECTED_NS UINT64_C(100000000)
@@ -61,26 +61,44 @@ static void expire_shard(struct worker *w, uint32_t shard)
     }
 }
 
-static void collect_shard(struct worker *w, uint32_t shard)
+static bool is_idle_since(const struct worker *w, uint32_t shard, uint64_t before)
+{
+    return __atomic_load_n(&table_shard(&w->sh.table, shard)->idle_oldest, __ATOMIC_RELAXED) <=
+           before;
+}
+
+/* Collects some of the shard's idle keys. False: there are no more, or it cannot be locked. */
+static bool collect_some(struct worker *w, uint32_t shard, uint64_t before)
+{
+    bool more = true;
+    struct tx tx;
+
+    if (!shared_begin(&w->sh, &tx, shard, w->now))
+        return false;
+    for (unsigned i = 0; more && i < STEPS; i++) {
+        more = table_collect(&tx, before);
+        shared_step(&tx);
+    }
+    shared_end(&w->sh, &tx);
+    shared_return_units(&w->sh);
+    return more;
+}
+
+/* True when all was collected that a turn is too short for: many keys may come to rest at once. */
+static bool collect(struct worker *w)
 {
     uint64_t idle = seconds_to_ns(w->settings->gc_max_idle);
     uint64_t before = w->now > idle ? w->now - idle : 0;
-    bool more = true;
+    unsigned holds = 0;
 
-    while (more &&
-           __atomic_load_n(&table_shard(&w->sh.table, shard)->idle_oldest, __ATOMIC_RELAXED) <=
-               before) {
-        struct tx tx;
-
-        if (!shared_begin(&w->sh, &tx, shard, w->now))
-            return;
-        for (unsigned i = 0; more && i < STEPS; i++) {
-            more = table_collect(&tx, before);
-            shared_step(&tx);
+    for (uint32_t i = 0; i < SHARD_COUNT; i++)
+        while (mine(w, i) && is_idle_since(w, i, before)) {
+            if (holds++ == HOLDS)
+                return false;
+            if (!collect_some(w, i, before))
+                break;
         }
-        shared_end(&w->sh, &tx);
-        shared_return_units(&w->sh);
-    }
+    return true;
 }
 
 void expire_starved(struct worker *w)
@@ -109,11 +127,11 @@ void expire_turn(struct worker *w)
 
         w->next_tick = w->now + (sweep < TICK_NS ? sweep : TICK_NS);
     }
-    if (w->now >= w->next_gc) {
-        for (uint32_t i = 0; i < SHARD_COUNT; i++)
-            if (mine(w, i))
-                collect_shard(w, i);
-        w->next_gc = w->now + seconds_to_ns(w->settings->gc_interval);
-    }
     plan(w);
+    if (w->now >= w->next_gc) {
+        if (collect(w))
+            w->next_gc = w->now + seconds_to_ns(w->settings->gc_interval);
+        else
+            w->expire_at = w->now; /* on with it in the next turn */
+    }
 }
