@@ -2,6 +2,8 @@
 # costs: `make bench-kill`. Not part of `make check`.
 
 EXTRA_PROGRAMS += \
+	tests/bench/core \
+	tests/bench/crowd \
 	tests/bench/echo \
 	tests/bench/echotls \
 	tests/bench/kill \
@@ -39,8 +41,12 @@ tests_bench_load_LDADD = \
 	-lm
 tests_bench_token_LDADD = src/bench/libbench.a -lm
 
+tests_bench_core_LDADD = $(LINK_SERVING) $(JANSSON_LIBS)
+
 # Programs that rows of the benchmark run, and their modules.
 bench_programs = \
+	tests/bench/core \
+	tests/bench/crowd \
 	tests/bench/echo \
 	tests/bench/load \
 	tests/bench/token \
@@ -51,6 +57,7 @@ endif
 bench_modules = \
 	tests/bench/bench.py \
 	tests/bench/rows_peers.py \
+	tests/bench/rows_scale.py \
 	tests/bench/servers.py \
 	tests/bench/suite.py
 EXTRA_DIST += \
