@@ -9,9 +9,11 @@ server.
 """
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import resource
+import signal
 import socket
 import statistics
 import subprocess
@@ -297,12 +299,40 @@ def vanishing(bench, server, n, others=None):
     return seen
 
 
+def behind(bench, server, n):
+    """Others ask while the workers are stopped, after everybody else has gone: ms to the last of their
+    answers, once the workers run. That does not depend on who else wants a CPU just then."""
+    host, port = server.address.rsplit(":", 1)
+    before = descriptors(server)
+    with contextlib.ExitStack() as ends:
+        others = [ends.enter_context(socket.create_connection((host, int(port)), 30))
+                  for _ in range(PROBE["connections"])]
+        for i, s in enumerate(others):
+            s.sendall(f"l\nprobe-{i}\n0 30\n".encode())
+            s.recv(100)
+        workers = server.pids()[1:]
+        with Crowd(bench, server, "hold", n, n) as crowd:
+            for pid in workers:
+                os.kill(pid, signal.SIGSTOP)
+            crowd.vanish()
+            for i, s in enumerate(others):
+                s.sendall(f"l\nbehind-{i}\n0 30\n".encode())
+            began = time.monotonic()
+            for pid in workers:
+                os.kill(pid, signal.SIGCONT)
+            for s in others:
+                s.recv(100)
+            took = (time.monotonic() - began) * 1e3
+    eventually(lambda: descriptors(server) <= before, "all sockets are closed")
+    return took
+
+
 @row("10,000 connections that hold a lock each vanish at once",
      target="server CPU ≤ 0.3 s, others' p99 ≤ 10 ms", limit=60)
 def vanish(bench):
     n = 1000 if bench.quick else 10000
     server, bystander, echo = many(bench, (), n), bench.dflockd(), bench.echo()
-    events, aside, limit = [], [], []
+    events, aside, limit, answered, echoed = [], [], [], [], []
     for _ in range(1 if bench.quick else 3):
         events.append(vanishing(bench, server, n))
         after = stats(server)
@@ -310,8 +340,11 @@ def vanish(bench):
             raise Trouble(f"{len(after['locks'])} locks are held still, {after['connections']} connections")
         aside.append(vanishing(bench, server, n, bystander))
         limit.append(vanishing(bench, echo, n))
+        answered.append(behind(bench, server, n))
+        echoed.append(behind(bench, echo, n))
     return [figure("server CPU", [e.cpu_ns / 1e9 for e in events], "s", at_most=0.3 * n / 10000),
             *of_others(events, 10),
+            figure("asked behind all of them, once the workers run", answered, "ms"),
             figure("until all sockets are closed", [e.took * 1e3 for e in events], "ms"),
             figure("of that, the crowd's own exit", [e.crowd_took * 1e3 for e in events], "ms"),
             figure("server ready to run, but without a CPU", [e.waited_ns / MS for e in events], "ms"),
@@ -320,6 +353,7 @@ def vanish(bench):
             figure("echo: server CPU", [e.cpu_ns / 1e9 for e in limit], "s"),
             figure("echo: others' p99 in that second", [e.ms("p99") for e in limit], "ms"),
             figure("echo: others' maximum", [e.ms("max") for e in limit], "ms"),
+            figure("echo: asked behind all of them", echoed, "ms"),
             figure("echo: until all sockets are closed", [e.took * 1e3 for e in limit], "ms")]
 
 
