@@ -12,7 +12,9 @@
  * which the leases end, on the monotonic clock}. Then it takes commands from its standard input:
  *   vanish      ends at once: the kernel closes all sockets
  *   cut K       closes K connections that wait, anywhere in the queue
- *   fill        puts as many back, at its end
+ *   late        puts as many back, at its end, to wait for 2 s; answers when all wait, and
+ *               again when all have heard of their timeout
+ *   fill        makes those wait again that do not, at its end
  *   pass S      for S seconds whoever gets the lock gives it back and waits again, at once;
  *               prints {"hand_overs": …, "seconds": …}
  * and answers the others than `vanish` with a line when it is done. It ends with its input.
@@ -35,11 +37,13 @@ enum { EVENTS = 256, WINDOW = 128, REQUEST_MAX = 128, DESCRIPTORS = 16, HALF_CLO
 
 #define SEC INT64_C(1000000000)
 #define WAIT "crowd\n3600 3600\n"
+#define WAIT_SHORTLY "l\ncrowd\n2 3600\n"
 
 struct client {
-    int fd;         /* -1: cut */
+    int fd;         /* -1: closed */
     uint32_t first; /* of its locks */
     uint32_t want, asked, got;
+    bool idle;  /* it should wait in the queue, and does not */
     uint32_t n; /* bytes in `in` */
     char in[64];
 };
@@ -48,7 +52,7 @@ enum mode { IDLE, HOLD, QUEUE, RING, MODES };
 
 static const char *const mode_name[MODES] = {"idle", "hold", "queue", "ring"};
 static struct client *clients;
-static uint32_t nclients, holder, ncut;
+static uint32_t nclients, holder, nidle;
 static struct sockaddr_in server, own;
 static char token[33]; /* of the queue's lock */
 static int64_t ends, filled;
@@ -289,7 +293,7 @@ static void cut(uint32_t k)
     struct timespec ms = {.tv_nsec = 10000000};
     uint32_t step = 7919, i = 0;
 
-    if (k > nclients - 1 - ncut)
+    if (k > nclients - 1 - nidle)
         give_up("cut: there are not so many");
     while (nclients % step == 0)
         step += 2;
@@ -297,26 +301,60 @@ static void cut(uint32_t k)
         nanosleep(&ms, NULL);
     while (k > 0) {
         i = (i + step) % nclients;
-        if (i == holder || clients[i].fd < 0)
+        if (i == holder || clients[i].idle)
             continue;
         close(clients[i].fd);
         clients[i].fd = -1;
-        ncut++;
+        clients[i].idle = true;
+        nidle++;
         k--;
     }
-    wait_for_queue(nclients - 1 - ncut);
+    wait_for_queue(nclients - 1 - nidle);
     puts("{\"cut\": true}");
+}
+
+static uint32_t ntold;
+
+static void told_of_timeout(uint32_t i, const char *s, size_t n)
+{
+    (void)i;
+    if (n != 7 || memcmp(s, "timeout", 7) != 0)
+        give_up("no timeout");
+    ntold++;
+}
+
+/* Before those who come back ask to wait again. */
+static void join_again(void)
+{
+    for (uint32_t i = 0; i < nclients; i++)
+        if (clients[i].fd < 0)
+            join(i);
+}
+
+static void late(void)
+{
+    join_again();
+    for (uint32_t i = 0; i < nclients; i++)
+        if (clients[i].idle)
+            say(&clients[i], WAIT_SHORTLY, strlen(WAIT_SHORTLY));
+    wait_for_queue(nclients - 1);
+    puts("{\"waiting\": true}");
+    fflush(stdout);
+    for (ntold = 0; ntold < nidle;)
+        turn(told_of_timeout);
+    puts("{\"late\": true}");
 }
 
 static void fill(void)
 {
+    join_again();
     for (uint32_t i = 0; i < nclients; i++) {
-        if (clients[i].fd >= 0)
+        if (!clients[i].idle)
             continue;
-        join(i);
         ask_to_wait(i);
+        clients[i].idle = false;
     }
-    ncut = 0;
+    nidle = 0;
     wait_for_queue(nclients - 1);
     filled = now();
     puts("{\"filled\": true}");
@@ -345,6 +383,8 @@ static void obey(void)
             _exit(0);
         if (strncmp(text, "cut ", 4) == 0)
             cut((uint32_t)strtoul(text + 4, NULL, 10));
+        else if (strcmp(text, "late\n") == 0)
+            late();
         else if (strcmp(text, "fill\n") == 0)
             fill();
         else if (strncmp(text, "pass ", 5) == 0)

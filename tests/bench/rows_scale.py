@@ -234,42 +234,48 @@ def nanoseconds(steps, step):
 
 
 @row("one key with 15,000 waiters over sockets, against 100", limit=90,
-     target="hand-over and cancel ≤ 1.5 ×")
+     target="hand-over, timeout and cancel ≤ 1.5 ×")
 def waiters(bench):
     n, few = (2000 if bench.quick else 15000), 100
     ours = {size: many(bench, ("--read-timeout", "3600"), size) for size in (n, few)}
     echo = bench.echo()
-    seconds = min(bench.seconds, 0.5)
+    seconds, rounds = min(bench.seconds, 0.5), min(bench.rounds, 5)
 
     def passes(crowd):
         got = crowd.ask(f"pass {seconds}")
         return {"cpu_us": got["cpu_ns"] / got["hand_overs"] / 1e3,
                 "us": got["seconds"] / got["hand_overs"] * 1e6}
 
-    def cuts(crowd, size):
-        """A third of them closes; of a short queue often, or there would be nothing to see."""
-        cpu, cut = 0, 0
-        for _ in range(1 if size == n else 8):
-            cpu += crowd.ask(f"cut {size // 3}")["cpu_ns"]
-            cut += size // 3
+    def ends(crowd, size):
+        """A third of them closes, and comes back to wait for 2 s; of a short queue often, or
+        there would be nothing to see."""
+        cut, late, times = 0, 0, 1 if size == n else 2
+        for _ in range(times):
+            cut += crowd.ask(f"cut {size // 3}")["cpu_ns"]
+            crowd.ask("late")
+            before = crowd.server.cpu_ns()
+            crowd.hear()
+            late += crowd.server.cpu_ns() - before
             crowd.ask("fill")
-        return {"cpu_us": cpu / cut / 1e3}
+        return {"cut_us": cut / times / (size // 3) / 1e3, "late_us": late / times / (size // 3) / 1e3}
 
     with Crowd(bench, ours[n], "queue", n + 1) as long, Crowd(bench, ours[few], "queue", few + 1) as short:
-        runs = bench.in_turn({"long": lambda: passes(long), "short": lambda: passes(short)})
-        cancels = bench.in_turn({"long": lambda: cuts(long, n), "short": lambda: cuts(short, few)}, 2)
+        runs = bench.in_turn({"long": lambda: passes(long), "short": lambda: passes(short)}, rounds)
+        others = bench.in_turn({"long": lambda: ends(long, n), "short": lambda: ends(short, few)}, 2)
     with Crowd(bench, echo, "ring", n) as long, Crowd(bench, echo, "ring", few) as short:
-        limit = bench.in_turn({"long": lambda: passes(long), "short": lambda: passes(short)})
+        limit = bench.in_turn({"long": lambda: passes(long), "short": lambda: passes(short)}, rounds)
 
     def ratio(of, key):
         return pairs(of["long"], of["short"], key)
 
     return [figure("server CPU a hand-over, × of 100 waiters", ratio(runs, "cpu_us"), at_most=1.5),
             figure("time of a hand-over, × of 100 waiters", ratio(runs, "us")),
-            figure("server CPU to cancel one, × of 100 waiters", ratio(cancels, "cpu_us"), at_most=1.5),
+            figure("server CPU of a timeout, × of 100 waiters", ratio(others, "late_us"), at_most=1.5),
+            figure("server CPU to cancel one, × of 100 waiters", ratio(others, "cut_us"), at_most=1.5),
             figure("server CPU a hand-over", values(runs["long"], "cpu_us"), "µs"),
             figure("time of a hand-over", values(runs["long"], "us"), "µs"),
-            figure("server CPU to cancel one", values(cancels["long"], "cpu_us"), "µs"),
+            figure("server CPU of a timeout", values(others["long"], "late_us"), "µs"),
+            figure("server CPU to cancel one", values(others["long"], "cut_us"), "µs"),
             figure("echo, a token round as many sockets: server CPU, × of 100", ratio(limit, "cpu_us")),
             figure("echo, a token round as many sockets: time, × of 100", ratio(limit, "us"))]
 
