@@ -63,9 +63,11 @@ void conn_adopt(struct worker *w, uint32_t slot, int fd, bool look)
     struct conn *c = conns_slot(w->r, slot);
     struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
                              .data.u64 = (uint64_t)slot << 32 | (uint32_t)c->id};
+    bool leaving = p->leaving;
     int err = 0;
 
     memset(p, 0, sizeof(*p));
+    p->leaving = leaving; /* that queue has slots, whoever's they are */
     p->readable = look; /* whatever is there already is an edge of the watch that begins now */
     p->writable = true;
     if (c->family != AF_UNIX && !(c->flags & CONN_TUNED)) {
@@ -553,7 +555,7 @@ void conn_run(struct worker *w, uint32_t slot)
     inquest_name(w, 0);
 }
 
-void conn_event(struct worker *w, uint32_t slot, uint32_t events)
+void conn_note(struct worker *w, uint32_t slot, uint32_t events)
 {
     struct peer *p = &w->peers[slot];
 
@@ -569,7 +571,6 @@ void conn_event(struct worker *w, uint32_t slot, uint32_t events)
         p->rdhup = true;
     if (events & (EPOLLHUP | EPOLLERR))
         p->hup = true;
-    conn_run(w, slot);
 }
 
 void conn_timeout(struct worker *w, uint32_t slot)

@@ -37,6 +37,7 @@ struct peer {
     bool eof;   /* recv said so */
     bool dead;  /* reset, or an error */
     bool queued; /* on the ready queue */
+    bool leaving; /* on the queue of those whose client has gone */
 };
 
 struct timers {
@@ -73,6 +74,8 @@ struct worker {
     struct jobs jobs;
     uint32_t *ready; /* ring of slots to run again */
     uint32_t ready_head, ready_n;
+    uint32_t *leaving; /* ring of slots whose client has gone */
+    uint32_t leaving_head, leaving_n;
     struct channel_message closed; /* not yet told to the master */
     struct lifeline life; /* to the master */
     uint64_t now; /* BOOTTIME ns of this turn, refreshed for each connection */
@@ -115,7 +118,7 @@ uint64_t timers_next(const struct worker *w);
 /* conn.c */
 /* `look`: something may be there to read already, so do not wait for epoll to say so. */
 void conn_adopt(struct worker *w, uint32_t slot, int fd, bool look);
-void conn_event(struct worker *w, uint32_t slot, uint32_t events);
+void conn_note(struct worker *w, uint32_t slot, uint32_t events);
 void conn_run(struct worker *w, uint32_t slot);
 void conn_timeout(struct worker *w, uint32_t slot);
 void conn_drop(struct worker *w, uint32_t slot, const char *why);
