@@ -29,6 +29,7 @@
 
 enum {
     SERVE_BUDGET = 128,  /* requests of one connection in one turn: others wait */
+    DOCUMENT_COST = 64,  /* so many requests take as long as one piece of a long answer */
 };
 
 #define HALF_CLOSE_NS UINT64_C(250000000) /* semantics.md: a FIN within 250 ms is a half-close */
@@ -528,6 +529,7 @@ void conn_run(struct worker *w, uint32_t slot)
             break;
         case PHASE_STREAM:
             moved = transfer_document(w, slot);
+            served += DOCUMENT_COST;
             break;
         case PHASE_SKIP:
             moved = transfer_read(w, slot);
