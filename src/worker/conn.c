@@ -64,11 +64,12 @@ void conn_adopt(struct worker *w, uint32_t slot, int fd, bool look)
     struct conn *c = conns_slot(w->r, slot);
     struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
                              .data.u64 = (uint64_t)slot << 32 | (uint32_t)c->id};
-    bool leaving = p->leaving;
+    bool queued = p->queued, leaving = p->leaving;
     int err = 0;
 
     memset(p, 0, sizeof(*p));
-    p->leaving = leaving; /* that queue has slots, whoever's they are */
+    p->queued = queued; /* these queues have slots, whoever's they are */
+    p->leaving = leaving;
     p->readable = look; /* whatever is there already is an edge of the watch that begins now */
     p->writable = true;
     if (c->family != AF_UNIX && !(c->flags & CONN_TUNED)) {
@@ -509,7 +510,7 @@ void conn_run(struct worker *w, uint32_t slot)
     bool moved = true, late = true;
 
     if (p->stream.fd <= 0) {
-        if (c->state == CONN_ORPHANED)
+        if (c->state == CONN_ORPHANED && c->worker == w->sh.worker)
             depart(w, slot);
         return;
     }
