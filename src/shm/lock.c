@@ -32,6 +32,11 @@ int lock_init(pthread_mutex_t *m)
     return -err;
 }
 
+static int try_lock(pthread_mutex_t *m)
+{
+    return SYS(LOCK_TRY, pthread_mutex_trylock(m));
+}
+
 enum { SPINS = 100 }; /* 2 to 5 us */
 
 static inline void pause_cpu(void)
@@ -55,7 +60,7 @@ static int spin_lock(pthread_mutex_t *m)
     for (unsigned i = 0; err == EBUSY && i < SPINS; i++) {
         pause_cpu();
         if (!((uint32_t)__atomic_load_n(&m->__data.__lock, __ATOMIC_RELAXED) & FUTEX_TID_MASK))
-            err = SYS(LOCK_TRY, pthread_mutex_trylock(m));
+            err = try_lock(m);
     }
     return err;
 }
@@ -139,7 +144,7 @@ enum lock_result lock_shard(struct region *r, struct table *t, uint32_t i,
 {
     pthread_mutex_t *m = &r->mutex[i].mutex;
     enum lock_result result = LOCK_OK;
-    int err = SYS(LOCK_TRY, pthread_mutex_trylock(m));
+    int err = try_lock(m);
 
     found->invariant = 0;
     if (err == EBUSY)
