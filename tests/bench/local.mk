@@ -123,3 +123,60 @@ bench-http: src/dflockd/dflockd
 bench-polls: src/dflockd/dflockd
 	$(AM_TESTS_ENVIRONMENT) $(PYTHON) $(top_srcdir)/tests/bench/http_polls.py
 	$(AM_TESTS_ENVIRONMENT) $(PYTHON) $(top_srcdir)/tests/bench/http_polls.py --tls
+
+# Which cache lines workers share: `make bench-lines`. The server once more, with a call at each load
+# and store (tests/bench/lines/trace.c); the sanitizer itself is not linked, nor anything of it.
+EXTRA_LIBRARIES = \
+	tests/bench/lines/libtraced.a
+EXTRA_PROGRAMS += \
+	tests/bench/lines/lines
+EXTRA_DIST += \
+	tests/bench/lines/lines.py
+tests_bench_lines_libtraced_a_CPPFLAGS = $(server_cppflags) \
+	-U_FORTIFY_SOURCE -fno-builtin -fsanitize=thread -Wno-unknown-warning-option -Wno-tsan
+tests_bench_lines_libtraced_a_SOURCES = \
+	$(src_base_libbase_a_SOURCES) \
+	$(src_core_libcore_a_SOURCES) \
+	$(src_shm_libshm_a_SOURCES) \
+	$(src_proto_libproto_a_SOURCES) \
+	$(src_net_libnet_a_SOURCES) \
+	$(src_serving_libserving_a_SOURCES) \
+	$(src_worker_libworker_a_SOURCES)
+tests_bench_lines_lines_CPPFLAGS = $(server_cppflags)
+tests_bench_lines_lines_SOURCES = \
+	tests/bench/lines/baton.c \
+	tests/bench/lines/cache.c \
+	tests/bench/lines/client.c \
+	tests/bench/lines/fields.c \
+	tests/bench/lines/main.c \
+	tests/bench/lines/sim.h \
+	tests/bench/lines/trace.c \
+	tests/bench/lines/world.c
+tests_bench_lines_lines_LDADD = \
+	tests/bench/lines/libtraced.a \
+	$(LINK_CONFIG) \
+	$(server_libs)
+tests_bench_lines_lines_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=bell_start_thread \
+	-Wl,--wrap=clock_boottime_ns \
+	-Wl,--wrap=epoll_ctl \
+	-Wl,--wrap=epoll_pwait2 \
+	-Wl,--wrap=futex_wake \
+	-Wl,--wrap=memchr \
+	-Wl,--wrap=memcmp \
+	-Wl,--wrap=memcpy \
+	-Wl,--wrap=memmove \
+	-Wl,--wrap=memset \
+	-Wl,--wrap=pthread_mutex_clocklock \
+	-Wl,--wrap=pthread_mutex_trylock \
+	-Wl,--wrap=pthread_mutex_unlock \
+	-Wl,--wrap=recv \
+	-Wl,--wrap=sandbox_seal \
+	-Wl,--wrap=sandbox_start \
+	-Wl,--wrap=send \
+	-Wl,--wrap=stream_position
+
+.PHONY: bench-lines
+bench-lines: tests/bench/lines/lines
+	$(AM_TESTS_ENVIRONMENT) $(PYTHON) $(top_srcdir)/tests/bench/lines/lines.py \
+		tests/bench/lines/lines
