@@ -170,11 +170,10 @@ tests_bench_lines_lines_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=pthread_mutex_clocklock \
 	-Wl,--wrap=pthread_mutex_trylock \
 	-Wl,--wrap=pthread_mutex_unlock \
-	-Wl,--wrap=recv \
 	-Wl,--wrap=sandbox_seal \
 	-Wl,--wrap=sandbox_start \
-	-Wl,--wrap=send \
-	-Wl,--wrap=stream_position
+	-Wl,--wrap=stream_position \
+	-Wl,--wrap=syscall
 
 .PHONY: bench-lines
 bench-lines: tests/bench/lines/lines

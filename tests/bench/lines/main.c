@@ -17,6 +17,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
+
+enum { LIMIT_S = 300 };
 
 struct sim *sim;
 struct region *sim_region;
@@ -141,6 +144,7 @@ int main(int argc, char **argv)
     if (sim == MAP_FAILED)
         sim_fail("mmap", errno);
     options(argc, argv);
+    alarm(LIMIT_S); /* workers end with this process */
     print(world_run());
     return EXIT_SUCCESS;
 }
