@@ -24,7 +24,7 @@
 #include <stdint.h>
 
 enum {
-    REGION_VERSION = 8 + 1000 * LAYOUT_TEST,
+    REGION_VERSION = 9 + 1000 * LAYOUT_TEST,
     REGION_SEALED = 4096, /* a page */
     IOBUF_IN = 4096,  /* input ring, bytes; a power of two, > REQUEST_BYTES_MAX */
     IOBUF_OUT = 4096, /* output ring */
@@ -32,13 +32,15 @@ enum {
     BIGBUF_COUNT = LAYOUT_TEST ? 12 : 8, /* for `auth` lines that do not fit an input ring */
     BIGBUF_SIZE = 131072, /* a power of two, > REQUEST_AUTH_BYTES_MAX */
     CACHE_LINE = 64,
+    /* Between what one writes and another reads or writes: processors fetch lines in pairs. */
+    LINES_APART = 2 * CACHE_LINE,
     REGION_SESSIONS_MAX = 1 << 20,
     HTTP_WORKER = WORKER_MAX - 1, /* the slot of the worker that serves HTTP */
 };
 
 #define REGION_MAGIC "dflockd\n"
 
-struct __attribute__((aligned(CACHE_LINE))) shard_mutex {
+struct __attribute__((aligned(LINES_APART))) shard_mutex {
     pthread_mutex_t mutex;
 };
 
@@ -111,7 +113,7 @@ enum verdict_of_death { DIED_COUNTED = 0, DIED_KILLED = 1, DIED_CRASHED = 2 };
 #define SERVING_EXECUTES (UINT32_C(1) << 31)
 
 /* A worker as the others see it: by slot, not by pid. A replacement inherits the slot. */
-struct __attribute__((aligned(CACHE_LINE))) worker_slot {
+struct __attribute__((aligned(LINES_APART))) worker_slot {
     /* Units of max-locks: see caps.h. One 8-byte word, `reserved` is its low half. */
     union {
         struct {
@@ -123,7 +125,6 @@ struct __attribute__((aligned(CACHE_LINE))) worker_slot {
     LAYOUT_SHIFT
     uint32_t unit_seq;
     uint32_t unit_give; /* the transfer in progress: 1 gives, 0 takes */
-    uint32_t unit_seen; /* atomic: the last transfer of this worker that somebody saw done */
     uint32_t pid;
     uint32_t generation; /* counts its lives */
     uint32_t settled;    /* generation whose takeover is complete */
@@ -139,14 +140,18 @@ struct __attribute__((aligned(CACHE_LINE))) worker_slot {
     uint64_t fence_seen; /* its highest fence and one more: see region_mend_fences() */
     struct journal journal; /* of changes that touch no shard */
 
+    /* What is above only its worker writes while it serves. What others write as well: */
+    __attribute__((aligned(LINES_APART))) uint32_t unit_seen; /* atomic: the last transfer of this
+                                                                 worker that somebody saw done */
+
     /* Wake-ups: see bell.h. All atomic. */
-    __attribute__((aligned(CACHE_LINE))) uint64_t mask; /* shards with grants to tell */
+    __attribute__((aligned(LINES_APART))) uint64_t mask; /* shards with grants to tell */
     uint32_t parked;
     uint32_t bell;
     uint64_t beat; /* BOOTTIME ns of its last turn; atomic */
     uint32_t configured; /* atomic: generation of the settings that it serves with */
 
-    __attribute__((aligned(CACHE_LINE))) struct counters counters;
+    __attribute__((aligned(LINES_APART))) struct counters counters;
 };
 
 /* What the fence writer is asked for: see fences.h. All atomic. */
@@ -183,8 +188,10 @@ struct region {
     char boot_id[40];
 
     /* What is above never changes and is read-only for all: REGION_SEALED bytes. */
-    __attribute__((aligned(REGION_SEALED))) uint64_t fence_next; /* atomic */
-    __attribute__((aligned(CACHE_LINE))) uint64_t fence_limit; /* atomic */
+    __attribute__((aligned(REGION_SEALED))) uint64_t fence_next; /* atomic; each grant writes it */
+
+    /* Read for each request, and hardly ever written. */
+    __attribute__((aligned(LINES_APART))) uint64_t fence_limit; /* atomic */
     uint64_t promise_until; /* atomic; no lease may be promised beyond, BOOTTIME ns */
     uint64_t grants_from;   /* atomic; nothing is granted before, BOOTTIME ns: a cold start */
     uint32_t fences;        /* atomic; enum fences_state, see fences.h */
@@ -196,13 +203,17 @@ struct region {
     uint32_t stopping; /* atomic; the master's: a worker without a master ends, see enum stopping */
     LAYOUT_SHIFT
     uint64_t suspect;  /* atomic; shards to be validated before they are used: a worker crashed */
-    uint64_t nconns; /* atomic: open connections */
-    uint64_t nsessions; /* atomic: HTTP sessions; the HTTP worker's */
     uint64_t served_since; /* atomic; the master's: when it began, BOOTTIME ns */
-    uint64_t conn_id_next; /* atomic: one counter for connections and sessions, from 1 */
-    uint64_t units;    /* atomic: see caps.h */
     uint32_t units_kept; /* atomic; the master's: of max-locks, see caps.h */
     uint32_t nslots;     /* atomic; the master's: workers have slots below it, surplus ones too */
+
+    /* Written for each new key. */
+    __attribute__((aligned(LINES_APART))) uint64_t units; /* atomic: see caps.h */
+
+    /* Written for each connection or session that comes or goes. */
+    __attribute__((aligned(LINES_APART))) uint64_t nconns; /* atomic: open connections */
+    uint64_t nsessions; /* atomic: HTTP sessions; the HTTP worker's */
+    uint64_t conn_id_next; /* atomic: one counter for connections and sessions, from 1 */
     uint32_t bigbuf_owner[BIGBUF_COUNT]; /* atomic; connection slot, 0 = free */
     uint64_t tickets[32]; /* net/tickets.h: keys of TLS sessions */
     uint64_t down_since[WORKER_MAX];     /* atomic; BOOTTIME ns, 0 = serving */
