@@ -60,6 +60,7 @@ EXTRA_DIST += \
 	docs/internals/journal.md \
 	docs/internals/processes.md \
 	docs/internals/sandbox.md \
+	docs/internals/sharing.md \
 	docs/internals/systemd.md \
 	docs/internals/table.md \
 	docs/internals/testing.md \
