@@ -31,11 +31,8 @@ bool promise_fences_left(const struct tx *tx)
 
 bool promise_fence(struct tx *tx, uint64_t *out)
 {
-    uint64_t fence;
+    uint64_t fence = __atomic_load_n(tx->t->fence_next, __ATOMIC_RELAXED);
 
-    /* To be written: the one word that all workers write is fetched once, not to be read first. */
-    __builtin_prefetch(tx->t->fence_next, 1);
-    fence = __atomic_load_n(tx->t->fence_next, __ATOMIC_RELAXED);
     /* One that a transaction takes and is rolled back is skipped. */
     do {
         if (fence >= __atomic_load_n(tx->t->fence_limit, __ATOMIC_ACQUIRE))

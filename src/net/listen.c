@@ -63,6 +63,7 @@ static void describe(struct listener *l)
  * O_NONBLOCK belongs to all who have the socket, and may be taken back: systemd does that to sockets
  * that it passes, for each master anew, while the last one's HTTP worker accepts from them. A time limit
  * it leaves alone: an accept that finds nobody then ends after a moment, of which this is the shortest.
+ * Connections inherit it, and do not notice: they do not block.
  */
 static void limit_accept(int fd)
 {
