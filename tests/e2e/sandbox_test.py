@@ -93,13 +93,17 @@ def filtered():
 
 @test("a worker's second thread has no descriptor but its eventfd", rules=["C71"])
 def bell_thread():
-    with Server() as server:
-        check_eq(server.client().req("ping"), "ok", "ping")
+    def held(pid):
+        others = [t for t in os.listdir(f"/proc/{pid}/task") if t != str(pid)]
+        return [os.readlink(f"/proc/{pid}/task/{t}/fd/{fd}")
+                for t in others for fd in os.listdir(f"/proc/{pid}/task/{t}/fd")]
+
+    with Server(["--debug"]) as server:
+        # Said when the worker's filter stands, and by then the thread has what it keeps.
+        eventually(lambda: len(server.logged("sandboxed|sandbox is not complete")) == 2,
+                   text="a line of each worker")
         for pid in server.worker_pids():
-            others = [t for t in os.listdir(f"/proc/{pid}/task") if t != str(pid)]
-            held = [os.readlink(os.path.join(path, fd)) for path in
-                    (f"/proc/{pid}/task/{t}/fd" for t in others) for fd in os.listdir(path)]
-            check_eq(held, ["anon_inode:[eventfd]"], "its descriptors")
+            check_eq(held(pid), ["anon_inode:[eventfd]"], "its descriptors")
 
 
 @test("a worker that tries to get out is told ENOSYS, call by call; the server serves on",
