@@ -169,6 +169,7 @@ static const struct field fields[] = {
     K(next),
     K(idle_prev),
     K(idle_next),
+    K(spare),
     K(key_len),
     K(kind),
     K(state),

@@ -4,7 +4,7 @@
  * bench-lines` runs it and makes tables of what it says (lines.py).
  *
  *   lines [--workers N] [--workload random|own|hot|new] [--schedule turn|clock] [--requests N]
- *         [--connections N] [--keys N] [--transfer NS] [--spin NS] [--spoil]
+ *         [--connections N] [--keys N] [--transfer NS] [--spoil]
  *
  * What is simulated is in sim.h. --spoil adds a counter that each request raises, beside words that
  * all workers read: the tables must show it.
@@ -64,7 +64,6 @@ static void options(int argc, char **argv)
                                           {"connections", required_argument, NULL, 'c'},
                                           {"keys", required_argument, NULL, 'k'},
                                           {"transfer", required_argument, NULL, 't'},
-                                          {"spin", required_argument, NULL, 'i'},
                                           {"spoil", no_argument, NULL, 'x'},
                                           {0}};
     uint64_t requests = 200;
@@ -73,8 +72,13 @@ static void options(int argc, char **argv)
     sim->workers = 2;
     sim->connections = 4;
     sim->keys = 50;
-    sim->costs = (struct costs){
-        .access = 1, .transfer = 80, .receive = 700, .send = 1500, .wait = 700, .wake = 2500};
+    sim->costs = (struct costs){.access = 1,
+                                .transfer = 80,
+                                .receive = 700,
+                                .send = 1500,
+                                .wait = 700,
+                                .wake = 2500,
+                                .pause = 30};
     while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) {
         switch (c) {
         case 'w':
@@ -97,9 +101,6 @@ static void options(int argc, char **argv)
             break;
         case 't':
             sim->costs.transfer = number(optarg, 1000000);
-            break;
-        case 'i':
-            sim->costs.spin = number(optarg, 1000000);
             break;
         case 'x':
             sim->spoil = true;

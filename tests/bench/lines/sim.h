@@ -44,7 +44,7 @@ struct costs {
     uint64_t transfer; /* of a line from another core's cache, or of the right to write to it */
     uint64_t receive, send, wait; /* system calls */
     uint64_t wake; /* who wakes, for the call, and as long again until who is woken runs */
-    uint64_t spin; /* how long a mutex is tried before the worker sleeps */
+    uint64_t pause; /* of who waits for a mutex awake, between two looks at it */
 };
 
 enum runner { RUNNER_READY, RUNNER_IDLE, RUNNER_LOCKED, RUNNER_ENDED };
