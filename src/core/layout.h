@@ -188,26 +188,28 @@ enum shard_state {
     SHARD_QUARANTINED = 2, /* beyond repair; its keys answer `error` */
 };
 
+/* What each transaction touches is one cache line, with the journal's count at its end; the entries
+   begin the next one. */
 struct shard {
     LAYOUT_SHIFT
-    struct journal journal;
     uint32_t state;
     uint32_t moving; /* chunk (+1) being claimed or given back; not journalled, see pool.c */
-    uint64_t ticket_next;
     uint64_t idle_oldest; /* last_active of idle_head, or TIME_NEVER; read without the mutex */
-    uint32_t res_free;    /* list of freed resource slots */
-    uint32_t res_bump;    /* slots above were never used */
-    uint32_t res_count;
     uint32_t idle_head; /* longest idle first */
     uint32_t idle_tail;
-    uint32_t partial;  /* chunks with a free node */
-    uint32_t nchunks;
-    uint32_t nfree;    /* free nodes in all its chunks */
     uint32_t nidle;    /* resources on the idle list */
     uint32_t nheld[SHARD_KINDS]; /* holders and waiters of all its resources: read without the mutex */
     uint32_t nwaiting[SHARD_KINDS];
     uint32_t starved;  /* nothing could be promised: from this resource slot on a free slot may lie
                           beside a waiter, until table_expire() has been there; 0 = nowhere */
+    uint32_t partial;  /* chunks with a free node */
+    uint32_t nfree;    /* free nodes in all its chunks */
+    struct journal journal;
+    uint64_t ticket_next;
+    uint32_t res_free;    /* list of freed resource slots */
+    uint32_t res_bump;    /* slots above were never used */
+    uint32_t res_count;
+    uint32_t nchunks;
     uint32_t pending[WORKER_MAX];
     struct wheel wheel;
 };
@@ -256,5 +258,6 @@ int layout_compute(const struct layout_limits *limits, uint64_t start, struct ge
 _Static_assert(LAYOUT_TEST || sizeof(struct resource) == 128, "resource");
 _Static_assert(LAYOUT_TEST || sizeof(struct node) == 104, "node");
 _Static_assert(sizeof(struct journal_entry) == 16, "journal entry");
+_Static_assert(LAYOUT_TEST || offsetof(struct shard, journal.entry) == 64, "shard's first line");
 
 #endif
