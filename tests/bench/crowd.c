@@ -370,6 +370,7 @@ static void pass(double seconds)
     pass_on(holder);
     while (passing)
         turn(granted);
+    filled = now(); /* by who has just given the lock back */
     printf("{\"hand_overs\": %llu, \"seconds\": %.6f}\n", (unsigned long long)passes,
            (double)(now() - began) / (double)SEC);
 }
