@@ -363,6 +363,11 @@ def vanish(bench):
             figure("echo: until all sockets are closed", [e.took * 1e3 for e in limit], "ms")]
 
 
+def held_of(server, keys):
+    replies = ask(server, [("show", key, "lock") for key in keys])
+    return [r for r in replies if r.startswith("ok") and '"holder_count":0' not in r]
+
+
 @row("1,000,000 leases end within one second", target="others' p99 ≤ 10 ms", limit=90)
 def leases_end(bench):
     n = 100000 if bench.quick else 1000000
@@ -370,15 +375,14 @@ def leases_end(bench):
     with Crowd(bench, server, "hold", 8, n, 5 if bench.quick else 16) as crowd:
         ends = crowd.ready["ends_ns"]
         seen = Beside(bench, server, seconds=1.2, at_ns=ends)
+        held = held_of(server, [f"crowd-{i:058d}" for i in range(0, n, n // 500)])
         # By then each key has been idle for longer than --gc-max-idle.
         with bench.loading(server, seconds=3.0, **PROBE) as load:
             sleep_until(ends + 2.5e9)
             collected = load.run()
-    some = [f"crowd-{i:058d}" for i in range(0, n, n // 500)]
-    held = [r for r in ask(server, [("show", key, "lock") for key in some])
-            if r.startswith("ok") and '"holder_count":0' not in r]
-    if held:
-        raise Trouble(f"{len(held)} of {len(some)} leases have not ended; the first: {held[0][:200]}")
+    if held:  # a server that does not get to run gives its clients more time
+        raise Trouble(f"the machine is too busy: 0.1 s after that second {len(held)} of 500 leases had not "
+                      f"ended; the first: {held[0][:200]}")
     return [*of_others([seen], 10),
             figure("server CPU to end one", seen.cpu_ns / n, "ns"),
             figure("server ready to run, but without a CPU", seen.waited_ns / MS, "ms"),
