@@ -117,6 +117,6 @@ static inline bool log_on(enum log_level level)
 
 /* Use the macros. */
 __attribute__((cold)) void log_write(struct log_site *site, enum log_level level, const char *msg,
-               const struct log_field *field, size_t n);
+                                     const struct log_field *field, size_t n);
 
 #endif
