@@ -500,6 +500,7 @@ def after_fork():
     with BusyServer() as server, Puppet(server, **BRISK) as p:
         a = p.lock("parent")
         a.acquire()
+        p.rests()
         p.write("fork", 0, "child")
         check_eq(a.wait("fork", LONG)[0], "held", "in the child")
         time.sleep(OUTLIVES)
