@@ -19,6 +19,7 @@
 #include "worker/worker.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -31,6 +32,8 @@ enum {
     CONNS_A_TURN = 64,
     LEAVES_A_TURN = 16,
     LEAVES_A_BUSY_TURN = 4, /* when there are more events than a turn takes */
+    CROWD = 3,       /* events of one turn */
+    CROWD_TURNS = 8, /* after such a turn */
 };
 
 void loop_ready(struct worker *w, uint32_t slot)
@@ -208,11 +211,29 @@ static bool beat(struct worker *w)
     return silence_marked(&w->sh);
 }
 
+/*
+ * Many clients ask, and all that has come is served. The processor goes to who else wants it before
+ * this worker falls asleep on it: it is often they whose next requests would wake it, one by one, and
+ * a sleep and a wake-up cost as much as a request. True: look again, more may have come. With few
+ * clients there is little to gain, and each look costs something (docs/internals/wakeups.md).
+ */
+static bool crowd_goes_first(struct worker *w)
+{
+    if (w->events >= CROWD)
+        w->crowd = CROWD_TURNS;
+    else if (w->crowd > 0)
+        w->crowd--;
+    if (w->crowd == 0 || w->events == 0)
+        return false;
+    SYS(LOOP_YIELD, sched_yield());
+    return true;
+}
+
 static int wait_for_events(struct worker *w, struct epoll_event *ev, bool busy)
 {
     uint64_t ns = sleep_for(w, busy);
     struct timespec ts;
-    bool parked = ns > 0 && bell_park(w->r, w->sh.worker);
+    bool parked = ns > 0 && !crowd_goes_first(w) && bell_park(w->r, w->sh.worker);
     int n;
 
     if (!parked)
@@ -224,6 +245,7 @@ static int wait_for_events(struct worker *w, struct epoll_event *ev, bool busy)
     if (parked)
         bell_unpark(w->r, w->sh.worker);
     w->now = clock_boottime_ns();
+    w->events = n > 0 ? n : 0;
     return n;
 }
 

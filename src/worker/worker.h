@@ -85,6 +85,8 @@ struct worker {
     uint64_t began;     /* this turn: what had come by then is served before its expiry */
     uint64_t expire_at; /* nothing to do in expire_turn() before */
     uint64_t handover_at; /* TIME_NEVER: this worker is not surplus */
+    int events;           /* of the last turn */
+    unsigned crowd;       /* turns for which many clients are taken to ask */
     struct settings *own_settings; /* after a reload: w->settings, to be freed with the next */
     int new_settings; /* a memfd that came by the channel, 0 = none */
     uint32_t new_generation;

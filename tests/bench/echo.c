@@ -2,10 +2,14 @@
  * tests/bench/echo.c - the limit: a bare epoll server that reads the same requests and writes
  * replies of the same sizes as dflockd, and does nothing else.
  *
- *   echo WORKERS [SOCKET]     prints its port, serves it and the Unix socket until killed
+ *   echo WORKERS [SOCKET [yield]]     prints its port, serves it and the Unix socket until killed
+ *
+ * With `yield` it does before it sleeps what dflockd does: lets others run, and looks once more.
  */
 #include "echo.h"
 
+#include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -14,6 +18,7 @@
 
 enum { EVENTS = 256 };
 
+static bool yields;
 static struct echo_request requests[ECHO_CONNS];
 
 /* Edge-triggered: what is less than was asked for was all. Else the kernel would look at each
@@ -61,12 +66,17 @@ static void work(int tcp, int local)
 {
     int epfd = epoll_create1(0);
     struct epoll_event got[EVENTS];
+    bool look = false;
 
     watch_listener(epfd, tcp);
     watch_listener(epfd, local);
     for (;;) {
-        int n = epoll_wait(epfd, got, EVENTS, -1);
+        int n;
 
+        if (look)
+            sched_yield();
+        n = epoll_wait(epfd, got, EVENTS, look ? 0 : -1);
+        look = yields && n > 0;
         for (int i = 0; i < n; i++) {
             int fd = got[i].data.fd;
 
@@ -81,8 +91,9 @@ static void work(int tcp, int local)
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        fputs("usage: echo WORKERS [SOCKET]\n", stderr);
+        fputs("usage: echo WORKERS [SOCKET [yield]]\n", stderr);
         return 2;
     }
+    yields = argc > 3;
     return echo_serve((unsigned)atoi(argv[1]), argc > 2 ? argv[2] : NULL, work);
 }
