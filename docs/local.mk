@@ -25,6 +25,8 @@ dist_man_MANS += \
 
 EXTRA_DIST += \
 	docs/HACKING.md \
+	docs/benchmarks-flame.svg \
+	docs/benchmarks.md \
 	docs/examples/README.md \
 	docs/examples/auth.c \
 	docs/examples/basic_lock.c \
