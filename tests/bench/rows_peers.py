@@ -2,7 +2,7 @@
 and two processes that pass a token."""
 
 from bench import figure, median, pairs, row, values
-from servers import Dflockd, TlsEcho, YieldingEcho, certificate
+from servers import Dflockd, TlsEcho, certificate
 
 
 def in_turn(bench, servers, **options):
@@ -20,7 +20,7 @@ def absolute(runs, key, unit, **names):
      target="requests/s ≥ 0.95 × echo, server CPU a request ≤ 1.10 × echo")
 def ops_echo(bench):
     runs = in_turn(bench, {"ours": bench.dflockd(), "echo": bench.echo(),
-                           "yielding": bench.start(YieldingEcho)}, connections=100)
+                           "yielding": bench.echo("yield")}, connections=100)
     names = {"ours": "dflockd", "echo": "echo", "yielding": "echo that yields"}
     return [figure("requests/s, × echo", pairs(runs["ours"], runs["echo"], "requests_per_s"),
                    at_least=0.95),

@@ -3,7 +3,7 @@ context (bench.py), which ends them after the row.
 
     Dflockd(build, *options)   dflockd, two workers if no option says otherwise
     Echo(build, *options)      tests/bench/echo, two workers: the limit
-    YieldingEcho(build)        the same, which lets others run before it sleeps, as dflockd does
+                               with "yield" it lets others run before it sleeps, as dflockd does
     TlsEcho(build, cert, key)  tests/bench/echotls, the same over TLS
     Redis(build, *options)     redis-server from Debian, without persistence
     certificate(directory)     a pair for TLS, made there: paths of certificate and key
@@ -164,9 +164,9 @@ class Dflockd(Server):
 class Echo(Server):
     name = "echo"
 
-    def __init__(self, build):
+    def __init__(self, build, *options):
         super().__init__(build)
-        self.serve("tests/bench/echo", self.socket)
+        self.serve("tests/bench/echo", self.socket, *options)
 
     def serve(self, name, *arguments):
         self.run(os.path.join(self.build, name), 2, *arguments)
@@ -175,14 +175,6 @@ class Echo(Server):
     def port(self):
         text = self.said()
         return text.strip() if text.endswith("\n") else None
-
-
-class YieldingEcho(Echo):
-    name = "echo that yields"
-
-    def __init__(self, build):
-        Server.__init__(self, build)
-        self.serve("tests/bench/echo", self.socket, "yield")
 
 
 class TlsEcho(Echo):
