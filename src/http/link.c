@@ -27,10 +27,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-enum {
-    PIECES = 8,
-    UNSENT_MAX = 128 << 10, /* more is kept here, and counted */
-};
+enum { PIECES = 8 };
 
 struct links {
     struct link *first[LINK_PHASES], *tail[LINK_PHASES];
@@ -335,10 +332,8 @@ static bool admit(struct link *l)
                  log_str("peer", link_peer_text(l, text, sizeof(text))));
         return false;
     }
-    if (l->from.family != AF_UNIX) {
+    if (l->from.family != AF_UNIX)
         stream_tune(l->fd);
-        stream_bound_unsent(l->fd, UNSENT_MAX);
-    }
     if (make_room(l->h->links, (size_t)l->fd) &&
         evbuffer_add_cb(bufferevent_get_input(l->b), bytes_came, l) &&
         evbuffer_add_cb(bufferevent_get_output(l->b), bytes_went, l))

@@ -18,6 +18,8 @@
 enum { TCP_STATE_CLOSE_WAIT = 8, TCP_STATE_LAST_ACK = 9, TCP_STATE_CLOSING = 11,
        TCP_STATE_TIME_WAIT = 6, TCP_STATE_CLOSE = 7 };
 
+enum { UNSENT_MAX = 128 << 10 }; /* bytes */
+
 static ssize_t result(ssize_t n)
 {
     if (n >= 0)
@@ -86,11 +88,11 @@ static void set(int fd, int level, int name, int value)
 /* Whether it has the last of the options, from the listener that it came from. */
 static bool tuned(int fd)
 {
-    int in_line = 0;
-    socklen_t len = sizeof(in_line);
+    int unsent = 0;
+    socklen_t len = sizeof(unsent);
 
-    return SYS(STREAM_TUNED, getsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &in_line, &len)) == 0 &&
-           in_line;
+    return SYS(STREAM_TUNED, getsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, &len)) == 0 &&
+           unsent == UNSENT_MAX;
 }
 
 void stream_tune(int fd)
@@ -104,11 +106,8 @@ void stream_tune(int fd)
     set(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
     /* One urgent byte out of line would falsify stream_position(). */
     set(fd, SOL_SOCKET, SO_OOBINLINE, 1);
-}
-
-void stream_bound_unsent(int fd, int bytes)
-{
-    set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, bytes);
+    /* The kernel would take megabytes of a long answer to a peer that has no room for them. */
+    set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_MAX);
 }
 
 int stream_unacked(int fd)

@@ -49,13 +49,10 @@ struct stream_ops {
 extern const struct stream_ops stream_plain_ops;
 void stream_plain(struct stream *s, int fd);
 
-/* No delay, keepalive (15 s idle, 5 s interval, 3 probes), urgent data in line. For TCP sockets; those
-   that come from a listener that has the options have them, too. */
+/* No delay, keepalive (15 s idle, 5 s interval, 3 probes), urgent data in line; the kernel takes no more
+   while it has 128 KiB that it has not sent. For TCP sockets; those that come from a listener that has
+   the options have them, too. */
 void stream_tune(int fd);
-
-/* The kernel takes no more while it has so many bytes that it has not sent; it would take megabytes of
-   those that a slow peer has no room for. For TCP sockets. */
-void stream_bound_unsent(int fd, int bytes);
 
 /* Bytes written that the peer's kernel (Unix socket: the peer) has not taken yet; 0 on error. */
 int stream_unacked(int fd);

@@ -131,6 +131,8 @@ static void test_known(void)
        "urgent data comes in line");
     ok(getsockopt(ours, IPPROTO_TCP, TCP_NODELAY, &on, &len) == 0 && on == 1, "no delay");
     ok(getsockopt(ours, SOL_SOCKET, SO_KEEPALIVE, &on, &len) == 0 && on == 1, "keepalive");
+    ok(getsockopt(ours, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &on, &len) == 0 && on == 128 << 10,
+       "the kernel takes little that it cannot send");
     they_send(1000);
     wait_arrived(1000);
     ok(exact("unread"), "arrived and not read");
