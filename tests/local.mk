@@ -108,6 +108,7 @@ e2e_tests = \
 	tests/e2e/dflockctl_top_test.py \
 	tests/e2e/examples_test.py \
 	tests/e2e/fences_test.py \
+	tests/e2e/floods_test.py \
 	tests/e2e/http_alerts_test.py \
 	tests/e2e/http_bench_test.py \
 	tests/e2e/http_curl_test.py \

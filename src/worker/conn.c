@@ -27,10 +27,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum {
-    SERVE_BUDGET = 128,  /* requests of one connection in one turn: others wait */
-    DOCUMENT_COST = 64,  /* so many requests take as long as one piece of a long answer */
-};
+enum { SERVE_BUDGET = 128 }; /* requests of one connection in one turn: others wait */
 
 #define HALF_CLOSE_NS UINT64_C(250000000) /* semantics.md: a FIN within 250 ms is a half-close */
 #define LOOK_NS UINT64_C(10000000)        /* the kernel is asked, and the clock, in less */
@@ -64,12 +61,13 @@ void conn_adopt(struct worker *w, uint32_t slot, int fd, bool look)
     struct conn *c = conns_slot(w->r, slot);
     struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
                              .data.u64 = (uint64_t)slot << 32 | (uint32_t)c->id};
-    bool queued = p->queued, leaving = p->leaving;
+    bool queued = p->queued, leaving = p->leaving, sending = p->sending;
     int err = 0;
 
     memset(p, 0, sizeof(*p));
     p->queued = queued; /* these queues have slots, whoever's they are */
     p->leaving = leaving;
+    p->sending = sending;
     p->readable = look; /* whatever is there already is an edge of the watch that begins now */
     p->writable = true;
     if (c->family != AF_UNIX && !(c->flags & CONN_TUNED)) {
@@ -374,6 +372,18 @@ static bool discard_some(struct worker *w, uint32_t slot)
     return moved;
 }
 
+/* One piece of a long answer, when it is this connection's turn. */
+static bool stream_some(struct worker *w, uint32_t slot)
+{
+    if (!w->piece) {
+        if (w->peers[slot].writable)
+            loop_send_piece(w, slot);
+        return false;
+    }
+    w->piece = false;
+    return transfer_document(w, slot);
+}
+
 static bool whole_request_behind(struct worker *w, uint32_t slot)
 {
     struct request req;
@@ -529,8 +539,7 @@ void conn_run(struct worker *w, uint32_t slot)
             watch_blocked(w, slot);
             break;
         case PHASE_STREAM:
-            moved = transfer_document(w, slot);
-            served += DOCUMENT_COST;
+            moved = stream_some(w, slot);
             break;
         case PHASE_SKIP:
             moved = transfer_read(w, slot);
@@ -586,7 +595,8 @@ void conn_timeout(struct worker *w, uint32_t slot)
     }
     inquest_name(w, slot);
     if (c->write_since && w->write_timeout && c->write_since + w->write_timeout <= w->now) {
-        if (transfer_reads_slowly(&w->peers[slot]))
+        /* Who waits for its turn is not to blame. */
+        if (w->peers[slot].sending || transfer_reads_slowly(&w->peers[slot]))
             c->write_since = w->now;
         else
             conn_drop(w, slot, "peer does not read its answers");

@@ -2,8 +2,8 @@
  * worker/loop.c - a worker's life: one epoll loop.
  *
  * A turn: sleep until something happens, deliver grants made by others, run connections that have
- * events or were put off, deadlines, leases, one step of a long answer, tell the master what was
- * closed. Everything in a turn is bounded, so that no connection waits long for another.
+ * events or were put off, some pieces of long answers, deadlines, leases, one step in the making of a
+ * long answer, tell the master what was closed. Everything in a turn is bounded, so that no connection waits long for another.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -32,6 +32,7 @@ enum {
     CONNS_A_TURN = 64,
     LEAVES_A_TURN = 16,
     LEAVES_A_BUSY_TURN = 4, /* when there are more events than a turn takes */
+    PIECES_A_TURN = 4, /* of long answers: each costs as much as a dozen requests */
     CROWD = 3,       /* events of one turn */
     CROWD_TURNS = 8, /* after such a turn */
 };
@@ -78,6 +79,32 @@ static void run_leaving(struct worker *w, uint32_t most)
         w->leaving_n--;
         w->peers[slot].leaving = false;
         conn_run(w, slot);
+    }
+}
+
+/*
+ * A thousand readers of long answers may have room in their sockets at once. Each is sent a piece in
+ * its turn, and few of them in one turn of the loop: who asks for something little comes in between.
+ */
+void loop_send_piece(struct worker *w, uint32_t slot)
+{
+    if (w->peers[slot].sending)
+        return;
+    w->peers[slot].sending = true;
+    w->sending[(w->sending_head + w->sending_n++) % (w->r->max_conns + 1)] = slot;
+}
+
+static void run_sending(struct worker *w)
+{
+    for (unsigned i = 0; i < PIECES_A_TURN && w->sending_n > 0; i++) {
+        uint32_t slot = w->sending[w->sending_head];
+
+        w->sending_head = (w->sending_head + 1) % (w->r->max_conns + 1);
+        w->sending_n--;
+        w->peers[slot].sending = false;
+        w->piece = true;
+        conn_run(w, slot);
+        w->piece = false;
     }
 }
 
@@ -180,7 +207,7 @@ static uint64_t sleep_for(const struct worker *w, bool busy)
 {
     uint64_t next = w->expire_at;
 
-    if (busy || w->ready_n || w->leaving_n)
+    if (busy || w->ready_n || w->leaving_n || w->sending_n)
         return 0;
     /* Marked while this turn ran: the ring that followed may have been heard with an earlier one,
        and somebody waits for a whole turn. A mark set after this look is followed by its ring. */
@@ -326,6 +353,7 @@ static int turns(struct worker *w)
         notice_fences(w);
         run_leaving(w, n == EVENTS ? LEAVES_A_BUSY_TURN : LEAVES_A_TURN);
         run_ready(w);
+        run_sending(w);
         while ((slot = timers_pop(w)) != 0)
             conn_timeout(w, slot);
         if (w->starved && w->now >= w->next_tick)
@@ -374,8 +402,9 @@ static int prepare(struct worker *w, const struct heritage *heritage)
     w->peers = calloc(slots, sizeof(*w->peers));
     w->ready = malloc(slots * sizeof(*w->ready));
     w->leaving = malloc(slots * sizeof(*w->leaving));
+    w->sending = malloc(slots * sizeof(*w->sending));
     w->scratch = malloc(REQUEST_AUTH_BYTES_MAX);
-    if (!w->peers || !w->ready || !w->leaving || !w->scratch)
+    if (!w->peers || !w->ready || !w->leaving || !w->sending || !w->scratch)
         return -ENOMEM;
     err = certificate_use(&w->tls, w->r, heritage->tls_files);
     if (!err)

@@ -38,6 +38,7 @@ struct peer {
     bool dead;  /* reset, or an error */
     bool queued; /* on the ready queue */
     bool leaving; /* on the queue of those whose client has gone */
+    bool sending; /* on the queue of those who may be sent a piece of a long answer */
 };
 
 struct timers {
@@ -76,6 +77,9 @@ struct worker {
     uint32_t ready_head, ready_n;
     uint32_t *leaving; /* ring of slots whose client has gone */
     uint32_t leaving_head, leaving_n;
+    uint32_t *sending; /* ring of slots with a long answer whose socket has room */
+    uint32_t sending_head, sending_n;
+    bool piece; /* the connection that runs now may send one of its long answer */
     struct channel_message closed; /* not yet told to the master */
     struct lifeline life; /* to the master */
     uint64_t now; /* BOOTTIME ns of this turn, refreshed for each connection */
@@ -105,6 +109,8 @@ int worker_run(const struct heritage *heritage);
 void loop_times(struct worker *w); /* what it keeps of the settings in ns */
 bool loop_watch(struct worker *w, int fd, uint32_t source);
 void loop_ready(struct worker *w, uint32_t slot); /* run this connection again in the next turn */
+/* Its long answer goes on when it is its turn: it is run then, and may send a piece. */
+void loop_send_piece(struct worker *w, uint32_t slot);
 void loop_tell_closed(struct worker *w, uint32_t slot);
 void loop_flush_closed(struct worker *w);
 /* The socket cannot be had now: the master, which has a duplicate, hands it over again. */
