@@ -85,6 +85,7 @@ e2e_modules = \
 	tests/e2e/web.py
 e2e_tests = \
 	tests/e2e/check_region_test.py \
+	tests/e2e/clock_test.py \
 	tests/e2e/completions_test.py \
 	tests/e2e/config_test.py \
 	tests/e2e/crash_damage_test.py \
@@ -194,6 +195,7 @@ TESTS = \
 	$(e2e_tests)
 EXTRA_DIST += \
 	tests/client/redirect.c \
+	tests/clock/shift.c \
 	$(e2e_modules) \
 	$(e2e_tests) \
 	$(lint_tests) \

@@ -12,9 +12,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* poll() does not count the time of a suspend. */
-#define SLEEP_MAX_MS 1000
-
 void lock_wake(struct dflock *l)
 {
     uint64_t one = 1;
@@ -80,7 +77,7 @@ static void sleep_on(struct dflock *l, uint64_t now)
                             {.fd = l->wake, .events = POLLIN}};
 
     pthread_mutex_unlock(&l->mutex);
-    poll(fds, 2, ms < SLEEP_MAX_MS ? (int)ms : SLEEP_MAX_MS);
+    poll(fds, 2, ms < LOCK_SLEEP_MAX_MS ? (int)ms : LOCK_SLEEP_MAX_MS);
     pthread_mutex_lock(&l->mutex);
 }
 

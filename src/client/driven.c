@@ -7,7 +7,6 @@
 #include "base/clock.h"
 #include "client/error.h"
 
-#include <limits.h>
 
 /* Locked before, not after. The first steps are made at once: then there is something to poll. */
 static int started(struct dflock *l, int error, const char *call)
@@ -121,7 +120,7 @@ static int timeout_ms(const struct dflock *l)
         return -1;
     now = clock_boottime_ns();
     ms = at > now ? (at - now) / NS_PER_MS + 1 : 0;
-    return ms < INT_MAX ? (int)ms : INT_MAX;
+    return ms < LOCK_SLEEP_MAX_MS ? (int)ms : LOCK_SLEEP_MAX_MS;
 }
 
 int dflock_timeout_ms(const dflock *l)

@@ -17,6 +17,9 @@
 #include <pthread.h>
 #include <stdbool.h>
 
+/* poll() does not count the time of a suspend. */
+#define LOCK_SLEEP_MAX_MS 1000
+
 enum lock_mode { LOCK_UNUSED, LOCK_BLOCKING, LOCK_DRIVEN };
 
 struct dflock {

@@ -106,7 +106,7 @@ class Handle:
 
 
 class Puppet:
-    def __init__(self, server=None, program="tests/client/puppet", **options):
+    def __init__(self, server=None, program="tests/client/puppet", env=None, **options):
         if server is not None:
             options.setdefault("servers", address_of(server))
         self.options = options
@@ -115,7 +115,7 @@ class Puppet:
         self.common = Handle(self, 0)
         self.proc = subprocess.Popen([os.path.join(BUILD, program)], stdin=subprocess.PIPE,
                                      stdout=subprocess.PIPE, text=True, errors="surrogateescape",
-                                     bufsize=1)
+                                     bufsize=1, env=env)
         self.pid = self.proc.pid
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
