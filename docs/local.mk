@@ -71,6 +71,7 @@ EXTRA_DIST += \
 	docs/metrics.md \
 	docs/prometheus/dflockd-alerts.yml \
 	docs/rules.md \
+	docs/security.md \
 	docs/status-page.png
 
 # The sample of a configuration file: tests/config/sample_test.c holds it against the options.
