@@ -25,6 +25,7 @@ dist_man_MANS += \
 
 EXTRA_DIST += \
 	docs/HACKING.md \
+	docs/architecture.svg \
 	docs/benchmarks-flame.svg \
 	docs/benchmarks.md \
 	docs/examples/README.md \
