@@ -8,6 +8,7 @@
  */
 #include "echo.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -32,10 +33,10 @@ static void serve(int fd, uint32_t events)
 
     do {
         n = recv(fd, in, sizeof(in), 0);
-        if (n < 0)
+        if (n < 0 && errno == EAGAIN)
             return;
         len = n > 0 ? echo_answers(&requests[fd], in, (size_t)n, out) : 0;
-        if (n == 0 || (len > 0 && send(fd, out, len, MSG_NOSIGNAL) != (ssize_t)len)) {
+        if (n <= 0 || (len > 0 && send(fd, out, len, MSG_NOSIGNAL) != (ssize_t)len)) {
             close(fd);
             return;
         }

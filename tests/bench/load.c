@@ -31,6 +31,7 @@ static const char usage[] =
     "  --protocol NAME    dflockd (the default) or redis\n"
     "  --workload NAME    ops: each connection acquires and releases locks of its own (the "
     "default)\n"
+    "                     renew: as ops, but locks are held from the begin, and renewed\n"
     "                     cycle: connect, lock, release, close\n"
     "                     hot: all wait in one queue, who is granted releases at once; latency is\n"
     "                     from a release to the next grant\n"
@@ -40,8 +41,9 @@ static const char usage[] =
     "  --seconds S        default 1\n"
     "  --rate R           requests a second in all, at fixed times, whatever the replies do; "
     "latency\n"
-    "                     is from when a request was due (ops)\n"
+    "                     is from when a request was due (ops, renew)\n"
     "  --prefix P         what all keys begin with, default bench\n"
+    "  --secret S         each connection says it first (not cycle)\n"
     "  --tls              whatever certificate the server has\n"
     "  --wait             says \"ready\" when all are connected, begins when standard input has a\n"
     "                     line, and stays connected after the figures until standard input ends\n";
@@ -86,12 +88,12 @@ static const struct wire *wire_of(const char *name)
 
 static const struct work *work_of(const char *name)
 {
-    const struct work *all[] = {&work_ops, &work_cycle, &work_hot};
+    const struct work *all[] = {&work_ops, &work_renew, &work_cycle, &work_hot};
 
     for (unsigned i = 0; i < sizeof(all) / sizeof(*all); i++)
         if (strcmp(name, all[i]->name) == 0)
             return all[i];
-    refuse("--workload", name, "must be ops, cycle or hot");
+    refuse("--workload", name, "must be ops, renew, cycle or hot");
     return NULL;
 }
 
@@ -139,6 +141,7 @@ static void parse(struct options *o, int argc, char **argv)
                                           {"seconds", required_argument, NULL, 's'},
                                           {"rate", required_argument, NULL, 'r'},
                                           {"prefix", required_argument, NULL, 'k'},
+                                          {"secret", required_argument, NULL, 'a'},
                                           {"tls", no_argument, NULL, 'S'},
                                           {"wait", no_argument, NULL, 'W'},
                                           {"help", no_argument, NULL, 'h'},
@@ -172,6 +175,9 @@ static void parse(struct options *o, int argc, char **argv)
         case 'k':
             plan->prefix = optarg;
             break;
+        case 'a':
+            plan->secret = optarg;
+            break;
         case 'S':
             o->tls = true;
             break;
@@ -193,8 +199,14 @@ static void parse(struct options *o, int argc, char **argv)
         plan->threads = plan->connections;
     if (strlen(plan->prefix) > LOAD_KEY_MAX - 16)
         refuse("--prefix", plan->prefix, "is too long");
-    if (plan->work != &work_ops && (plan->depth > 1 || plan->rate > 0))
-        refuse("--workload", plan->work->name, "has neither --depth nor --rate");
+    if (plan->work->once || plan->work->needs_queue) {
+        if (plan->depth > 1 || plan->rate > 0)
+            refuse("--workload", plan->work->name, "has neither --depth nor --rate");
+    }
+    if (plan->work->once && plan->secret)
+        refuse("--workload", plan->work->name, "has no --secret");
+    if (plan->work->renews && plan->wire != &wire_dflockd)
+        refuse("--protocol", plan->wire->name, "has no renewals, which this workload needs");
     if (plan->work->needs_queue && !plan->wire->queues)
         refuse("--protocol", plan->wire->name, "has no queue, which this workload needs");
     address(plan, argv[optind]);
@@ -290,7 +302,7 @@ static bool report(const struct plan *plan, struct runner *const *all)
     if (sum->errors > 0)
         fprintf(stderr, "load: %llu errors; the first: %s\n", (unsigned long long)sum->errors,
                 sum->complaint);
-    return sum->errors == 0 && sum->done > 0 && fflush(stdout) == 0;
+    return fflush(stdout) == 0 && sum->errors == 0 && sum->done > 0;
 }
 
 static void wait_for_input(bool to_the_end)

@@ -53,6 +53,7 @@ struct plan {
     unsigned connections, depth, threads;
     double seconds, rate; /* rate 0: as fast as replies come */
     const char *prefix;
+    const char *secret; /* told first by each connection, or NULL */
     struct ssl_ctx_st *tls; /* or NULL */
     struct sockaddr_storage to;
     socklen_t to_len;
@@ -111,12 +112,13 @@ struct work {
     const char *name;
     const char *counts;     /* what "requests" is in the figures */
     bool needs_queue, once; /* once: its connections are made anew again and again */
+    bool renews;
     /* What a connection asks first, or, open loop, whenever a request of it has become due. */
     void (*ask)(struct runner *r, struct conn *c, uint64_t now);
     void (*reply)(struct runner *r, struct conn *c, const char *line, size_t n, uint64_t now);
 };
 
-extern const struct work work_ops, work_cycle, work_hot;
+extern const struct work work_ops, work_renew, work_cycle, work_hot;
 
 /* --- loadrun.c */
 

@@ -10,6 +10,8 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 static bool bind_source(int fd, unsigned index)
@@ -39,6 +41,45 @@ static bool settle(int fd, const struct plan *plan)
     return fcntl(fd, F_SETFL, O_NONBLOCK) == 0;
 }
 
+/* A request and the reply to it, without its LF, while the socket blocks still. 0: the connection has
+   ended. */
+static size_t ask(struct conn *c, const char *request, size_t n, char reply[LOAD_REPLY_MAX])
+{
+    size_t got = 0;
+    ssize_t more = 1;
+
+    if (link_send(c, request, n) != (ssize_t)n)
+        return 0;
+    while (more > 0 && got < LOAD_REPLY_MAX && (got == 0 || reply[got - 1] != '\n')) {
+        more = link_recv(c, reply + got, LOAD_REPLY_MAX - got);
+        got += more > 0 ? (size_t)more : 0;
+    }
+    return more > 0 && reply[got - 1] == '\n' ? got - 1 : 0;
+}
+
+/* The secret, if there is one; and who renews has its locks from the begin. */
+static bool introduce(struct conn *c, const struct plan *plan)
+{
+    char text[256], reply[LOAD_REPLY_MAX];
+    bool welcome = true;
+
+    if (plan->secret) {
+        int n = snprintf(text, sizeof(text), "auth\n\n%s\n", plan->secret);
+
+        welcome = n < (int)sizeof(text) && ask(c, text, (size_t)n, reply) == 2 &&
+                  memcmp(reply, "ok", 2) == 0;
+    }
+    for (unsigned i = 0; i < plan->depth && welcome && plan->work->renews; i++) {
+        struct slot *s = &c->slot[i];
+        size_t n = ask(c, s->lock, s->lock_n, reply);
+
+        welcome = s->held = plan->wire->granted(reply, n, s->unlock + s->token_at);
+    }
+    if (!welcome)
+        errno = EACCES;
+    return welcome;
+}
+
 bool link_open(struct conn *c, const struct plan *plan, bool wait)
 {
     int fd = socket(plan->to.ss_family, SOCK_STREAM | SOCK_CLOEXEC | (wait ? 0 : SOCK_NONBLOCK), 0);
@@ -53,6 +94,8 @@ bool link_open(struct conn *c, const struct plan *plan, bool wait)
     if (connect(fd, (const struct sockaddr *)&plan->to, plan->to_len) < 0 && errno != EINPROGRESS)
         goto fail;
     if (plan->tls && !tls_begin(c, plan->tls, wait))
+        goto fail;
+    if (wait && !introduce(c, plan))
         goto fail;
     if (!wait || settle(fd, plan))
         return true;

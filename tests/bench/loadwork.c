@@ -4,6 +4,7 @@
 #include "load.h"
 
 #include <stdatomic.h>
+#include <string.h>
 
 /* A line that is not what it should be, for people. */
 static void wrong(struct runner *r, const struct conn *c, const char *what, const char *line,
@@ -88,7 +89,8 @@ static void ops_ask(struct runner *r, struct conn *c, uint64_t now)
     }
 }
 
-static void ops_reply(struct runner *r, struct conn *c, const char *line, size_t n, uint64_t now)
+/* The slot whose request this reply answers. */
+static struct slot *answered(const struct runner *r, struct conn *c)
 {
     struct slot *s;
 
@@ -97,6 +99,13 @@ static void ops_reply(struct runner *r, struct conn *c, const char *line, size_t
         advance(r, &c->next_in);
     } while (!s->busy);
     s->busy = false;
+    return s;
+}
+
+static void ops_reply(struct runner *r, struct conn *c, const char *line, size_t n, uint64_t now)
+{
+    struct slot *s = answered(r, c);
+
     if (s->held) {
         released(r, c, line, n);
         s->held = false;
@@ -109,6 +118,36 @@ static void ops_reply(struct runner *r, struct conn *c, const char *line, size_t
 
 const struct work work_ops = {
     .name = "ops", .counts = "locks and releases", .ask = ops_ask, .reply = ops_reply};
+
+/* --- renew: locks that are held from the begin. To renew and to release are requests of the same form. */
+
+static void renew_ask(struct runner *r, struct conn *c, uint64_t now)
+{
+    for (unsigned i = 0; i < r->plan->depth; i++)
+        if (!c->slot[i].busy)
+            c->slot[i].unlock[0] = r->stopping ? 'r' : 'n';
+    ops_ask(r, c, now);
+}
+
+static void renew_reply(struct runner *r, struct conn *c, const char *line, size_t n, uint64_t now)
+{
+    struct slot *s = answered(r, c);
+
+    if (s->unlock[0] == 'r') {
+        released(r, c, line, n);
+        s->held = false;
+    } else if (n < 2 || memcmp(line, "ok", 2) != 0) {
+        wrong(r, c, "a renewal", line, n);
+    }
+    r->done++;
+    histogram_add(&r->latency, now - s->since);
+}
+
+const struct work work_renew = {.name = "renew",
+                                .counts = "renewals and releases",
+                                .renews = true,
+                                .ask = renew_ask,
+                                .reply = renew_reply};
 
 /* --- cycle: connect, lock, release, close */
 

@@ -6,6 +6,7 @@ EXTRA_PROGRAMS += \
 	tests/bench/crowd \
 	tests/bench/echo \
 	tests/bench/echotls \
+	tests/bench/flood \
 	tests/bench/kill \
 	tests/bench/load \
 	tests/bench/token
@@ -39,6 +40,7 @@ tests_bench_load_LDADD = \
 	$(SSL_LIBS) \
 	$(CRYPTO_LIBS) \
 	-lm
+tests_bench_flood_LDADD = $(LINK_BASE)
 tests_bench_token_LDADD = src/bench/libbench.a -lm
 
 tests_bench_core_LDADD = $(LINK_SERVING) $(JANSSON_LIBS)
@@ -48,6 +50,7 @@ bench_programs = \
 	tests/bench/core \
 	tests/bench/crowd \
 	tests/bench/echo \
+	tests/bench/flood \
 	tests/bench/load \
 	tests/bench/token \
 	tests/bench/unguarded
@@ -56,6 +59,7 @@ bench_programs += tests/bench/echotls
 endif
 bench_modules = \
 	tests/bench/bench.py \
+	tests/bench/rows_floods.py \
 	tests/bench/rows_peers.py \
 	tests/bench/rows_scale.py \
 	tests/bench/servers.py \
@@ -66,7 +70,7 @@ EXTRA_DIST += \
 CLEANFILES += \
 	bench.json
 
-# Some minutes, ten at most. BENCH_FLAGS=--quick sees whether it works, BENCH_FLAGS=--help says what
+# Some minutes, fifteen at most. BENCH_FLAGS=--quick sees whether it works, BENCH_FLAGS=--help says what
 # else there is.
 .PHONY: bench
 bench: src/dflockd/dflockd $(bench_programs)
