@@ -145,6 +145,7 @@ e2e_tests = \
 	tests/e2e/manual_test.py \
 	tests/e2e/master_death_test.py \
 	tests/e2e/upgrade_test.py \
+	tests/e2e/offenders_test.py \
 	tests/e2e/protocol_admin_test.py \
 	tests/e2e/protocol_auth_test.py \
 	tests/e2e/protocol_commands_test.py \
@@ -164,6 +165,7 @@ e2e_tests = \
 	tests/e2e/semantics_lease_test.py \
 	tests/e2e/semantics_limits_test.py \
 	tests/e2e/semantics_twophase_test.py \
+	tests/e2e/strangers_test.py \
 	tests/e2e/tls_config_test.py \
 	tests/e2e/tls_connection_test.py \
 	tests/e2e/tls_death_test.py \

@@ -202,6 +202,8 @@ static void add_rejections(struct text *t, const struct counters *n)
     for (unsigned i = 0; i < LIMITS; i++)
         add(t, "dflockd_limit_rejections_total{limit=\"%s\"} %" PRIu64 "\n", limit[i],
             n->rejected[i]);
+    add(t, "dflockd_limit_rejections_total{limit=\"unauthenticated\"} %" PRIu64 "\n",
+        n->strangers_ended);
 }
 
 static void add_results(struct text *t, const char *name, const char *help, uint64_t ok,

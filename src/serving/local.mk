@@ -11,6 +11,8 @@ src_serving_libserving_a_SOURCES = \
 	src/serving/lifeline.h \
 	src/serving/newsettings.c \
 	src/serving/newsettings.h \
+	src/serving/offenders.c \
+	src/serving/offenders.h \
 	src/serving/op.c \
 	src/serving/op.h \
 	src/serving/repairs.c \

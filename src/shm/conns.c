@@ -160,7 +160,7 @@ bool conns_possible(struct region *r, uint32_t slot)
     const struct conn *c = conns_slot(r, slot);
     const struct owner *o = (struct owner *)(region_base(r) + r->geo.owners) + slot;
 
-    return o->id == c->id && o->worker < WORKER_MAX && c->phase <= PHASE_DROP &&
+    return o->id == c->id && o->worker < WORKER_MAX && c->phase <= PHASE_LATE &&
            c->bigbuf <= BIGBUF_COUNT && c->doc <= HERITAGE_DOCS && c->in_tail - c->in_head <= conns_in_size(c) &&
            c->out_tail - c->out_head <= IOBUF_OUT && c->doc_pos <= c->doc_len &&
            has_its_buffer(r, c) && (c->phase != PHASE_STREAM || c->doc) &&

@@ -39,6 +39,7 @@ enum conn_phase {
     PHASE_LAST,      /* the last answer is on its way out; then close */
     PHASE_PENALTY,   /* answered; closes at close_at, discards what comes */
     PHASE_DROP,      /* gone; its things in the table are being dealt with */
+    PHASE_LATE,      /* refused; says so at close_at, discards what comes */
 };
 
 enum conn_flag {
@@ -51,6 +52,10 @@ enum conn_flag {
     CONN_TLS = 64,        /* served over TLS: no heir can go on with it. Set before its first byte */
     CONN_ADMITTED = 128,  /* it came when no secret was configured: none is asked of it later */
 };
+
+/* A stranger is who has to authenticate and has not. One that has said nothing at all for so long
+   since it was accepted may have to make room for others. */
+#define STRANGER_SILENT_NS UINT64_C(1000000000)
 
 struct conn {
     LAYOUT_SHIFT
@@ -73,7 +78,7 @@ struct conn {
     uint64_t request_since;
     uint64_t idle_since;
     uint64_t write_since; /* output has not moved since; 0 = none pending */
-    uint64_t close_at;    /* PHASE_PENALTY */
+    uint64_t close_at;    /* PHASE_PENALTY, PHASE_LATE */
     uint64_t accepted;
     uint64_t doc_pos; /* PHASE_STREAM: sent so far, and in all */
     uint64_t doc_len;

@@ -17,7 +17,8 @@ _Static_assert(NODE_TWO_PHASE == 2 && NODE_BLOCKED == 4 && NODE_KEPT == 8 && NOD
 _Static_assert(CONN_OPEN == 1 && CONN_CLOSED == 2 && CONN_RETURNED == 3 && CONN_ORPHANED == 4,
                "states of connections in dumps");
 _Static_assert(PHASE_READY == 0 && PHASE_BLOCKED == 1 && PHASE_JOB == 2 && PHASE_STREAM == 3 &&
-                   PHASE_SKIP == 4 && PHASE_LAST == 5 && PHASE_PENALTY == 6 && PHASE_DROP == 7,
+                   PHASE_SKIP == 4 && PHASE_LAST == 5 && PHASE_PENALTY == 6 && PHASE_DROP == 7 &&
+                   PHASE_LATE == 8,
                "phases of connections in dumps");
 _Static_assert(CONN_AUTHENTICATED == 1 && CONN_ADMIN == 2 && CONN_HALF_CLOSED == 4 &&
                    CONN_LOST == 8 && CONN_DROPPED == 16 && CONN_TUNED == 32 && CONN_TLS == 64 &&
@@ -96,6 +97,7 @@ static const struct dump_field counters_fields[] = {
     NUMBERS(tally.wait.bucket),
     NUMBERS(tally.hold.sum),
     NUMBERS(tally.hold.bucket),
+    NUMBERS(strangers_ended),
 };
 _Static_assert(LIMITS == 8 && COUNTERS_COMMANDS == 24 && COUNTERS_RESULTS == 16 &&
                    TALLY_KINDS == 2 && TALLY_BUCKETS == 24,

@@ -40,6 +40,7 @@ enum channel_type {
     CHANNEL_SAID = 6,    /* that was all */
     CHANNEL_ORPHANS = 7, /* master → worker: it has slots that are CONN_ORPHANED */
     CHANNEL_SETTINGS = 8, /* master → worker, with a memfd: struct settings, generation `id` */
+    CHANNEL_ROOM = 9, /* master → worker: others wait; who of `n` slots is a silent stranger ends */
 };
 
 enum { CHANNEL_SLOTS = 64 };

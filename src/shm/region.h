@@ -24,7 +24,7 @@
 #include <stdint.h>
 
 enum {
-    REGION_VERSION = 10 + 1000 * LAYOUT_TEST,
+    REGION_VERSION = 11 + 1000 * LAYOUT_TEST,
     REGION_SEALED = 4096, /* a page */
     IOBUF_IN = 4096,  /* input ring, bytes; a power of two, > REQUEST_BYTES_MAX */
     IOBUF_OUT = 4096, /* output ring */
@@ -36,6 +36,7 @@ enum {
     LINES_APART = 2 * CACHE_LINE,
     REGION_SESSIONS_MAX = 1 << 20,
     HTTP_WORKER = WORKER_MAX - 1, /* the slot of the worker that serves HTTP */
+    OFFENDERS = 4096, /* addresses: see serving/offenders.h */
 };
 
 #define REGION_MAGIC "dflockd\n"
@@ -82,6 +83,7 @@ struct counters {
     uint64_t rejected[LIMITS];
     uint64_t commands[COUNTERS_COMMANDS][COUNTERS_RESULTS];
     struct tally tally;
+    uint64_t strangers_ended; /* to make room for others: see docs/internals/processes.md */
 };
 
 enum {
@@ -218,6 +220,8 @@ struct region {
     uint64_t tickets[32]; /* net/tickets.h: keys of TLS sessions */
     uint64_t down_since[WORKER_MAX];     /* atomic; BOOTTIME ns, 0 = serving */
     struct fence_asks asks;
+    __attribute__((aligned(CACHE_LINE))) uint64_t offenders[OFFENDERS]; /* atomic: see
+                                                                    serving/offenders.c */
     __attribute__((aligned(CACHE_LINE))) struct counters master; /* the master's */
     struct http_counters http;
     struct shard_mutex mutex[SHARD_COUNT];

@@ -4,6 +4,9 @@
  * Out of descriptors: a listener whose backlog is not empty stays readable, and accept(2) fails
  * before it looks at the backlog. So a spare descriptor is given up to accept and close one
  * connection (its client hears at once instead of waiting), and the listeners rest for a while.
+ *
+ * Too many that have not authenticated: the listeners rest as well, and some of those that have been
+ * silent for long are ended, for a listener that is readable says that somebody needs the room.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -37,6 +40,7 @@ static void listeners(struct master *m, int op)
 void accept_start(struct master *m)
 {
     m->accept_again = 0;
+    m->accept_room = false;
     listeners(m, EPOLL_CTL_ADD);
 }
 
@@ -96,6 +100,15 @@ static int send_conn(struct master *m, uint32_t slot)
                      m->keeper.fd[slot]);
 }
 
+/* A listener that nobody accepts from stays readable: the loop would spin. */
+static void rest(struct master *m)
+{
+    if (m->accept_again || m->stage != STAGE_SERVING)
+        return;
+    accept_stop(m);
+    m->accept_again = m->now + PAUSE_MIN_MS * NS_PER_MS;
+}
+
 static void hand_over(struct master *m, uint32_t slot)
 {
     int err;
@@ -107,11 +120,7 @@ static void hand_over(struct master *m, uint32_t slot)
     if (err != -EAGAIN && err != -ETOOMANYREFS && err != -ENOBUFS && err != -ENOMEM)
         return;
     m->unsent[(m->unsent_head + m->unsent_n++) % (m->r->max_conns + 1)] = slot;
-    /* A listener that nobody accepts from stays readable: the loop would spin. */
-    if (!m->accept_again && m->stage == STAGE_SERVING) {
-        accept_stop(m);
-        m->accept_again = m->now + PAUSE_MIN_MS * NS_PER_MS;
-    }
+    rest(m);
 }
 
 static void refuse(struct master *m, int fd, const struct address *from, enum keeper_refusal why)
@@ -142,6 +151,38 @@ static void no_descriptors(struct master *m, const struct listener *l, int err)
     pause_accepting(m);
 }
 
+/* What cannot be said to a worker now is said to it, or to its heir, later. */
+static void make_room(struct master *m)
+{
+    uint32_t slot[STRANGERS_ROOM];
+    uint32_t n = strangers_leave(&m->strangers, &m->keeper, m->now, slot);
+
+    for (uint32_t i = 0; i < n; i++) {
+        struct channel_message msg = {.type = CHANNEL_ROOM, .n = 1, .slot = {slot[i]}};
+        int channel = m->child[m->keeper.kept[slot[i]].worker].channel;
+
+        if (channel >= 0)
+            pass_send(channel, &msg, offsetof(struct channel_message, slot) + sizeof(uint32_t), -1);
+    }
+}
+
+/* Whoever wants in now has to wait until others have authenticated or gone. */
+static void wait_for_room(struct master *m)
+{
+    log_warn("new connections wait: so many have not authenticated",
+             log_uint("unauthenticated", m->strangers.n),
+             log_uint("max", strangers_max(&m->keeper)));
+    make_room(m);
+    rest(m);
+    m->accept_room = m->accept_again != 0;
+}
+
+void accept_room(struct master *m)
+{
+    if (m->accept_room)
+        m->accept_again = m->now;
+}
+
 /* False when there is nothing more to accept now. */
 static bool accept_one(struct master *m, const struct listener *l)
 {
@@ -149,6 +190,7 @@ static bool accept_one(struct master *m, const struct listener *l)
     socklen_t len = sizeof(ss);
     struct address from;
     enum keeper_refusal why;
+    uint32_t slot;
     int fd = SYS(ACCEPT, accept4(l->fd, (struct sockaddr *)&ss, &len,
                                  SOCK_NONBLOCK | SOCK_CLOEXEC));
 
@@ -168,18 +210,28 @@ static bool accept_one(struct master *m, const struct listener *l)
     m->accept_pause = 0;
     address_from(&ss, &from);
     why = keeper_admits(&m->keeper, &from);
-    if (why != KEEPER_OK)
+    if (why != KEEPER_OK) {
         refuse(m, fd, &from, why);
-    else
-        hand_over(m, keeper_add(&m->keeper, fd, &from, choose(m), m->now));
+        return true;
+    }
+    slot = keeper_add(&m->keeper, fd, &from, choose(m), m->now);
+    strangers_add(&m->strangers, &m->keeper, slot);
+    hand_over(m, slot);
     return true;
 }
 
 void accept_ready(struct master *m, const struct listener *l)
 {
-    for (unsigned i = 0; i < BATCH && m->unsent_n == 0 && !m->accept_again; i++)
+    strangers_guard(&m->strangers, &m->keeper, m->settings->auth_token.count > 0);
+    for (unsigned i = 0; i < BATCH && m->unsent_n == 0 && !m->accept_again; i++) {
+        if (strangers_full(&m->strangers, &m->keeper)) {
+            if (i == 0) /* else nobody may be there any more */
+                wait_for_room(m);
+            return;
+        }
         if (!accept_one(m, l))
             return;
+    }
 }
 
 void accept_resend(struct master *m, uint32_t worker)

@@ -36,6 +36,8 @@ src_supervisor_libsupervisor_a_SOURCES = \
 	src/supervisor/resize.c \
 	src/supervisor/rundir.c \
 	src/supervisor/rundir.h \
+	src/supervisor/strangers.c \
+	src/supervisor/strangers.h \
 	src/supervisor/tell.c \
 	src/supervisor/tlscheck.c \
 	src/supervisor/tlscheck.h \

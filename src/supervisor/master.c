@@ -159,6 +159,7 @@ static void read_channel(struct master *m, struct child *c)
             keeper_reap(&m->keeper, msg.slot[k]);
             accept_returned(m, msg.slot[k]);
         }
+        accept_room(m);
     }
 }
 
@@ -479,6 +480,9 @@ static int prepare(struct master *m)
     int err = keeper_init(&m->keeper, m->r, m->args->max_connections,
                           (uint32_t)m->settings->max_connections_per_ip);
 
+    if (err)
+        return err;
+    err = strangers_init(&m->strangers, m->r);
     if (err)
         return err;
     m->unsent = malloc(((size_t)m->r->max_conns + 1) * sizeof(*m->unsent));

@@ -11,6 +11,7 @@
 #include "supervisor/master.h"
 #include "supervisor/policy.h"
 #include "supervisor/reload.h"
+#include "supervisor/strangers.h"
 #include "supervisor/upgrade.h"
 
 enum stage {
@@ -26,6 +27,7 @@ struct master {
     struct birth birth;
     struct region *r;
     struct keeper keeper;
+    struct strangers strangers;
     struct child child[WORKER_MAX];
     uint32_t nworkers; /* that serve: slots below it */
     uint32_t nslots;   /* not less: those above are surplus, until their connections have gone */
@@ -41,6 +43,7 @@ struct master {
     uint64_t next_tick;
     uint64_t starved; /* when the machine was last found to have been */
     uint64_t accept_again; /* the listeners are off until then; 0 = on */
+    bool accept_room;      /* … for want of room for strangers: sooner when there is some */
     uint32_t accept_pause; /* ms, grows with errors in a row */
     uint32_t *unsent;      /* ring of slots whose message found the channel full */
     uint32_t unsent_head, unsent_n;
@@ -61,6 +64,7 @@ void accept_start(struct master *m);  /* listeners into the epoll set */
 void accept_stop(struct master *m);
 void accept_ready(struct master *m, const struct listener *l);
 void accept_turn(struct master *m); /* what was put off */
+void accept_room(struct master *m); /* connections have gone: somebody may have waited for that */
 void accept_returned(struct master *m, uint32_t slot); /* handed over again, if its worker gave it back */
 void accept_resend(struct master *m, uint32_t worker); /* its successor adopts them: forget them */
 

@@ -2,11 +2,12 @@
  * worker/conn.c - a connection's states.
  *
  *   phase     reads            serves             leaves for
- *   READY     into the ring    whole requests     BLOCKED, JOB, SKIP, LAST, DROP
+ *   READY     into the ring    whole requests     BLOCKED, JOB, SKIP, LAST, LATE, DROP
  *   BLOCKED   no               no                 READY (grant, timeout), DROP (client gone)
  *   JOB       no               no                 READY, STREAM, DROP
  *   STREAM    no               no                 READY, DROP
- *   SKIP      and discards     no                 LAST
+ *   SKIP      and discards     no                 LAST, LATE
+ *   LATE      and discards     no                 LAST, DROP
  *   LAST      no               no                 PENALTY, closed, DROP
  *   PENALTY   and discards     no                 closed
  *   DROP      no               no                 closed
@@ -19,6 +20,7 @@
 #include "net/tls.h"
 #include "proto/reply.h"
 #include "serving/holdings.h"
+#include "serving/offenders.h"
 #include "worker/transfer.h"
 #include "worker/worker.h"
 
@@ -33,16 +35,18 @@ enum { SERVE_BUDGET = 128 }; /* requests of one connection in one turn: others w
 #define LOOK_NS UINT64_C(10000000)        /* the kernel is asked, and the clock, in less */
 #define PENALTY_NS UINT64_C(100000000)    /* protocol.md, "Authentication" */
 #define ATTACH_AGAIN_NS UINT64_C(20000000) /* when no buffer was free */
+#define AUTHENTICATE_NS UINT64_C(5000000000) /* since it was accepted, the handshake included */
 #define LINGER_NS UINT64_C(1000000000)    /* how long the last answer may need to be read */
 
 #define BIT(phase) (1u << (phase))
 static const unsigned may_follow[] = {
     [PHASE_READY] = BIT(PHASE_BLOCKED) | BIT(PHASE_JOB) | BIT(PHASE_SKIP) | BIT(PHASE_LAST) |
-                    BIT(PHASE_DROP),
+                    BIT(PHASE_LATE) | BIT(PHASE_DROP),
     [PHASE_BLOCKED] = BIT(PHASE_READY) | BIT(PHASE_DROP),
     [PHASE_JOB] = BIT(PHASE_READY) | BIT(PHASE_STREAM) | BIT(PHASE_DROP),
     [PHASE_STREAM] = BIT(PHASE_READY) | BIT(PHASE_DROP),
-    [PHASE_SKIP] = BIT(PHASE_LAST) | BIT(PHASE_DROP),
+    [PHASE_SKIP] = BIT(PHASE_LAST) | BIT(PHASE_LATE) | BIT(PHASE_DROP),
+    [PHASE_LATE] = BIT(PHASE_LAST) | BIT(PHASE_DROP),
     [PHASE_LAST] = BIT(PHASE_PENALTY) | BIT(PHASE_DROP),
     [PHASE_PENALTY] = BIT(PHASE_DROP),
     [PHASE_DROP] = 0,
@@ -201,37 +205,115 @@ void conn_lost(struct worker *w, uint32_t slot, const char *why)
     loop_ready(w, slot); /* also when it was on its way out already */
 }
 
+/* Answers with a word and ends. False: there is no way to say it, it just ends. */
+static bool say_last(struct worker *w, uint32_t slot, int reply, uint64_t consumed)
+{
+    struct conn *c = conns_slot(w->r, slot);
+    struct journal *j = &w->sh.slot->journal;
+    char text[REPLY_MAX];
+
+    if (!w->peers[slot].stream.open) {
+        conn_drop(w, slot, "no handshake in time");
+        return false;
+    }
+    /* Without a buffer or room for one word there is a peer that does not read: just end. */
+    if (!iobufs_attach(&w->bufs, c) || conns_out_free(c) < REPLY_MAX) {
+        conn_drop(w, slot, "peer does not read");
+        return false;
+    }
+    if (!(may_follow[c->phase] & BIT(PHASE_LAST)))
+        __builtin_trap();
+    /* One transaction: an heir must neither answer again nor go on serving. */
+    session_answer(w, j, c, consumed, text, reply_word(text, (enum reply)reply));
+    JOURNAL_SET(j, region_base(w->r), c->phase, PHASE_LAST);
+    journal_commit(j);
+    loop_ready(w, slot);
+    return true;
+}
+
+/* How long a stranger's first request is not answered although it was refused. */
+static uint64_t late_by(struct worker *w, uint32_t slot, int code)
+{
+    const struct conn *c = conns_slot(w->r, slot);
+    struct address from = {.family = c->family};
+
+    if (code == REQUEST_ERROR_DEADLINE || !w->peers[slot].stream.open)
+        return 0; /* it asked for nothing */
+    memcpy(from.addr, c->addr, sizeof(from.addr));
+    return offenders_failed(w->r, &from, w->now);
+}
+
+/* The answer to the request comes later; what an heir must know of it is one transaction. */
+static void put_off_answer(struct worker *w, uint32_t slot, uint64_t consumed, uint64_t delay)
+{
+    struct conn *c = conns_slot(w->r, slot);
+    struct journal *j = &w->sh.slot->journal;
+    char *base = region_base(w->r);
+
+    if (!(may_follow[c->phase] & BIT(PHASE_LATE)))
+        __builtin_trap();
+    JOURNAL_SET(j, base, c->in_head, c->in_head + consumed);
+    JOURNAL_SET(j, base, c->close_at, w->now + delay);
+    JOURNAL_SET(j, base, c->request_since, 0); /* its big buffer goes */
+    JOURNAL_SET(j, base, c->phase, PHASE_LATE);
+    journal_commit(j);
+    loop_ready(w, slot);
+}
+
 void conn_fail(struct worker *w, uint32_t slot, enum request_row row, int code, const char *why,
                uint64_t consumed)
 {
     struct conn *c = conns_slot(w->r, slot);
-    struct journal *j = &w->sh.slot->journal;
     bool stranger = session_must_authenticate(w, c);
-    char text[REPLY_MAX];
+    int reply = stranger ? REPLY_AUTH : REPLY_ERROR;
+    uint64_t delay = stranger ? late_by(w, slot, code) : 0;
 
-    if (code)
+    if (!why)
         why = request_error_text(code);
     log_debug("connection is closed", log_uint("conn", c->id), log_int("code", code),
               log_str("why", why));
     if (stranger)
         session_refuse_stranger(w, slot, why);
-    if (!w->peers[slot].stream.open) {
-        conn_drop(w, slot, "no handshake in time");
+    if (delay)
+        put_off_answer(w, slot, consumed, delay);
+    else if (!say_last(w, slot, reply, consumed))
         return;
-    }
-    /* Without a buffer or room for one word there is a peer that does not read: just end. */
-    if (!iobufs_attach(&w->bufs, c) || conns_out_free(c) < REPLY_MAX) {
-        conn_drop(w, slot, "peer does not read");
+    session_count(w, row, reply);
+}
+
+/* Reads what may be there, and serves it: it has come in time, and many may have come at once. */
+static void look_again(struct worker *w, uint32_t slot)
+{
+    w->peers[slot].readable = true;
+    conn_run(w, slot);
+}
+
+static bool is_silent_stranger(const struct worker *w, uint32_t slot)
+{
+    const struct peer *p = &w->peers[slot];
+    const struct conn *c = conns_slot(w->r, slot);
+
+    return p->stream.fd > 0 && c->state == CONN_OPEN && c->phase == PHASE_READY &&
+           session_must_authenticate(w, c) && c->in_tail == 0 && !p->stream.begun &&
+           c->accepted + STRANGER_SILENT_NS <= w->now;
+}
+
+void conn_make_room(struct worker *w, uint32_t slot)
+{
+    struct conn *c = conns_slot(w->r, slot);
+    char peer[64];
+
+    if (!is_silent_stranger(w, slot))
         return;
-    }
-    if (!(may_follow[c->phase] & BIT(PHASE_LAST)))
-        __builtin_trap();
-    /* One transaction: an heir must neither answer again nor go on serving. */
-    session_answer(w, j, c, consumed, text, reply_word(text, stranger ? REPLY_AUTH : REPLY_ERROR));
-    JOURNAL_SET(j, region_base(w->r), c->phase, PHASE_LAST);
-    journal_commit(j);
-    session_count(w, row, stranger ? REPLY_AUTH : REPLY_ERROR);
-    loop_ready(w, slot);
+    look_again(w, slot);
+    if (!is_silent_stranger(w, slot))
+        return;
+    w->sh.slot->counters.strangers_ended++;
+    log_warn("a client that does not authenticate makes room for others, who wait",
+             log_uint("conn", c->id), log_str("peer", conns_peer_text(c, peer, sizeof(peer))),
+             log_ms("silent", w->now - c->accepted));
+    c->close_at = w->now; /* at once: it has not tried anything that a pause could slow */
+    say_last(w, slot, REPLY_AUTH, 0);
 }
 
 static void skip_begin(struct worker *w, struct conn *c, size_t consumed)
@@ -451,12 +533,13 @@ static void finish(struct worker *w, uint32_t slot)
         loop_ready(w, slot);
         return;
     }
-    if (p->eof && !session_must_authenticate(w, c)) {
+    /* A stranger that leaves unanswered has not failed: others may need its place. */
+    if (p->eof && (!session_must_authenticate(w, c) || c->out_tail == 0)) {
         enter(c, PHASE_DROP);
         return;
     }
     if (session_must_authenticate(w, c)) {
-        c->close_at = w->now + PENALTY_NS;
+        c->close_at = c->close_at ? c->close_at : w->now + PENALTY_NS;
     } else if (p->stream.ops->finish(&p->stream) == STREAM_AGAIN) {
         transfer_full(w, slot);
         return;
@@ -479,7 +562,11 @@ static uint64_t deadline(const struct worker *w, uint32_t slot)
     case PHASE_SKIP:
         if (conns_out_used(c) == 0)
             due = (c->request_since ? c->request_since : c->idle_since) + w->read_timeout;
+        if (session_must_authenticate(w, c) && c->accepted + AUTHENTICATE_NS < due)
+            due = c->accepted + AUTHENTICATE_NS;
         break;
+    case PHASE_LATE:
+        return w->draining ? 0 : c->close_at;
     case PHASE_PENALTY:
         return c->close_at;
     default:
@@ -546,6 +633,7 @@ void conn_run(struct worker *w, uint32_t slot)
             moved |= skip_some(w, slot);
             break;
         case PHASE_PENALTY:
+        case PHASE_LATE:
             moved = discard_some(w, slot);
             break;
         default:
@@ -588,10 +676,17 @@ void conn_note(struct worker *w, uint32_t slot, uint32_t events)
 void conn_timeout(struct worker *w, uint32_t slot)
 {
     struct conn *c = conns_slot(w->r, slot);
+    const char *why = NULL;
 
     if (deadline(w, slot) > w->now) {
         settle(w, slot);
         return;
+    }
+    if ((c->phase == PHASE_READY || c->phase == PHASE_SKIP) && session_must_authenticate(w, c)) {
+        look_again(w, slot);
+        if (w->peers[slot].stream.fd <= 0 || deadline(w, slot) > w->now)
+            return;
+        why = c->accepted + AUTHENTICATE_NS <= w->now ? "not authenticated within 5 s" : NULL;
     }
     inquest_name(w, slot);
     if (c->write_since && w->write_timeout && c->write_since + w->write_timeout <= w->now) {
@@ -606,14 +701,21 @@ void conn_timeout(struct worker *w, uint32_t slot)
             return;
         }
         session_unblock(w, slot, false);
+    } else if (c->phase == PHASE_LATE) {
+        if (!iobufs_attach(&w->bufs, c)) {
+            timers_set(w, slot, w->now + ATTACH_AGAIN_NS);
+            return;
+        }
+        c->close_at = 0; /* the pause after the answer */
+        say_last(w, slot, REPLY_AUTH, 0);
     } else if (c->phase == PHASE_PENALTY) {
         enter(c, PHASE_DROP);
     } else if (c->phase == PHASE_SKIP || c->request_since) {
-        conn_fail(w, slot, ROW_NONE, REQUEST_ERROR_DEADLINE, NULL, 0);
+        conn_fail(w, slot, ROW_NONE, REQUEST_ERROR_DEADLINE, why, 0);
     } else if (table_owns_any(&w->sh.table, slot)) {
         c->idle_since = w->now; /* its leases bound it */
     } else {
-        conn_fail(w, slot, ROW_NONE, REQUEST_ERROR_DEADLINE, NULL, 0);
+        conn_fail(w, slot, ROW_NONE, REQUEST_ERROR_DEADLINE, why, 0);
     }
     conn_run(w, slot);
 }
@@ -624,6 +726,8 @@ static void end_waits(struct worker *w, uint32_t shard, bool draining)
     for (uint32_t slot = 1; slot <= w->r->max_conns; slot++) {
         struct conn *c = conns_slot(w->r, slot);
 
+        if (draining && w->peers[slot].stream.fd > 0 && c->phase == PHASE_LATE)
+            loop_ready(w, slot); /* it waits no longer */
         if (w->peers[slot].stream.fd <= 0 || c->phase != PHASE_BLOCKED ||
             (shard != SHARD_COUNT && c->blocked_shard != shard))
             continue;

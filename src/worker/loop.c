@@ -169,6 +169,13 @@ static void accept_conn(struct worker *w, const struct channel_message *m, int f
     conn_adopt(w, slot, fd, true);
 }
 
+static void make_room(struct worker *w, const struct channel_message *m)
+{
+    for (uint32_t i = 0; i < m->n && i < CHANNEL_SLOTS; i++)
+        if (m->slot[i] >= 1 && m->slot[i] <= w->r->max_conns)
+            conn_make_room(w, m->slot[i]);
+}
+
 /* False when it is time to go: told so, or the master is gone. All that an heir needs lies in the
    region at any time. */
 static bool read_channel(struct worker *w)
@@ -188,6 +195,8 @@ static bool read_channel(struct worker *w)
             accept_conn(w, &m, fd);
         else if (m.type == CHANNEL_ORPHANS)
             takeover_orphans(w);
+        else if (m.type == CHANNEL_ROOM)
+            make_room(w, &m);
         else if (m.type == CHANNEL_SETTINGS)
             adjust_came(w, fd, (uint32_t)m.id);
     }

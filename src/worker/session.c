@@ -364,7 +364,10 @@ static void authenticate(struct worker *w, uint32_t slot, const struct request *
                   secret_match(&w->settings->admin_token, req->token, req->token_len)))
         serve_auth(w, slot, req);
     else
-        conn_fail(w, slot, req->row, req->error, meant ? "wrong token" : "a command before auth",
+        conn_fail(w, slot, req->row, req->error,
+                  meant        ? "wrong token"
+                  : req->error ? NULL
+                               : "a command before auth",
                   req->consumed);
 }
 

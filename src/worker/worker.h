@@ -134,10 +134,13 @@ void conn_drop(struct worker *w, uint32_t slot, const char *why);
 void conn_lost(struct worker *w, uint32_t slot, const char *why);
 /* A CONN_ORPHANED slot, which has no socket here: the same, step by step in this turn and the next. */
 void conn_orphan(struct worker *w, uint32_t slot);
-/* Consumes, answers and ends the connection: `error`, or `error_auth` to who has not
-   authenticated. `code` is a request_error, or 0 and what was wrong with an authentication. */
+/* Consumes, answers and ends the connection: `error`, or `error_auth` to who has not authenticated,
+   and that later if its address has failed often. `code` is a request_error, or 0; `why`, for the log,
+   may be NULL with one. */
 void conn_fail(struct worker *w, uint32_t slot, enum request_row row, int code, const char *why,
                uint64_t consumed);
+/* Others wait: ends it if it is a stranger that has been silent for STRANGER_SILENT_NS. */
+void conn_make_room(struct worker *w, uint32_t slot);
 /* The last reply has been written: send it, then close. */
 void conn_last(struct worker *w, uint32_t slot);
 void conn_give_up(struct worker *w, uint32_t shard); /* it is lost: who waits there hears `error` */

@@ -447,6 +447,22 @@ def limits():
         c.expect(1, n, limit="max_connections")
 
 
+@test("strangers who are ended to make room are counted", rules=["N8", "P93"])
+def strangers():
+    word = {"Authorization": "Bearer word"}
+    with WebServer(["--auth-token-file", temp_file(b"word\n"), "--max-connections", "40"]) as server:
+        n = "dflockd_limit_rejections_total"
+        check_eq(scrape(server, word).get(n, limit="unauthenticated"), 0, "nobody yet")
+        crowd = [Client(server) for _ in range(4)]
+        with Client(server) as c:
+            check_eq(c.req("auth", "", "word"), "ok", "who waited")
+        eventually(lambda: any(x.is_closed() for x in crowd), text="one has gone")
+        count = scrape(server, word).get(n, limit="unauthenticated")
+        check(1 <= count <= 4, f"{count} made room")
+        for x in crowd:
+            x.close()
+
+
 @test("refusals of HTTP's own limits are counted, too", rules=["N8"])
 def http_limits():
     with WebServer(["--http-max-sessions", "3", "--http-max-sessions-per-ip", "2",

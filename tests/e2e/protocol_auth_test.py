@@ -48,14 +48,15 @@ def wrong():
               "x" * 257 + "\n", "auth\n" + "k" * 257 + "\n", "auth\n\n" + "x" * 65537 + "\n",
               "l\n" + "k" * 5000 + "\n", "auth\n\n" + SECRET + " " * 65536 + "\n"]
     with guarded() as server:
-        def attempt(request):
-            with Client(server) as c:
+        def attempt(case):
+            n, request = case  # each from an address of its own, or it would be slowed
+            with Client(server, source=f"127.0.1.{n + 1}") as c:
                 took = elapsed()
                 c.send(request)
                 c.expect("error_auth", request[:40])
                 closed_after_penalty(c, took)
 
-        in_threads(attempt, first)
+        in_threads(attempt, enumerate(first))
         with Client(server) as c:
             check_eq(c.req("auth", "", SECRET), "ok", "the right one, after all that")
             check_eq(c.req("l", "key", "0")[:3], "ok ", "nothing was locked")
@@ -119,7 +120,7 @@ def nobody_waits():
     with guarded(workers=1) as server:
         c = server.client()
         check_eq(c.req("auth", "", SECRET), "ok", "auth")
-        bad = [server.client() for _ in range(200)]
+        bad = [server.client(source=f"127.0.1.{n + 1}") for n in range(200)]
         for b in bad:
             b.ask("auth", "", "wrong")
         took = elapsed()

@@ -23,6 +23,7 @@ NOT_DUMPED = {
         "nconns": "counted anew", "nsessions": "counted anew", "units": "follows from max-locks and the keys",
         "bigbuf_owner": "follows from the connections' buffers",
         "mutex": PROCESS, "tickets": "TLS sessions begin anew",
+        "offenders": "forgotten with time anyway",
         "promise_until": "the state file says it", "fences": "the settings say it",
         "fences_turn": PROCESS, "asks": PROCESS, "served_since": PROCESS,
         "master": "a record of counters of its own",
