@@ -73,8 +73,8 @@ struct conn {
     uint32_t blocked_shard;
     uint64_t blocked_since; /* BOOTTIME ns, as all times here */
     uint64_t blocked_until; /* TIME_NEVER after saturation */
-    /* An incomplete request began to arrive; 0 = none. Of a session: its idle time was put off then,
-       and its client has not been heard since; 0 = it has. */
+    /* An incomplete request began to arrive, or a stranger's handshake; 0 = none. Of a session: its
+       idle time was put off then, and its client has not been heard since; 0 = it has. */
     uint64_t request_since;
     uint64_t idle_since;
     uint64_t write_since; /* output has not moved since; 0 = none pending */

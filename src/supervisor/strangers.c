@@ -80,8 +80,8 @@ bool strangers_full(struct strangers *s, struct keeper *k)
     return s->n >= strangers_max(k);
 }
 
-/* Who was asked just now is on its way out; who has not left after that while had something to say
-   that only its worker sees, or its worker has died. */
+/* Who was asked just now is on its way out; who has not left after that while has begun to speak just
+   then, or its worker has died. */
 static bool leaves(const struct stranger *x, uint64_t now)
 {
     return x->asked && now < x->asked + LEAVES_NS;
@@ -92,6 +92,7 @@ static bool may_be_asked(struct keeper *k, const struct stranger *x, uint64_t no
     const struct conn *c = conns_slot(k->r, x->slot);
 
     return __atomic_load_n(&c->in_tail, __ATOMIC_RELAXED) == 0 &&
+           __atomic_load_n(&c->request_since, __ATOMIC_RELAXED) == 0 &&
            (!x->asked || now >= x->asked + ASK_AGAIN_NS);
 }
 

@@ -596,6 +596,10 @@ static void settle(struct worker *w, uint32_t slot)
         conns_shrink(w->r, slot); /* the long request is done: others need the buffer */
     if (!c->bigbuf && conns_in_used(c) == 0 && conns_out_used(c) == 0)
         detach(w, slot);
+    /* No byte of a request yet, but the master need not take it for a silent one. */
+    if (p->stream.begun && c->request_since == 0 && c->phase == PHASE_READY &&
+        session_must_authenticate(w, c))
+        c->request_since = w->now;
     timers_set(w, slot, deadline(w, slot));
 }
 

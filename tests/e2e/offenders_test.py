@@ -113,7 +113,7 @@ def deaths():
         offend(server, 5, source="127.0.8.1")
         mine = [fail_once(server, source="127.0.8.1") for _ in range(3)]  # 0.4, 0.8, 1.6 s
         os.kill(server.worker_pids()[0], signal.SIGKILL)
-        server.wait_log("took over.* conns=3")
+        server.wait_log("took over")
         for (c, took), delay in zip(mine, DELAYS[5:8]):
             c.expect("error_auth")
             check(took() >= delay, f"{took():.2f} s instead of {delay}")
