@@ -68,6 +68,7 @@ e2e_modules = \
 	tests/e2e/benchrun.py \
 	tests/e2e/browser.py \
 	tests/e2e/certs.py \
+	tests/e2e/clocks.py \
 	tests/e2e/ctl.py \
 	tests/e2e/fakeserver.py \
 	tests/e2e/dflock.py \
@@ -112,6 +113,7 @@ e2e_tests = \
 	tests/e2e/floods_test.py \
 	tests/e2e/http_alerts_test.py \
 	tests/e2e/http_bench_test.py \
+	tests/e2e/http_clock_test.py \
 	tests/e2e/http_curl_test.py \
 	tests/e2e/http_checks_test.py \
 	tests/e2e/http_death_test.py \

@@ -1,100 +1,21 @@
 #!/usr/bin/env python3
 """clock_test.py - clocks that are set, machines that sleep, virtual machines that are paused: no lease
 ends early, no fence comes twice, and nobody holds for longer than the lease allows. The programs are
-those that are installed; tests/clock/shift.c, preloaded, moves their clocks, never the machine's."""
+those that are installed; clocks.py moves their clocks, never the machine's."""
 
-import mmap
 import os
 import random
 import re
 import signal
-import struct
-import threading
 import time
 
+from clocks import EXTENDED, HOUR, PATIENT, SLACK, STEPS, YEAR, Clock, Fences, paused, server_of
 from dflock import Dflock, boottime
-from harness import (SANITIZED, Program, Server, check, check_eq, diag, elapsed, eventually,
-                     fence_of, is_free, json_of, main, temp_dir, test, token_of, waiters)
-from programs import CC, tool, top
+from harness import (Program, Server, check, check_eq, diag, elapsed, eventually, fence_of, is_free,
+                     json_of, main, temp_dir, test, token_of, waiters)
 from puppet import Puppet
-from web import WebServer
 
-SAME = os.environ["DFLOCKD"]
 OTHER = os.path.join(os.environ["top_builddir"], "tests/upgrade/dflockd")
-HOUR, YEAR = 3600, 365 * 86400
-STEPS = [-HOUR, HOUR, 10 * YEAR, -10 * YEAR]
-PATIENT = ["--read-timeout", "100000", "--shutdown-timeout", "1"]
-SLACK = 8.0  # for what only the machine can delay
-EXTENDED = 3.0  # what a lease may be put off by for outages
-
-
-def preloaded():
-    path = os.path.join(temp_dir(), "shift.so")
-    tool([*CC, "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", "-o", path,
-          os.path.join(top, "tests/clock/shift.c")], "shift.c")
-    return path
-
-
-LIBRARY = preloaded()
-
-
-class Clock:
-    """What the clocks of those who are started with .env are ahead by."""
-
-    def __init__(self):
-        self.path = os.path.join(temp_dir(), "shift")
-        with open(self.path, "wb") as f:
-            f.truncate(mmap.PAGESIZE)
-        os.chmod(self.path, 0o644)
-        with open(self.path, "r+b") as f:
-            self.map = mmap.mmap(f.fileno(), 0)
-        self.ahead = 0.0
-        self.env = {"LD_PRELOAD": LIBRARY, "CLOCK_SHIFT": self.path}
-        if SANITIZED:
-            self.env["ASAN_OPTIONS"] = ":".join(
-                x for x in (os.environ.get("ASAN_OPTIONS"), "verify_asan_link_order=0") if x)
-
-    def wall(self, seconds):
-        struct.pack_into("<q", self.map, 8, int(seconds * 1e9))
-
-    def boottime(self, seconds):
-        self.ahead = seconds
-        struct.pack_into("<q", self.map, 0, int(seconds * 1e9))
-
-    def sleeps(self, seconds):
-        """The machine is suspended for so long."""
-        self.boottime(self.ahead + seconds)
-
-    def reboots(self, uptime):
-        with open(self.path + ".boot", "w") as f:
-            f.write(f"{random.getrandbits(128):032x}\n")
-        self.boottime(uptime - boottime())
-
-    def now(self):
-        return boottime() + self.ahead
-
-
-def server_of(clock, args=(), kind=Server, **options):
-    return kind([*PATIENT, *args], env=clock.env, **options)
-
-
-class Fences:
-    """Each grant of a server, in their order: none is repeated, and they grow."""
-
-    def __init__(self):
-        self.last = 0
-
-    def grant(self, reply, word="ok"):
-        token = token_of(reply, word)
-        check(fence_of(token) > self.last, f"fence {fence_of(token)} after {self.last}")
-        self.last = fence_of(token)
-        return token
-
-    def take(self, server):
-        """One of a key that nobody else uses."""
-        c = server.client()
-        reply = c.req("l", "once", "20")
-        check_eq(c.req("r", "once", self.grant(reply)), "ok", "the release")
 
 
 def left(client, key):
@@ -111,17 +32,15 @@ def dated(server, wall, mark):
               (int(m[2]) - want.tm_hour) % 24 in (0, 23), f"{line} is dated otherwise")
 
 
-@test("the wall clock is set by hours and years: leases, waits, queues and sessions do not notice",
+@test("the wall clock is set by hours and years: leases, waits and queues do not notice",
       rules=["S14", "S17", "S65", "S78"])
 def wall_steps():
     clock, fences = Clock(), Fences()
-    with server_of(clock, kind=WebServer) as server:
+    with server_of(clock) as server:
         holder, waiter, timed, other = (server.client() for _ in range(4))
         since = boottime()
         token = fences.grant(holder.req("l", "key", "0 600"))
         waiter.ask("l", "key", "500 500")
-        session = server.web().session()
-        fences.last = fence_of(session.token("web", lease=600))
         for step in STEPS:
             a, b, short = server.client(), server.client(), f"key{step}"
             began = boottime()
@@ -140,8 +59,6 @@ def wall_steps():
             shown = left(other, "key")
             check(rest - 1 < shown < rest + EXTENDED + 1, f"{shown} s of {rest:.1f} s are left")
             check_eq(waiters(other, "key"), 1, "the queue")
-            check_eq(other.req("l", "web", "0"), "timeout", "what the session holds")
-            check_eq(session.ping().status, 204, "the session")
             mark = server.mark()
             server.kill(signal.SIGHUP)
             server.wait_log("reload", 20, mark)
@@ -282,7 +199,7 @@ def reboot():
       rules=["S14", "S17", "S20", "S65", "S79"])
 def suspend():
     clock, fences = Clock(), Fences()
-    with server_of(clock, kind=WebServer) as server:
+    with server_of(clock) as server:
         pids = server.members()
         a, b, c, d, e = (server.client() for _ in range(5))
         since = clock.now()
@@ -293,24 +210,16 @@ def suspend():
         c.ask("l", "long", "100")
         d.ask("l", "long", "9000")
         check_eq(e.req("e", "two", "9000"), "queued", "e")
-        session = server.web().session()
-        fences.last = fence_of(session.token("web", lease=9000))
-        polls = []
-        poller = server.web().session()
-        thread = threading.Thread(target=lambda: polls.append(poller.acquire("long", timeout=100)),
-                                  daemon=True)
-        thread.start()
         watch = server.client()
-        eventually(lambda: waiters(watch, "long") == 3 and waiters(watch, "short") == 1)
+        eventually(lambda: waiters(watch, "long") == 2 and waiters(watch, "short") == 1)
 
         clock.sleeps(20)  # shorter than all that runs
         took = elapsed()
         while took() < 0.6:  # a turn of everybody
-            for key in ("short", "long", "two", "web"):
+            for key in ("short", "long", "two"):
                 check_eq(watch.req("l", key, "0"), "timeout", f"{key}, after 20 s")
-        check_eq(session.ping().status, 204, "the session, after 20 s")
         check(since + 60 > clock.now(), "this test was too slow")
-        check_eq((b.buffer, c.buffer, polls), (b"", b"", []), "who waits")
+        check_eq((b.buffer, c.buffer), (b"", b""), "who waits")
 
         clock.sleeps(HOUR)
         took = elapsed()
@@ -322,9 +231,6 @@ def suspend():
         check_eq(watch.req("l", "two", "0"), "timeout", "two has a holder")
         token_of(e.req("w", "two", "5"))
         c.expect("timeout")
-        thread.join(20)
-        check_eq([x.json for x in polls], [{"status": "timeout"}], "the wait over HTTP")
-        check_eq(watch.req("l", "web", "0"), "timeout", "the session: nobody could ask, so it has a while")
         check(took() < SLACK, f"all of that took {took():.1f} s")
         rest = 5000 - (clock.now() - since)
         check(rest - 1 < left(watch, "long") < rest + EXTENDED + 1, "what is left of the long lease")
@@ -333,9 +239,6 @@ def suspend():
         d.expect_silence(0)
         check_eq(a.req("r", "long", long), "ok", "the release")
         token_of(d.line())
-        clock.sleeps(100)
-        eventually(lambda: is_free(watch, "web"), 20, "the session is over")
-        server.web().post(f"/v1/sessions/{session.id}/ping").expect(410, "session_gone")
         check_eq(server.members(), pids, "the processes")
 
 
@@ -360,25 +263,6 @@ def suspends():
         check_eq(server.members(), pids, "the processes")
 
 
-def paused(server, seconds, meanwhile, clock=None):
-    """Every process is stopped, then goes on; the clock goes on meanwhile, or has stood still."""
-    for again in range(2):  # the master first, or it would see its workers stopped
-        for pid in server.members() if again else [server.pid]:
-            os.kill(pid, signal.SIGSTOP)
-            eventually(lambda: stopped(pid), 20, "it does not stop")
-    since = boottime()
-    meanwhile()
-    time.sleep(seconds)
-    if clock:
-        clock.boottime(since - boottime())
-    server.signal_members(signal.SIGCONT)
-
-
-def stopped(pid):
-    with open(f"/proc/{pid}/stat") as f:
-        return f.read().rsplit(")", 1)[1].split()[0] in "Tt"
-
-
 KEYS = [f"k{i}" for i in range(8)]  # of the shards of both workers
 
 
@@ -391,7 +275,7 @@ def pause():
 
 def paused_and_renewed():
     clock, fences = Clock(), Fences()
-    with server_of(clock, kind=WebServer) as server:
+    with server_of(clock) as server:
         pids = server.members()
         holders, waiting = [server.client() for _ in KEYS], [server.client() for _ in KEYS]
         tokens = [fences.grant(c.req("l", k, "0 60")) for c, k in zip(holders, KEYS)]
@@ -421,12 +305,10 @@ def paused_and_renewed():
       rules=["S14", "S20", "S62", "S65", "S79"])
 def long_pause():
     clock, fences = Clock(), Fences()
-    with server_of(clock, kind=WebServer) as server:
+    with server_of(clock) as server:
         pids = server.members()
         holders, waiting = [server.client() for _ in KEYS], [server.client() for _ in KEYS]
         lasting = KEYS[::2]
-        session = server.web().session()
-        fences.last = fence_of(session.token("web", lease=600))
         tokens = [fences.grant(c.req("l", k, "0 60")) for c, k in zip(holders, KEYS)]
         for c, k in zip(waiting, KEYS):
             c.ask("l", k, "600 600")
@@ -449,11 +331,10 @@ def long_pause():
         check_eq(len(set(granted)), len(granted), "different fences")
         fences.last = max(fence_of(x) for x in granted)
         fences.take(server)
-        for k in KEYS + ["web"]:
+        for k in KEYS:
             check_eq(watch.req("l", k, "0"), "timeout", "it has its one holder")
         for c, k in zip(waiting, KEYS):
             c.expect_silence(0)
-        check_eq(session.ping().status, 204, "the session")
         check_eq(server.members(), pids, "the processes")
         check(boottime() - since < 50, "this test was too slow")
 
