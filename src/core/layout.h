@@ -184,7 +184,9 @@ struct wheel {
 
 enum shard_state {
     SHARD_OK = 0,
-    SHARD_REBUILDING = 1,  /* a rebuild was begun; it must be finished before anything else */
+    /* A rebuild was begun; it must be finished before anything else, and believes what it finds.
+       No value that a stray store makes; whatever is none of these is mended as SHARD_OK is. */
+    SHARD_REBUILDING = 0x52424c44,
     SHARD_QUARANTINED = 2, /* beyond repair; its keys answer `error` */
 };
 

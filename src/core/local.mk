@@ -14,6 +14,8 @@ src_core_libcore_a_SOURCES = \
 	src/core/layout.h \
 	src/core/leases.c \
 	src/core/leases.h \
+	src/core/loss.c \
+	src/core/loss.h \
 	src/core/owners.c \
 	src/core/owners.h \
 	src/core/pool.c \

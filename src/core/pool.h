@@ -13,4 +13,10 @@ void pool_free(struct tx *tx, uint32_t node);
 /* After a commit or a rollback: finishes what was begun with a chunk (see pool.c). */
 void pool_settle(struct table *t, uint32_t shard);
 
+/* Whether the shard has claimed the chunk. */
+static inline bool pool_has(const struct table *t, uint32_t shard, uint32_t chunk)
+{
+    return __atomic_load_n(&t->chunk_owner[chunk], __ATOMIC_RELAXED) == shard + 1;
+}
+
 #endif

@@ -11,6 +11,7 @@
 #include "core/journal.h"
 #include "core/keymap.h"
 #include "core/leases.h"
+#include "core/loss.h"
 #include "core/owners.h"
 #include "core/pool.h"
 #include "core/spare.h"
@@ -128,13 +129,6 @@ static void clear(struct table *t, uint32_t shard, struct shard *s)
         s->res_bump = t->geo->res_per_shard;
 }
 
-static bool resource_possible(const struct resource *r, uint32_t shard)
-{
-    return (r->state == RES_LIVE || r->state == RES_IDLE) && r->limit >= 1 &&
-           (r->kind != KIND_LOCK || r->limit == 1) && r->key_len >= 1 &&
-           r->key_len <= KEY_MAX && r->kind <= KIND_SEM && table_shard_of(r->hash) == shard;
-}
-
 static void rebuild_resources(struct table *t, uint32_t shard, struct shard *s)
 {
     for (uint32_t i = s->res_bump; i >= 1; i--) {
@@ -145,7 +139,7 @@ static void rebuild_resources(struct table *t, uint32_t shard, struct shard *s)
         r->holders = r->q_head = r->q_tail = 0;
         r->idle_prev = r->idle_next = 0;
         r->spare = 0;
-        if (!resource_possible(r, shard)) {
+        if (!loss_resource_possible(r, shard)) {
             r->state = RES_FREE;
             r->next = s->res_free;
             s->res_free = i;
@@ -156,88 +150,6 @@ static void rebuild_resources(struct table *t, uint32_t shard, struct shard *s)
         *bucket = i;
         s->res_count++;
     }
-}
-
-static bool names_resource(const struct table *t, uint32_t shard, const struct node *n)
-{
-    return n->res >= 1 && n->res <= table_shard(t, shard)->res_bump &&
-           n->res <= t->geo->res_per_shard &&
-           resource_possible(table_resource(t, shard, n->res), shard);
-}
-
-static bool mine(const struct table *t, uint32_t shard, uint32_t c)
-{
-    return __atomic_load_n(&t->chunk_owner[c], __ATOMIC_RELAXED) == shard + 1;
-}
-
-/*
- * A node that says FREE and is not in a free list that is whole: something was written over it.
- * When the chunk's head or list is not whole nothing can be said, and the states are believed.
- */
-static bool free_by_mistake(const struct table *t, uint32_t c)
-{
-    const struct chunk *ch = table_chunk(t, c);
-    uint64_t listed = 0, says = 0;
-
-    for (uint32_t i = ch->free_head; i; i = table_node(t, i)->next) {
-        uint64_t bit;
-
-        if ((i - 1) / CHUNK_NODES != c || table_node(t, i)->state != NODE_FREE)
-            return false;
-        bit = UINT64_C(1) << (i - 1) % CHUNK_NODES;
-        if (listed & bit)
-            return false;
-        listed |= bit;
-    }
-    for (uint32_t i = 0; i < CHUNK_NODES && i < ch->bump; i++)
-        says |= (uint64_t)(ch->node[i].state == NODE_FREE) << i;
-    return ch->linked == 1 && ch->bump <= CHUNK_NODES && (says & ~listed) != 0 &&
-           ch->nfree == (uint32_t)__builtin_popcountll(listed) + CHUNK_NODES - ch->bump;
-}
-
-/* Only holders and spares are in the timer wheel: what is linked there and says otherwise was one. */
-static bool was_holder(const struct table *t, uint32_t shard, uint32_t node)
-{
-    const struct wheel *w = &table_shard(t, shard)->wheel;
-    const struct node *n = table_node(t, node);
-    uint32_t prev = n->tw_prev;
-
-    if (n->state == NODE_HELD || n->tw_slot < 1 || n->tw_slot > WHEEL_LEVELS * 64)
-        return false;
-    if (prev == 0)
-        return w->slot[n->tw_slot - 1] == node;
-    return prev <= t->geo->nchunks * CHUNK_NODES && table_node(t, prev)->tw_next == node &&
-           table_node(t, prev)->tw_slot == n->tw_slot;
-}
-
-/*
- * Whether a rebuild would lose a holder: its slot would be granted again, and two would believe
- * that they hold the lock. Then the shard is beyond repair. Asked before anything is changed.
- */
-static bool loses_holders(const struct table *t, uint32_t shard, struct check_report *report)
-{
-    uint32_t claimed = 0;
-
-    for (uint32_t c = 0; c < t->geo->nchunks; c++) {
-        if (!mine(t, shard, c))
-            continue;
-        claimed++;
-        for (uint32_t i = 0; i < CHUNK_NODES; i++) {
-            const struct node *n = &table_chunk(t, c)->node[i];
-
-            if (spare_possible(t, shard, c * CHUNK_NODES + i + 1))
-                continue;
-            *report = (struct check_report){4, c * CHUNK_NODES + i + 1, "not known what it held"};
-            if (n->state > NODE_LAPSED || (n->state == NODE_HELD && !names_resource(t, shard, n)) ||
-                was_holder(t, shard, c * CHUNK_NODES + i + 1))
-                return true;
-        }
-        *report = (struct check_report){4, c, "a record of this chunk was wiped"};
-        if (free_by_mistake(t, c))
-            return true;
-    }
-    *report = (struct check_report){15, claimed, "chunks were lost or gained"};
-    return claimed != table_shard(t, shard)->nchunks;
 }
 
 /* Ground truth that cannot be true is dropped here, so that what follows may trust it. */
@@ -438,7 +350,7 @@ int repair_rebuild(struct table *t, uint32_t shard, struct check_report *report)
 {
     struct shard *s = table_shard(t, shard);
 
-    if (s->state != SHARD_REBUILDING && loses_holders(t, shard, report)) {
+    if (s->state != SHARD_REBUILDING && loss_certain(t, shard, report)) {
         *(volatile uint32_t *)&s->state = SHARD_QUARANTINED;
         return report->invariant;
     }
@@ -450,7 +362,7 @@ int repair_rebuild(struct table *t, uint32_t shard, struct check_report *report)
     rebuild_resources(t, shard, s);
     journal_hook();
     for (uint32_t c = 0; c < t->geo->nchunks; c++) {
-        if (mine(t, shard, c)) {
+        if (pool_has(t, shard, c)) {
             rebuild_chunk(t, shard, s, c);
             journal_hook();
         }

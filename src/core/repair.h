@@ -16,8 +16,10 @@ bool repair_rollback(struct table *t, uint32_t shard);
 /*
  * Makes everything derived anew from the ground truth, for memory that may have been scribbled
  * over. Waiters that name no possible resource or owner are dropped; holders whose owner is gone
- * stay until their lease ends; a shard that would lose a holder is not rebuilt. Returns 0 when the shard is whole again, else the invariant that
- * cannot be restored (`report` says where): quarantine it.
+ * stay until their lease ends; a shard that would lose a holder, or make one another key's, is not
+ * rebuilt (loss.h). Returns 0 when the shard is whole again, else the invariant that cannot be
+ * restored (`report` says where): quarantine it. Whether the keys are what their hashes say the
+ * caller has looked at before: the core has no hash.
  */
 int repair_rebuild(struct table *t, uint32_t shard, struct check_report *report);
 

@@ -115,15 +115,18 @@ static enum lock_result repair(struct region *r, struct table *t, uint32_t i, bo
     bool whole = !dead || repair_rollback(t, i);
     enum lock_result result = dead ? LOCK_REPAIRED : LOCK_OK;
     struct check_report report;
+    bool broken;
 
     if (s->state == SHARD_QUARANTINED)
         return LOCK_QUARANTINED;
     if (dead)
         region_mend_fences(r); /* EOWNERDEAD comes before the master knows of the death */
-    if (suspect && !lock_keys_whole(r, t, i, found)) {
+    broken = s->state != SHARD_OK || check_shard(t, i, found) != 0 || !whole;
+    /* A rebuild believes the keys: it would make a holder another key's. */
+    if ((suspect || broken) && !lock_keys_whole(r, t, i, found)) {
         *(volatile uint32_t *)&s->state = SHARD_QUARANTINED;
         result = LOCK_QUARANTINED;
-    } else if (s->state != SHARD_OK || check_shard(t, i, found) != 0 || !whole) {
+    } else if (broken) {
         if (found->invariant == 0)
             *found = (struct check_report){9, i, "its journal was damaged"};
         result = repair_rebuild(t, i, &report) == 0 ? LOCK_REBUILT : LOCK_QUARANTINED;

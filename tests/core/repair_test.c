@@ -421,6 +421,34 @@ static void one_key_twice(void)
     memcpy(b->key, a->key, sizeof(a->key));
 }
 
+static void holder_of_another_key(void)
+{
+    node(at.holder)->res = node(at.sem[0])->res;
+}
+
+static void waiter_of_another_key(void)
+{
+    node(at.waiter[1])->res = node(at.pair)->res;
+}
+
+/* What is left of a released holder is whole, but for its state. */
+static void free_record_holds(void)
+{
+    commit(&(struct op){.kind = OP_RELEASE,
+                        .shard = SHARD,
+                        .key = KEY_SEM,
+                        .fence = node(at.sem[1])->order,
+                        .salt = node(at.sem[1])->salt,
+                        .now = SECOND});
+    node(at.sem[1])->state = NODE_HELD;
+}
+
+static void begun_by_a_stray_store(void)
+{
+    the_shard()->state = 1; /* what REBUILDING would be if states were counted */
+    holder_lost();
+}
+
 static void too_many_holders(void)
 {
     table_resource(&bed.t, SHARD, node(at.sem[0])->res)->limit = 1;
@@ -491,6 +519,10 @@ static void test_quarantined(void)
         {"a holder that became lapsed", holder_lapsed, 4},
         {"a holder of no resource", holder_of_nothing, 4},
         {"a lock that two may hold", lock_of_two, 4},
+        {"a holder that became another key's", holder_of_another_key, 4},
+        {"a waiter that became another key's", waiter_of_another_key, 4},
+        {"a free record that became a holder", free_record_holds, 4},
+        {"a wiped holder in a shard with a stray state", begun_by_a_stray_store, 4},
         {"one key in two resources", one_key_twice, 6},
         {"a holder of an impossible resource", resource_impossible, 4},
         {"a chunk that went back to the pool", chunk_taken_away, 15},

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 uint64_t fuzz_calls;
+void (*fuzz_explain)(void);
 
 /* The line that tests/fuzz/run looks for. */
 __attribute__((destructor)) static void say_calls(void)
@@ -28,6 +29,8 @@ void fuzz_fail(const char *file, int line, const char *expr, const char *fmt, ..
     vfprintf(stderr, fmt, ap);
     va_end(ap);
     fprintf(stderr, "\n");
+    if (fuzz_explain)
+        fuzz_explain();
     abort();
 }
 

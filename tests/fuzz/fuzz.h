@@ -28,6 +28,9 @@ extern uint64_t fuzz_calls;
 void fuzz_fail(const char *file, int line, const char *expr, const char *fmt, ...)
     __attribute__((format(printf, 4, 5), noreturn));
 
+/* What a target adds to that, if it sets this. */
+extern void (*fuzz_explain)(void);
+
 /* Input that is read from its start; at its end come zeros. */
 struct fuzz_in {
     const uint8_t *at;

@@ -10,10 +10,18 @@ fuzz_replay = \
 	tests/fuzz/replay.c
 
 check_PROGRAMS += \
+	tests/fuzz/region_test \
 	tests/fuzz/request_test
 fuzz_programs = \
+	tests/fuzz/region_fuzz \
 	tests/fuzz/request_fuzz
 EXTRA_PROGRAMS += $(fuzz_programs)
+
+tests_fuzz_region_test_SOURCES = $(fuzz_replay) tests/fuzz/region.c
+tests_fuzz_region_test_LDADD = $(TAP) $(LINK_SHM)
+tests_fuzz_region_fuzz_SOURCES = $(fuzz_common) tests/fuzz/region.c
+tests_fuzz_region_fuzz_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_ENGINE)
+tests_fuzz_region_fuzz_LDADD = $(LINK_SHM)
 
 fuzz_request = \
 	tests/fuzz/request.c \
@@ -28,7 +36,7 @@ tests_fuzz_request_fuzz_LDADD = $(LINK_PROTO)
 fuzz-programs: $(fuzz_programs)
 
 fuzz fuzz-afl:
-	@FUZZ_MODE=$@ FUZZ_TARGETS='$(FUZZ_TARGETS)' FUZZ_SECONDS='$(FUZZ_SECONDS)' \
+	@FUZZ_MODE=$@ FUZZ_TARGETS='$(FUZZ_TARGETS)' FUZZ_SECONDS='$(FUZZ_SECONDS)' FUZZ_PLAIN='$(FUZZ_PLAIN)' \
 	    FUZZ_PROGRAMS='$(fuzz_programs)' $(SHELL) '$(abs_top_srcdir)/tests/fuzz/run' \
 	    '$(abs_top_srcdir)' '$(abs_top_builddir)'
 

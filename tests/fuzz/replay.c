@@ -27,6 +27,8 @@ static void died(int sig)
 
     if (write(STDOUT_FILENO, text, (size_t)n) < 0)
         _exit(2);
+    if (fuzz_explain && sig != SIGABRT) /* fuzz_fail() has done it */
+        fuzz_explain();
     signal(sig, SIG_DFL);
     raise(sig);
 }
