@@ -115,12 +115,19 @@ void config_version(FILE *out)
 {
     const char *before = "; without: ";
 
-    fprintf(out, "dflockd %s\nbuilt with: OpenSSL %s, glibc %s, libevent %s", PACKAGE_VERSION,
-            OpenSSL_version(OPENSSL_VERSION_STRING), gnu_get_libc_version(), BUILT_WITH_LIBEVENT);
+    fprintf(out, "dflockd %s\nbuilt with: OpenSSL %s, glibc %s", PACKAGE_VERSION,
+            OpenSSL_version(OPENSSL_VERSION_STRING), gnu_get_libc_version());
+#ifdef HAVE_HTTP
+    fputs(", libevent " HAVE_HTTP, out);
+#endif
 #ifdef HAVE_SECCOMP
     fputs(", libseccomp " HAVE_SECCOMP, out);
 #else
     fprintf(out, "%sseccomp", before);
+    before = " ";
+#endif
+#ifndef HAVE_LIBSYSTEMD
+    fprintf(out, "%ssystemd", before);
     before = " ";
 #endif
     for (unsigned i = 0; i < FEATURE_COUNT; i++) {

@@ -42,10 +42,16 @@ const struct option option_table[OPTION_COUNT] = {
 #define WITHOUT_TLS "this build has no TLS"
 #endif
 
+#ifdef HAVE_HTTP
+#define WITHOUT_HTTP NULL
+#else
+#define WITHOUT_HTTP "this build has no HTTP"
+#endif
+
 const struct feature feature_table[FEATURE_COUNT] = {
     [FEATURE_NONE] = {"core", NULL},
     [FEATURE_TLS] = {"tls", WITHOUT_TLS},
-    [FEATURE_HTTP] = {"http", NULL},
+    [FEATURE_HTTP] = {"http", WITHOUT_HTTP},
     [FEATURE_CONFIG_FILE] = {"config-file", NULL},
     [FEATURE_RUN_DIR] = {"run-dir", NULL},
     [FEATURE_DISCARD_REGION] = {"discard-region", NULL},

@@ -10,7 +10,7 @@ server_sources = \
 	$(src_config_libconfig_a_SOURCES) \
 	$(src_serving_libserving_a_SOURCES) \
 	$(src_worker_libworker_a_SOURCES) \
-	$(src_http_libhttp_a_SOURCES) \
+	$(http_sources) \
 	$(src_supervisor_libsupervisor_a_SOURCES) \
 	$(src_dflockd_dflockd_SOURCES)
 server_cppflags = \
@@ -36,7 +36,6 @@ src_dflockd_dflockd_SOURCES = \
 	src/dflockd/user.h
 src_dflockd_dflockd_LDADD = \
 	src/supervisor/libsupervisor.a \
-	src/http/libhttp.a \
 	src/worker/libworker.a \
 	src/serving/libserving.a \
 	src/config/libconfig.a \

@@ -16,7 +16,11 @@
 #include "dflockd/origin.h"
 #include "dflockd/tlsload.h"
 #include "dflockd/user.h"
+#ifdef HAVE_HTTP
 #include "http/http.h"
+#else
+#define http_run NULL /* nobody listens for it: its options and sockets are refused */
+#endif
 #include "net/listen.h"
 #include "shm/region.h"
 #include "supervisor/master.h"
@@ -235,6 +239,9 @@ static void say_hello(const struct settings *s, const struct master_args *args, 
     if (is_open(args->listeners) && !s->max_connections && !s->max_connections_per_ip)
         log_warn("one client may use up all connections: set --max-connections-per-ip");
     say_addresses(s, args->http, true);
+    if (!args->run_http && args->region->nsessions > 0)
+        log_warn("this build has no HTTP: what its sessions hold is free when their leases end",
+                 log_uint("sessions", args->region->nsessions));
     if (is_open(args->http) && !s->http_max_sessions_per_ip)
         log_warn("one client may use up all HTTP sessions: set --http-max-sessions-per-ip");
     if (is_open(args->http) && !s->http_max_connections_per_ip)

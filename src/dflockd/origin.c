@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "config/exitcode.h"
+#include "config/options.h"
 #include "config/validate.h"
 #include "shm/dump.h"
 #include "shm/region.h"
@@ -26,6 +27,18 @@ static const char discard_hint[] =
 
 /* ---- what was passed ---- */
 
+static int adopt(struct origin *o, bool http, const char *name, int fd)
+{
+    if (http && !option_built(OPTION_http_port)) {
+        snprintf(o->http->error, sizeof(o->http->error),
+                 "the socket '%s' that was passed: %s: disable the socket unit", name,
+                 feature_table[FEATURE_HTTP].missing);
+        close(fd);
+        return -EPROTONOSUPPORT;
+    }
+    return listen_adopt(http ? o->http : o->listeners, name, fd);
+}
+
 static int take_passed(void *ctx, const char *name, int fd)
 {
     struct origin *o = ctx;
@@ -40,7 +53,7 @@ static int take_passed(void *ctx, const char *name, int fd)
     } else if (strcmp(name, NOTIFY_REGION) == 0 || strcmp(name, NOTIFY_DUMP) == 0) {
         close(fd); /* the same once more */
     } else {
-        return listen_adopt(strcmp(name, "http") == 0 ? o->http : o->listeners, name, fd);
+        return adopt(o, strcmp(name, "http") == 0, name, fd);
     }
     return 0;
 }
@@ -88,12 +101,13 @@ static bool collect_bequest(struct origin *o, const char *text)
     o->dump_fd = b.dump_fd;
     o->run_dir = b.run_dir;
     for (unsigned i = 0; i < b.nlisteners; i++) {
-        struct listen_set *set = b.listener[i].http ? o->http : o->listeners;
+        bool http = b.listener[i].http;
 
         if (!b.listener[i].passed)
             listen_spare(o->listeners, b.listener[i].fd);
-        else if (listen_adopt(set, "", b.listener[i].fd) != 0)
-            log_error("a socket that was passed is lost", log_str("why", set->error));
+        else if (adopt(o, http, "", b.listener[i].fd) != 0)
+            log_error("a socket that was passed is lost",
+                      log_str("why", (http ? o->http : o->listeners)->error));
     }
     return true;
 }

@@ -1,5 +1,6 @@
 # src/http - the worker that serves the HTTP API, the metrics and the status page.
 
+if WITH_HTTP
 noinst_LIBRARIES += src/http/libhttp.a
 src_http_libhttp_a_CPPFLAGS = \
 	$(AM_CPPFLAGS) $(CRYPTO_CFLAGS) $(SSL_CFLAGS) $(EVENT_CFLAGS) $(JANSSON_CFLAGS)
@@ -67,6 +68,10 @@ else
 src_http_libhttp_a_SOURCES += \
 	src/http/secure_none.c
 endif
+http_sources = $(src_http_libhttp_a_SOURCES)
+else
+http_sources =
+endif
 
 # The status page's document, style and script, as C.
 page_files = \
@@ -74,7 +79,9 @@ page_files = \
 	src/http/page/page.html \
 	src/http/page/page.js
 EXTRA_DIST += $(page_files)
+if WITH_HTTP
 BUILT_SOURCES += src/http/page/assets.h
+endif
 CLEANFILES += src/http/page/assets.h
 src/http/page/assets.h: $(page_files)
 	$(AM_V_GEN)$(MKDIR_P) src/http/page && { \

@@ -16,6 +16,8 @@ bool httpworker_has(const struct master *m, uint32_t slot)
 
 static bool is_needed(const struct master *m)
 {
+    if (!m->args->run_http)
+        return false; /* a build without HTTP, which has warned of these sessions */
     return m->args->http->n > 0 || __atomic_load_n(&m->r->nsessions, __ATOMIC_RELAXED) > 0;
 }
 

@@ -339,8 +339,9 @@ static void test_unknown(void)
     refused(WORDS("--frobnicate"), ENV(), "unknown option '--frobnicate'");
     refused(WORDS("-p", "7000"), ENV(), "unknown option '-p'");
     refused(WORDS("--T"), ENV(), "unknown option '--T'");
-    refused(WORDS("--http-prot=x"), ENV(),
-            "unknown option '--http-prot' (did you mean '--http-port'?)");
+    if (option_built(OPTION_http_port))
+        refused(WORDS("--http-prot=x"), ENV(),
+                "unknown option '--http-prot' (did you mean '--http-port'?)");
     refused(WORDS("--=x"), ENV(), "unknown option '--'");
     refused(WORDS("--auth-tokne=hunter2"), ENV(),
             "unknown option '--auth-tokne' (did you mean '--auth-token'?)");
@@ -438,6 +439,10 @@ static void test_missing_features(void)
     if (!option_built(OPTION_tls_cert)) {
         refused(WORDS("--tls-cert", "/x"), ENV(), "--tls-cert: this build has no TLS");
         refused(WORDS(), ENV("DFLOCKD_TLS_KEY=/x"), "DFLOCKD_TLS_KEY: this build has no TLS");
+    }
+    if (!option_built(OPTION_http_port)) {
+        refused(WORDS("--http-port=auto"), ENV(), "--http-port: this build has no HTTP");
+        refused(WORDS(), ENV("DFLOCKD_HTTP_HOST=::1"), "DFLOCKD_HTTP_HOST: this build has no HTTP");
     }
     is_int(load(WORDS(), ENV("DFLOCKD_TLS_CERT=")), 0, "empty: not given");
     for (unsigned i = 0; i < OPTION_COUNT; i++) {
@@ -564,7 +569,8 @@ int main(void)
     test_text();
     test_hosts();
     test_missing_features();
-    test_http();
+    if (option_built(OPTION_http_port))
+        test_http();
     test_validate();
     test_port_auto();
     test_copy_args();

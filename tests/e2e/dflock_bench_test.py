@@ -289,7 +289,7 @@ def tokens():
             check("hush" not in run.err and "sesame" not in run.err, run.err)
 
 
-@test("over TLS and over a Unix socket", rules=["B19"])
+@test("over TLS and over a Unix socket", rules=["B19"], needs=["tls"])
 def transports():
     path = os.path.join(temp_dir(), "socket")
     with Server([*server_certificate().args, "--unix-socket", path]) as server:

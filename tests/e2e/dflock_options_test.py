@@ -56,7 +56,7 @@ def by_signal():
             check_eq(code, 128 + getattr(signal, "SIG" + name), name)
 
 
-@test("wrong usage is 64, and says what is wrong, where, and what would be right", rules=["R3"])
+@test("wrong usage is 64, and says what is wrong, where, and what would be right", rules=["R3"], needs=["tls"])
 def usage():
     for args, *texts in [
             ([], "key is missing", "dflock --help"),
@@ -351,7 +351,7 @@ def environment():
                 check_eq(c.req("n", "k", token), "ok 33", "a renewal with the command's token")
 
 
-@test("the environment says where the servers are; the command line wins", rules=["R28"])
+@test("the environment says where the servers are; the command line wins", rules=["R28"], needs=["tls"])
 def where():
     path = os.path.join(temp_dir(), "socket")
     ca = authority()

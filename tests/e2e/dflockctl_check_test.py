@@ -101,7 +101,7 @@ def several():
 
 
 @test("no server is CRITICAL, within the time given; wrong options are UNKNOWN", rules=["K14", "K4"],
-      deadline=120)
+      deadline=120, needs=["tls"])
 def trouble():
     checked("-s", "127.0.0.1:1", status=2)
     with Server() as server, hung(server):

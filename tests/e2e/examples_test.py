@@ -57,10 +57,10 @@ for plain in PLAIN:
         alone(name)
 
 
-def example(name, text="", deadline=120):
+def example(name, text="", deadline=120, needs=()):
     tested.add(name)
     return test(f"docs/examples/{name}.c{': ' if text else ''}{text}", rules=["X6", "X7"],
-                deadline=deadline)
+                deadline=deadline, needs=needs)
 
 
 @test("docs/examples: they take no more than they say: nothing is held, waits or stays afterwards",
@@ -165,7 +165,7 @@ def with_authority(name="localhost"):
     return where, ["--tls-cert", cert[0], "--tls-key", cert[1]]
 
 
-@example("tls")
+@example("tls", needs=["tls"])
 def tls():
     where, args = with_authority()
     alone("tls", args, cwd=where)
@@ -176,14 +176,14 @@ def tls():
         check(re.search("certificate", p.err.decode()), f"it says why: {p.err.decode()}")
 
 
-@example("tls_system")
+@example("tls_system", needs=["tls"])
 def tls_system():
     where, args = with_authority()
     # OpenSSL's own variable: what the system trusts.
     alone("tls_system", args, env={"SSL_CERT_FILE": os.path.join(where, "ca.pem")})
 
 
-@example("tls_auth")
+@example("tls_auth", needs=["tls"])
 def tls_auth():
     where, args = with_authority("lockd.internal")
     with serving([*args, "--auth-token", "shared-secret"]) as server:

@@ -20,12 +20,15 @@ of a file run at the same time, up to main(jobs=…) of them, so each has server
 is not done after `deadline` seconds has its stack dumped and has failed.
 
     @test(text, rules=[…], deadline=120)  rules: numbers of docs/rules.md that the test proves;
-                                          alone=True: not beside others, for those that measure
+                                          alone=True: not beside others, for those that measure;
+                                          needs: what ./configure can leave out, as --version calls
+                                          it; a build without it does not have the test
     check(cond, text), check_eq(got, want, text), fail(text), diag(text)
     eventually(predicate, timeout=20, text=…)  polls until true and returns that; never sleep instead
     in_threads(function, items)           runs function(item) for all at once; raises what one did
     token_of("ok TOKEN LEASE"), fence_of(token), json_of("ok {…}")
     waiters(client, key), is_free(client, key)  what a client of the line protocol finds out
+    left_out()                            what this build is without
     elapsed()                             t = elapsed(); …; t() is the seconds since
     temp_file(data), temp_dir()           paths that are gone when the tests are over
 
@@ -63,6 +66,7 @@ Client(server or (host, port), source="127.0.0.5", unix="/path", rcvbuf=4096, tl
 import array
 import atexit
 import fcntl
+import functools
 import json
 import os
 import queue
@@ -797,8 +801,18 @@ class Run:
 tests = []
 
 
-def test(text, rules=(), deadline=DEADLINE, alone=False):
+@functools.lru_cache
+def left_out():
+    """By dflockd's own word: some of seccomp, systemd, tls, http."""
+    said = subprocess.run([os.environ["DFLOCKD"], "--version"], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, text=True, check=True).stdout
+    return frozenset(said.partition("; without: ")[2].split())
+
+
+def test(text, rules=(), deadline=DEADLINE, alone=False, needs=()):
     def register(function):
+        if needs and left_out() & set(needs):
+            return function
         function.alone = alone
         function.text, function.rules, function.deadline = text, list(rules), deadline
         tests.append(function)

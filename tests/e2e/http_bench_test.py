@@ -56,7 +56,7 @@ def kinds():
         check(got["ops"] > 0, "a duration")
 
 
-@test("https is --tls; tokens are as in all client programs", rules=["O3"], deadline=60)
+@test("https is --tls; tokens are as in all client programs", rules=["O3"], deadline=60, needs=["tls"])
 def security():
     right, wrong = temp_file("hush-hush\n"), temp_file("open sesame\n")
     with WebServer([*server_certificate().args, "--auth-token-file", right],

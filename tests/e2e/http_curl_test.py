@@ -176,7 +176,7 @@ def with_token():
 
 
 @test("by curl over TLS each route does the same; without TLS nobody is answered", rules=["O5"],
-      deadline=300)
+      deadline=300, needs=["tls"])
 def over_tls():
     with WebServer([*server_certificate().args, *PATIENT]) as server:
         walk_all(Walk(Curl(server, tls=True)))
@@ -278,7 +278,7 @@ def first_steps():
 
 
 @test("both listeners have the certificate that was named once; /health and /ready need no token",
-      rules=["O5"])
+      rules=["O5"], needs=["tls"])
 def one_certificate():
     with WebServer([*server_certificate().args, "--auth-token", SECRET]) as server:
         one, two = (ssl.get_server_certificate(("127.0.0.1", port)) for port in

@@ -34,7 +34,7 @@ def within(seconds, least, what):
 
 
 @test("a head has 10 s, with the handshake, from accept or its first byte; a trickle extends nothing",
-      rules=["H8"], deadline=90)
+      rules=["H8"], deadline=90, needs=["tls"])
 def heads():
     with WebServer() as plain, WebServer(server_certificate().args) as secure:
         context = client_context()
@@ -173,7 +173,7 @@ def waiting(server, key):
 
 
 @test("a client that leaves in a long poll (FIN, reset, the same over TLS) waits no longer: 100 ms",
-      rules=["H9"], deadline=120)
+      rules=["H9"], deadline=120, needs=["tls"])
 def leavers():
     with WebServer() as plain, WebServer(server_certificate().args) as secure:
         context = client_context()
@@ -247,7 +247,8 @@ def many_leave():
                 holder.release("key", got["token"]).expect(204)
 
 
-@test("hundreds of handshakes that do not go on hold up nobody, and end", rules=["H8", "H18"], deadline=90)
+@test("hundreds of handshakes that do not go on hold up nobody, and end", rules=["H8", "H18"], deadline=90,
+      needs=["tls"])
 def half_handshakes():
     context = client_context()
     with WebServer(server_certificate().args) as server:

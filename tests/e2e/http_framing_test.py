@@ -197,7 +197,7 @@ def sizes():
 
 
 @test("what is too large or no request is refused at once; who sends it hears why, though it sends on",
-      rules=["H4", "H24"], deadline=120)
+      rules=["H4", "H24"], deadline=120, needs=["tls"])
 def refused_at_once():
     context = client_context()
     post = b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\n"
@@ -329,7 +329,7 @@ def absolute_form():
 
 
 @test("the same over TLS: requests in any pieces, pipelined, large, closed cleanly",
-      rules=["H3", "H7"], deadline=60)
+      rules=["H3", "H7"], deadline=60, needs=["tls"])
 def over_tls():
     with WebServer(server_certificate().args) as server:
         context = client_context()

@@ -183,7 +183,7 @@ def plain():
     fuzz([], None)
 
 
-@test("the same over TLS", rules=["H18", "J5"], deadline=180)
+@test("the same over TLS", rules=["H18", "J5"], deadline=180, needs=["tls"])
 def over_tls():
     fuzz(server_certificate().args, client_context())
 

@@ -280,7 +280,7 @@ def reloaded():
 
 
 @test("TLS: the same certificates as the line protocol, also after a reload; mutual; 1.2 at least",
-      rules=["H7"])
+      rules=["H7"], needs=["tls"])
 def certificates():
     ca, cert = authority(), server_certificate()
     mutual = [*cert.args, "--tls-client-ca", ca.cert]
@@ -320,7 +320,7 @@ def certificates():
         kept.get("/health").expect(200)
 
 
-@test("a TLS session is resumed, also when the process that made it is dead", rules=["H7"])
+@test("a TLS session is resumed, also when the process that made it is dead", rules=["H7"], needs=["tls"])
 def resumption():
     with WebServer(server_certificate().args, expect_log=["worker died"]) as server:
         context = client_context()

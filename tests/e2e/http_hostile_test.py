@@ -176,7 +176,7 @@ def all_leave():
 
 
 @test("TLS clients reset in the middle of large answers: nobody else is disturbed",
-      rules=["H18"], deadline=180)
+      rules=["H18"], deadline=180, needs=["tls"])
 def resets():
     context = client_context()
     with WebServer(PATIENT + ["--max-locks", "20000"] + server_certificate().args) as server:
@@ -242,7 +242,7 @@ def sends_on():
 
 
 @test("who ends its side right after the request has the whole answer, however large", rules=["H23"],
-      deadline=120)
+      deadline=120, needs=["tls"])
 def half_closed():
     context = client_context()
     with WebServer(PATIENT + ["--max-locks", "60000"]) as plain, \

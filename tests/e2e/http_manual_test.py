@@ -83,13 +83,14 @@ def manual():
     run_manual([])
 
 
-@test("dflockd-http(7): each example prints the same with a token, and over TLS", rules=["O4"], deadline=300)
+@test("dflockd-http(7): each example prints the same with a token, and over TLS", rules=["O4"], deadline=300,
+      needs=["tls"])
 def manual_guarded():
     run_manual(["--auth-token", "sesame"], 'header = "Authorization: Bearer sesame"\n')
     run_manual(server_certificate().args, f'cacert = "{authority().cert}"\n', tls=True)
 
 
-@test("dflockd-http(7): the example with a certificate and a token in a file is right", rules=["O4"])
+@test("dflockd-http(7): the example with a certificate and a token in a file is right", rules=["O4"], needs=["tls"])
 def manual_authority():
     example = re.search(r"^curl .*--cacert .*?[^\\]$", page.replace("\\e\n", "\\\n"), re.M | re.S)[0]
     certificate = authority().issue(host="locks.example")

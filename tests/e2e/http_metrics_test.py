@@ -518,7 +518,7 @@ def failures():
 
 
 @test("TLS handshakes are counted, good and bad, of both protocols; a port scan is none",
-      rules=["N10"])
+      rules=["N10"], needs=["tls"])
 def handshakes():
     ca = authority()
     cert = ca.issue("localhost")

@@ -240,7 +240,7 @@ class WebCrashServer(WebServer, CrashServer):
 
 
 @test("what the HTTP worker needs is allowed: one that would die of a denied call does not die",
-      rules=["H19"], deadline=180)
+      rules=["H19"], deadline=180, needs=["tls"])
 def nothing_needed_is_denied():
     for args, options in [([], {}), (server_certificate().args, {"tls": client_context()})]:
         with WebCrashServer(["--http-max-connections-per-ip", "50", "--write-timeout", "1", *args]) \

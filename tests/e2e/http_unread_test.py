@@ -39,7 +39,7 @@ def sip(raw, n):
 
 
 @test("an answer that moves too slowly for too long ends, one that is read at some pace does not",
-      rules=["H25"], deadline=180)
+      rules=["H25"], deadline=180, needs=["tls"])
 def least_rate():
     context = client_context()
 

@@ -474,7 +474,7 @@ def at_most():
 
 
 @test("over TLS and Unix sockets: renewed, also over other connections", rules=["L2", "L3"],
-      deadline=150)
+      deadline=150, needs=["tls"])
 @both_ways
 def transports(how, make, call):
     path = os.path.join(temp_dir(), "socket")

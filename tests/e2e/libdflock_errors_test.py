@@ -421,7 +421,7 @@ def slowly():
 
 
 @test("a cancelled connection is closed also when the server is a Unix socket or speaks TLS",
-      rules=["X11"], deadline=120)
+      rules=["X11"], deadline=120, needs=["tls"])
 def cancel_everywhere():
     where = os.path.join(temp_dir(), "socket")
     with Server(["--unix-socket", where]) as server:
@@ -444,7 +444,7 @@ def cancelled(server, to, options, watch):
 
 
 @test("tls: another authority, another name, plain text on either side, files that are none",
-      rules=["X9"], deadline=120)
+      rules=["X9"], deadline=120, needs=["tls"])
 def tls():
     ca, other = authority(), authority("stranger")
     with Server(server_certificate().args) as server:

@@ -173,7 +173,7 @@ def passed():
 
 
 @test("a passed socket of the name http is served by HTTP; each protocol binds its own address unless one "
-      "was passed for it", rules=["D21"])
+      "was passed for it", rules=["D21"], needs=["http"])
 def passed_http():
     lock, web = listening(), listening()
     port = web.getsockname()[1]
@@ -190,7 +190,7 @@ def passed_http():
 
 
 @test("a passed socket that begins to block, as systemd makes it for the next master, stops no worker of the last "
-      "one", rules=["D21", "S69"])
+      "one", rules=["D21", "S69"], needs=["http"])
 def blocks_again():
     web = listening()
     with activated([web], ["http"]) as server:
@@ -210,7 +210,7 @@ def blocks_again():
 
 
 @test("beside a passed socket for HTTP there are at most 63 workers, at the start and after a reload",
-      rules=["D21"], deadline=90)
+      rules=["D21"], deadline=90, needs=["http"])
 def many_workers():
     web, path = listening(), temp_file("workers = 64\n")
     with activated([web], ["http"], ["--config", path], workers=0,

@@ -74,7 +74,7 @@ def run(page, number, text, prints):
 
 for found in programs():
     @test(f"{found[0]}(3): program {found[1]} compiles and prints what the page says", rules=["X5"],
-          deadline=120)
+          deadline=120, needs=["tls"] if NEEDS.get(found[:2], {}).get("tls") else [])
     def one(found=found):
         check(found[3], "no display with its output follows it")
         run(*found)

@@ -110,7 +110,7 @@ if ROOT:
             check_identity(server, NOBODY.pw_uid, NOBODY.pw_gid, [])
 
     @test("a reload that the user may not read the files of says so, and the old settings stay",
-          rules=["C39", "C41"])
+          rules=["C39", "C41"], needs=["tls"])
     def unreadable():
         where = shared_dir()
 

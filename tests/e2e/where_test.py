@@ -80,7 +80,7 @@ def secrets():
         check("DFLOCK UNKNOWN" in r.out, f"{r}")
 
 
-@test("TLS: authorities, names, client certificates, insecure only when asked", rules=["K1", "K3"])
+@test("TLS: authorities, names, client certificates, insecure only when asked", rules=["K1", "K3"], needs=["tls"])
 def tls():
     ca, other = authority(), authority("other")
     cert, client = ca.issue("localhost"), ca.issue("client")
@@ -124,7 +124,7 @@ def tls():
         check(reached(plain, "--no-tls", env={"DFLOCK_TLS": "1"}), "--no-tls")
 
 
-@test("what is wrong with an option or a variable is said, and nobody is asked", rules=["K2"])
+@test("what is wrong with an option or a variable is said, and nobody is asked", rules=["K2"], needs=["tls"])
 def wrong():
     missing, empty = "/nonexistent/file", temp_file(b"")
     junk = temp_file(b"this is no certificate\n")

@@ -1,6 +1,7 @@
 # tests/http
 
 tests_http_cppflags = $(AM_CPPFLAGS) $(EVENT_CFLAGS) $(JANSSON_CFLAGS)
+if WITH_HTTP
 check_PROGRAMS += \
 	tests/http/body_fuzz_test \
 	tests/http/body_test \
@@ -23,3 +24,4 @@ tests_http_path_test_SOURCES = tests/http/path_test.c tests/http/seeded.h
 tests_http_path_test_LDADD = $(TAP) $(LINK_HTTP)
 tests_http_routes_test_CPPFLAGS = $(tests_http_cppflags)
 tests_http_routes_test_LDADD = $(TAP) $(LINK_HTTP)
+endif

@@ -75,7 +75,7 @@ def older_variables_in_manual():
 
 
 # systemctl's, configure's, pkg-config's, curl's
-FOREIGN = {"kill-who", "now", "signal", "without-systemd", "without-seccomp", "disable-tls", "cflags",
+FOREIGN = {"kill-who", "now", "signal", "without-systemd", "without-seccomp", "disable-http", "disable-tls", "cflags",
            "libs", "cacert"}
 
 
