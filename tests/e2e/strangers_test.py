@@ -179,7 +179,7 @@ def crowd():
 def oldest_first():
     with Guarded(40) as server:
         def once():
-            crowd = in_a_row(server, 4)
+            mark, crowd = server.mark(), in_a_row(server, 4)
             took = elapsed()  # the second one is younger than that
             try:
                 time.sleep(1.5)  # the time is the test: all may be ended now
@@ -200,7 +200,6 @@ def oldest_first():
                     c.close()
                 eventually(lambda: server.inside() == 0, text="all have gone")
 
-        mark = server.mark()
         in_time(once)
 
 
@@ -317,12 +316,12 @@ def other_times():
             mark = server.mark()
             server.kill(signal.SIGUSR2)
             server.wait_log("upgraded: all workers run this program", 40, mark)
-            leave(crowd)
-            crowd = strangers(server, 20)
-            settle(10, "a tenth, for another program")
+            crowd += strangers(server, 20)
+            settle(10, "a tenth, with those who were there before the upgrade")
         server.master_dies()
         server.start_again()
-        settle(10, "a tenth, for another master")
+        crowd += strangers(server, 20)
+        settle(10, "a tenth, with those of the other master")
         leave(crowd)
 
     server = Server(["--config", conf, "--max-connections", "100"])

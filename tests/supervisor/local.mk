@@ -5,7 +5,8 @@ check_PROGRAMS += \
 	tests/supervisor/fencefile_test \
 	tests/supervisor/keeper_test \
 	tests/supervisor/master_test \
-	tests/supervisor/policy_test
+	tests/supervisor/policy_test \
+	tests/supervisor/strangers_test
 tests_supervisor_child_table_test_LDADD = $(TAP) $(LINK_SUPERVISOR)
 tests_supervisor_fencefile_test_LDADD = $(TAP) $(LINK_SUPERVISOR)
 tests_supervisor_keeper_test_SOURCES = \
@@ -19,3 +20,4 @@ tests_supervisor_master_test_SOURCES = \
 	tests/supervisor/master_test.c
 tests_supervisor_master_test_LDADD = $(TAP) $(LINK_SUPERVISOR)
 tests_supervisor_policy_test_LDADD = $(TAP) $(LINK_SUPERVISOR)
+tests_supervisor_strangers_test_LDADD = $(TAP) $(LINK_SUPERVISOR)
