@@ -49,11 +49,10 @@ def schedule():
         for _ in range(20):
             friend(server, source="127.0.6.1").close()
             check_eq(inside.req("ping"), "ok", "a friend")
-        other, since = fail_once(server, source="127.0.6.2")
-        other.expect("error_auth", "another address")
-        other_took = since()
-        check(begun() < 3, f"others took {begun():.2f} s")
-        check(other_took < 3, f"another address took {other_took:.2f} s")
+        for _ in range(3):
+            offend(server, 1, source="127.0.6.2")
+        # Each of these 23 would have waited for 4 s.
+        check(begun() < 11, f"others took {begun():.2f} s")
         found = []
 
         def answer(i):
@@ -66,14 +65,14 @@ def schedule():
         took = elapsed()
         # One waits for the last ones, which are told last.
         in_threads(answer, range(3, len(DELAYS)))
-        check(took() < 14, f"{took():.1f} s")
+        check(took() < 24, f"{took():.1f} s")
         times = dict(found)
         diag("answers after " + " ".join(f"{times[i]:.2f}" for i in sorted(times)) + " s")
         for i, delay in enumerate(DELAYS[3:], 3):
-            check(delay <= times[i] < delay + 3, f"failure {i + 1} was answered after {times[i]:.2f} s")
+            check(delay <= times[i] < delay + 6, f"failure {i + 1} was answered after {times[i]:.2f} s")
         for i in range(3):
             answer(i)
-        check_eq(len(server.logged(FAILED)), len(DELAYS) + 1, "lines of the log")
+        check_eq(len(server.logged(FAILED)), len(DELAYS) + 3, "lines of the log")
 
 
 @test("what counts: any wrong first request, by TLS and Unix socket too; silence does not", rules=["P94"])
@@ -101,10 +100,11 @@ def what_counts():
             c.expect("error_auth")
         for c in crowd:
             c.expect_close()
-        offend(server, source="127.0.7.2")
-        c, took = fail_once(server, source="127.0.7.2")
-        c.expect("error_auth")
-        check(0.1 <= took() < 3, f"after {took():.3f} s")  # the tenth's would be 4 s
+        took = elapsed()
+        for _ in range(3):
+            offend(server, 1, source="127.0.7.2")
+        late(server, wrong[0], source="127.0.7.2")
+        check(took() < 12, f"{took():.1f} s")  # behind nine others each would have waited for 4 s
 
 
 @test("a worker that dies forgets neither the answer that it owes nor who has failed", rules=["P96"])
@@ -127,35 +127,41 @@ def deaths():
 @test("who waits for a late answer fills a place of a stranger, is not ended for others, may half-close, and "
       "leaves by a reset; a drain waits for none", rules=["P95", "P93"])
 def places():
-    with guarded(["--max-connections", "40"], workers=1) as server:
-        inside = friend(server)
+    def once():
+        with guarded(["--max-connections", "40"], workers=1) as server:
+            inside = friend(server)
 
-        def others():
-            return json_of(inside.req("stats"))["connections"] - 1
+            def others():
+                return json_of(inside.req("stats"))["connections"] - 1
 
-        for _ in range(9):
-            fail_once(server, source="127.0.9.1")[0].reset()
-            eventually(lambda: others() == 0, text="who resets has gone")
-        took = elapsed()
-        mine = [fail_once(server, source="127.0.9.1")[0] for _ in range(4)]  # 4 s each
-        mine[1].half_close()
-        mine[2].send("auth\n\n" + SECRET + "\n" * 100)
-        waits = server.client(source="127.0.9.2")
-        waits.ask("auth", "", SECRET)
-        waits.expect_silence(1.2)
-        check_eq(others(), 4, "those inside")
-        mine[3].reset()
-        waits.expect("ok", "it gets in when one has gone")
-        check(took() < 4, f"{took():.2f} s")
-        for c, what in zip(mine, ("who just waits", "who has half-closed", "who goes on talking")):
-            c.expect("error_auth", what)
-            check(took() >= 4, f"{took():.2f} s")
-            c.expect_close()
-        last, _ = fail_once(server, source="127.0.9.1")
-        took = elapsed()
-        server.kill(signal.SIGTERM)
-        last.expect("error_auth", "a drain")
-        check(took() < 3, f"{took():.2f} s")
+            for _ in range(9):
+                fail_once(server, source="127.0.9.1")[0].reset()
+                eventually(lambda: others() == 0, text="who resets has gone")
+            took = elapsed()
+            mine = [fail_once(server, source="127.0.9.1")[0] for _ in range(4)]  # 4 s each
+            mine[1].half_close()
+            mine[2].send("auth\n\n" + SECRET + "\n" * 100)
+            waits = server.client(source="127.0.9.2")
+            waits.ask("auth", "", SECRET)
+            waits.expect_silence(1.2)
+            if took() >= 4:
+                return False
+            check_eq(others(), 4, "those inside")
+            mine[3].reset()
+            waits.expect("ok", "it gets in when one has gone")
+            if took() >= 4:
+                return False
+            for c, what in zip(mine, ("who just waits", "who has half-closed", "who goes on talking")):
+                c.expect("error_auth", what)
+                check(took() >= 4, f"{took():.2f} s")
+                c.expect_close()
+            last, took = fail_once(server, source="127.0.9.1")
+            server.kill(signal.SIGTERM)
+            last.expect("error_auth", "a drain")
+            return took() < 4
+
+    # A machine that is busy may keep this test from running for seconds.
+    check(any(once() for _ in range(5)), "who waited for room, or for the drain, waited for 4 s")
 
 
 if __name__ == "__main__":
