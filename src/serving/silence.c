@@ -19,19 +19,24 @@ uint64_t silence_beat(struct shared *sh, uint64_t now)
     uint64_t last = sh->slot->beat;
     uint64_t gap = now > last ? now - last : 0;
 
-    if (gap > SILENCE_MARK_NS && gap <= SILENCE_HANG_NS)
+    /* Before the beat, which would say that all is well, and until leases are extended or renews are
+       served: others wake up as well when all processes were stopped. */
+    if (gap > SILENCE_MARK_NS)
         mark(sh->r, sh->worker, last);
-    __atomic_store_n(&sh->slot->beat, now, __ATOMIC_RELAXED);
+    __atomic_store_n(&sh->slot->beat, now, __ATOMIC_RELEASE);
     return gap > SILENCE_HANG_NS ? gap : 0;
 }
 
 uint64_t silence_served(struct shared *sh, uint64_t began, bool marked)
 {
     uint64_t last = sh->slot->beat;
+    uint64_t gap = began > last ? began - last : 0;
 
-    __atomic_store_n(&sh->slot->beat, began, __ATOMIC_RELAXED);
-    if (began > last && began - last > SILENCE_HANG_NS)
-        return began - last;
+    if (gap > SILENCE_HANG_NS)
+        mark(sh->r, sh->worker, last);
+    __atomic_store_n(&sh->slot->beat, began, __ATOMIC_RELEASE);
+    if (gap > SILENCE_HANG_NS)
+        return gap;
     /* A mark that was set meanwhile stays until the next time. */
     if (marked)
         silence_over(sh);
@@ -50,7 +55,8 @@ void silence_over(struct shared *sh)
 
 static void notice(struct shared *sh, uint32_t worker, uint64_t now)
 {
-    uint64_t beat = __atomic_load_n(&region_worker(sh->r, worker)->beat, __ATOMIC_RELAXED);
+    /* Pairs with the release in silence_beat(): who sees the beat sees the mark before it. */
+    uint64_t beat = __atomic_load_n(&region_worker(sh->r, worker)->beat, __ATOMIC_ACQUIRE);
 
     /* 0: nobody is there any more. */
     if (beat != 0 && now > beat && now - beat > SILENCE_MARK_NS && mark(sh->r, worker, beat))

@@ -9,10 +9,11 @@ import re
 import signal
 import time
 
-from clocks import EXTENDED, HOUR, PATIENT, SLACK, STEPS, YEAR, Clock, Fences, paused, server_of
+from clocks import EXTENDED, HOUR, PATIENT, SLACK, STEPS, YEAR, Clock, Fences, paused, server_of, stopped
 from dflock import Dflock, boottime
 from harness import (Program, Server, check, check_eq, diag, elapsed, eventually, fence_of, is_free,
-                     json_of, main, temp_dir, test, token_of, waiters)
+                     json_of, main, poll_in, signal_process, temp_dir, test, token_of, waiters)
+from points import HANG, WORKER, Board, CrashServer
 from puppet import Puppet
 
 OTHER = os.path.join(os.environ["top_builddir"], "tests/upgrade/dflockd")
@@ -298,6 +299,37 @@ def paused_and_renewed():
             c.expect_silence(0)
         fences.take(server)
         check_eq(server.members(), pids, "the processes")
+        return True
+
+
+@test("after a pause who runs first ends no lease of connections whose worker does not run yet",
+      rules=["S14", "S15", "S79"])
+def one_runs_first():
+    while not ran_first():  # likewise
+        pass
+
+
+def ran_first():
+    board = Board()
+    with CrashServer(PATIENT, board=board) as server:
+        holders, watch = [server.client() for _ in KEYS], server.client()  # of both workers
+        tokens = [token_of(c.req("l", k, "0 60")) for c, k in zip(holders, KEYS)]
+        since = boottime()
+        for k, t in zip(KEYS, tokens):
+            check_eq(watch.req("n", k, f"{t} 1"), "ok 1", "a second is left")
+        board.arm("LOG_LINE", action=HANG, role=WORKER)  # says that it did not run: stops again
+        paused(server, 1.7, lambda: [c.send(f"n\n{k}\n{t} 60\nping\n\n\n")
+                                     for c, k, t in zip(holders, KEYS, tokens)],
+               first=server.worker_pids()[1], until=lambda: board.fired and stopped(board.pid))
+        first = eventually(lambda: [c for c in holders if poll_in(c.sock, 0)])
+        check_eq(first[0].lines(2), ["ok 60", "ok"], "who runs first")
+        for _ in range(5):  # turns, in which it looks for leases that have ended
+            check_eq(first[0].req("ping"), "ok", "ping")
+        signal_process(board.pid, signal.SIGCONT)
+        replies = [c.lines(2) for c in holders if c != first[0]]
+        if boottime() - since > 1 + EXTENDED - 0.5:
+            return False
+        check_eq(replies, [["ok 60", "ok"]] * (len(KEYS) - 1), "the renewals")
         return True
 
 

@@ -7,7 +7,8 @@
         clock.reboots(30)      another boot, half a minute old; for a server that is started then
         clock.now()            CLOCK_BOOTTIME, as the server sees it
         paused(server, 2, f)   all its processes are stopped for 2 s, then go on; f() is called meanwhile.
-                               With a clock as the last argument that stands still as well
+                               clock=…: that stands still as well; first=pid, until=g: this process
+                               goes on before the others, which do when g() says so
     Fences: .grant(reply) → the token, whose fence must be above all before; .take(server) one more
 """
 
@@ -98,7 +99,7 @@ class Fences:
         check_eq(c.req("r", "once", self.grant(reply)), "ok", "the release")
 
 
-def paused(server, seconds, meanwhile, clock=None):
+def paused(server, seconds, meanwhile, clock=None, first=None, until=None):
     """Every process is stopped, then goes on; the clock goes on meanwhile, or has stood still."""
     for again in range(2):  # the master first, or it would see its workers stopped
         for pid in server.members() if again else [server.pid]:
@@ -109,7 +110,12 @@ def paused(server, seconds, meanwhile, clock=None):
     time.sleep(seconds)
     if clock:
         clock.boottime(since - boottime())
-    server.signal_members(signal.SIGCONT)
+    if first:
+        os.kill(first, signal.SIGCONT)
+        eventually(until, 20, "who goes on first does nothing")
+    for pid in server.members():
+        if pid != first:
+            os.kill(pid, signal.SIGCONT)
 
 
 def stopped(pid):

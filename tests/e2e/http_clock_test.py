@@ -2,10 +2,14 @@
 """http_clock_test.py - the same as clock_test.py for what is served over HTTP: sessions, what they hold,
 and waits."""
 
+import signal
 import threading
 
-from clocks import SLACK, STEPS, Clock, Fences, paused, server_of
-from harness import check, check_eq, elapsed, eventually, is_free, main, test, waiters
+from clocks import PATIENT, SLACK, STEPS, Clock, Fences, paused, server_of, stopped
+from dflock import boottime
+from harness import (check, check_eq, elapsed, eventually, is_free, main, signal_process, test,
+                     waiters)
+from points import HANG, HTTP, Board, CrashServer
 from web import WebServer
 
 
@@ -88,6 +92,37 @@ def pause():
         check_eq(watch.req("l", "stays", "0"), "timeout", "what it holds")
         check_eq(watch.req("l", "ends", "0"), "timeout", "one holder")
         check_eq(server.members(), pids, "the processes")
+
+
+class CrashWebServer(WebServer, CrashServer):
+    pass
+
+
+@test("after a pause lock workers end no lease of sessions before their process runs as well",
+      rules=["J17", "S79"])
+def runs_last():
+    while not ran_last():  # the machine did not run us for so long that the leases were over
+        pass
+
+
+def ran_last():
+    board, keys = Board(), [f"k{i}" for i in range(8)]  # of the shards of both workers
+    with CrashWebServer(PATIENT, board=board) as server:
+        session, watch = server.web().session(), server.client()
+        since = boottime()
+        tokens = [session.token(k, lease=1) for k in keys]
+        board.arm("LOG_LINE", action=HANG, role=HTTP)  # says that it did not run: stops again
+        paused(server, 1.5, lambda: None, first=server.http_pid(),
+               until=lambda: board.fired and stopped(board.pid))
+        for _ in range(5):  # turns, in which workers look for leases that have ended
+            for k in keys:
+                check_eq(watch.req("ping"), "ok", "ping")
+        signal_process(board.pid, signal.SIGCONT)
+        replies = [session.renew(k, t, 60).status for k, t in zip(keys, tokens)]
+        if boottime() - since > 1 + 1.5 - 0.1:
+            return False
+        check_eq(replies, [200] * len(keys), "the renewals")
+        return True
 
 
 if __name__ == "__main__":
