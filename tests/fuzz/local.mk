@@ -10,12 +10,42 @@ fuzz_replay = \
 	tests/fuzz/replay.c
 
 check_PROGRAMS += \
+	tests/fuzz/config_test \
+	tests/fuzz/dump_test \
+	tests/fuzz/http_test \
 	tests/fuzz/region_test \
+	tests/fuzz/reply_test \
 	tests/fuzz/request_test
 fuzz_programs = \
+	tests/fuzz/config_fuzz \
+	tests/fuzz/dump_fuzz \
+	tests/fuzz/http_fuzz \
 	tests/fuzz/region_fuzz \
+	tests/fuzz/reply_fuzz \
 	tests/fuzz/request_fuzz
 EXTRA_PROGRAMS += $(fuzz_programs)
+
+tests_fuzz_config_test_SOURCES = $(fuzz_replay) tests/fuzz/config.c
+tests_fuzz_config_test_LDADD = $(TAP) $(LINK_CONFIG)
+tests_fuzz_config_fuzz_SOURCES = $(fuzz_common) tests/fuzz/config.c
+tests_fuzz_config_fuzz_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_ENGINE)
+tests_fuzz_config_fuzz_LDADD = $(LINK_CONFIG)
+
+tests_fuzz_dump_test_CPPFLAGS = $(AM_CPPFLAGS) $(CRYPTO_CFLAGS)
+tests_fuzz_dump_test_SOURCES = $(fuzz_replay) tests/fuzz/dump.c
+tests_fuzz_dump_test_LDADD = $(TAP) $(LINK_SHM)
+tests_fuzz_dump_fuzz_CPPFLAGS = $(AM_CPPFLAGS) $(CRYPTO_CFLAGS)
+tests_fuzz_dump_fuzz_SOURCES = $(fuzz_common) tests/fuzz/dump.c
+tests_fuzz_dump_fuzz_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_ENGINE)
+tests_fuzz_dump_fuzz_LDADD = $(LINK_SHM)
+
+tests_fuzz_http_test_CPPFLAGS = $(AM_CPPFLAGS) $(EVENT_CFLAGS) $(JANSSON_CFLAGS)
+tests_fuzz_http_test_SOURCES = $(fuzz_replay) tests/fuzz/http.c
+tests_fuzz_http_test_LDADD = $(TAP) $(LINK_HTTP)
+tests_fuzz_http_fuzz_CPPFLAGS = $(AM_CPPFLAGS) $(EVENT_CFLAGS) $(JANSSON_CFLAGS)
+tests_fuzz_http_fuzz_SOURCES = $(fuzz_common) tests/fuzz/http.c
+tests_fuzz_http_fuzz_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_ENGINE)
+tests_fuzz_http_fuzz_LDADD = $(LINK_HTTP)
 
 tests_fuzz_region_test_SOURCES = $(fuzz_replay) tests/fuzz/region.c
 tests_fuzz_region_test_LDADD = $(TAP) $(LINK_SHM)
@@ -23,12 +53,17 @@ tests_fuzz_region_fuzz_SOURCES = $(fuzz_common) tests/fuzz/region.c
 tests_fuzz_region_fuzz_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_ENGINE)
 tests_fuzz_region_fuzz_LDADD = $(LINK_SHM)
 
-fuzz_request = \
-	tests/fuzz/request.c \
-	tests/proto/same.h
-tests_fuzz_request_test_SOURCES = $(fuzz_replay) $(fuzz_request)
+tests_fuzz_reply_test_CPPFLAGS = $(AM_CPPFLAGS) $(SSL_CFLAGS) $(CRYPTO_CFLAGS)
+tests_fuzz_reply_test_SOURCES = $(fuzz_replay) tests/fuzz/reply.c
+tests_fuzz_reply_test_LDADD = $(TAP) $(LINK_CLIENT)
+tests_fuzz_reply_fuzz_CPPFLAGS = $(AM_CPPFLAGS) $(SSL_CFLAGS) $(CRYPTO_CFLAGS)
+tests_fuzz_reply_fuzz_SOURCES = $(fuzz_common) tests/fuzz/reply.c
+tests_fuzz_reply_fuzz_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_ENGINE)
+tests_fuzz_reply_fuzz_LDADD = $(LINK_CLIENT)
+
+tests_fuzz_request_test_SOURCES = $(fuzz_replay) tests/fuzz/request.c tests/proto/same.h
 tests_fuzz_request_test_LDADD = $(TAP) $(LINK_PROTO)
-tests_fuzz_request_fuzz_SOURCES = $(fuzz_common) $(fuzz_request)
+tests_fuzz_request_fuzz_SOURCES = $(fuzz_common) tests/fuzz/request.c tests/proto/same.h
 tests_fuzz_request_fuzz_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_ENGINE)
 tests_fuzz_request_fuzz_LDADD = $(LINK_PROTO)
 
