@@ -11,6 +11,7 @@ fuzz_replay = \
 
 check_PROGRAMS += \
 	tests/fuzz/config_test \
+	tests/fuzz/connection_test \
 	tests/fuzz/dump_test \
 	tests/fuzz/http_test \
 	tests/fuzz/region_test \
@@ -18,6 +19,7 @@ check_PROGRAMS += \
 	tests/fuzz/request_test
 fuzz_programs = \
 	tests/fuzz/config_fuzz \
+	tests/fuzz/connection_fuzz \
 	tests/fuzz/dump_fuzz \
 	tests/fuzz/http_fuzz \
 	tests/fuzz/region_fuzz \
@@ -30,6 +32,12 @@ tests_fuzz_config_test_LDADD = $(TAP) $(LINK_CONFIG)
 tests_fuzz_config_fuzz_SOURCES = $(fuzz_common) tests/fuzz/config.c
 tests_fuzz_config_fuzz_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_ENGINE)
 tests_fuzz_config_fuzz_LDADD = $(LINK_CONFIG)
+
+tests_fuzz_connection_test_SOURCES = $(fuzz_replay) tests/fuzz/connection.c
+tests_fuzz_connection_test_LDADD = $(TAP) $(LINK_WORKER) $(LINK_CONFIG)
+tests_fuzz_connection_fuzz_SOURCES = $(fuzz_common) tests/fuzz/connection.c
+tests_fuzz_connection_fuzz_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_ENGINE)
+tests_fuzz_connection_fuzz_LDADD = $(LINK_WORKER) $(LINK_CONFIG)
 
 tests_fuzz_dump_test_CPPFLAGS = $(AM_CPPFLAGS) $(CRYPTO_CFLAGS)
 tests_fuzz_dump_test_SOURCES = $(fuzz_replay) tests/fuzz/dump.c
@@ -68,7 +76,8 @@ tests_fuzz_request_fuzz_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_ENGINE)
 tests_fuzz_request_fuzz_LDADD = $(LINK_PROTO)
 
 # What `run` makes in its own build directory, where FUZZ_ENGINE is set.
-fuzz-programs: $(fuzz_programs)
+fuzz-programs: $(BUILT_SOURCES)
+	$(MAKE) $(AM_MAKEFLAGS) $(fuzz_programs)
 
 fuzz fuzz-afl:
 	@FUZZ_MODE=$@ FUZZ_TARGETS='$(FUZZ_TARGETS)' FUZZ_SECONDS='$(FUZZ_SECONDS)' FUZZ_PLAIN='$(FUZZ_PLAIN)' \
