@@ -3,10 +3,12 @@
 little it costs, and that others go on. What a flood does to the others' waiting is `make bench`'s."""
 
 import os
+import resource
 import signal
+import threading
 import time
 
-from harness import Client, check, check_eq, diag, eventually, in_threads, json_of, main, poll_in, test, token_of
+from harness import SANITIZED, Client, Server, check, check_eq, diag, eventually, in_threads, json_of, main, poll_in, test, token_of
 from points import CrashServer
 
 PIECE = 65536  # bytes of a long answer that are sent at a time
@@ -83,6 +85,193 @@ def pieces():
         whole = len(holder.req("stats")) + 1
         # Connections that are counted, and seconds, have some digits more or less.
         check(all(abs(s - whole) < locks * 4 for s in sizes), f"{min(sizes)} to {max(sizes)} bytes of {whole}")
+
+
+def memory(server):
+    """Bytes: what is private to each process, and what the region has touched."""
+    private, region = 0, 0
+    for pid in [server.pid, *server.worker_pids()]:
+        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
+            private += sum(int(x.split()[1]) << 10 for x in f if x.startswith("Private_Dirty"))
+    for fd in os.listdir(f"/proc/{server.pid}/fd"):
+        at = f"/proc/{server.pid}/fd/{fd}"
+        if "memfd:" in os.readlink(at):
+            region += os.stat(at).st_blocks * 512
+    return private, region
+
+
+def check_bounded(server, before, most, what):
+    """What the region touches counts as private to the worker that did, so both are looked at."""
+    private, region = (now - then for now, then in zip(memory(server), before))
+    diag(f"{what}: {private >> 10} KiB more in the processes, {region >> 10} KiB more in the region")
+    check(region < most, f"{what}: the region has {region} bytes more")
+    # A sanitizer keeps what was freed.
+    check(SANITIZED or private < most, f"{what}: the processes have {private} bytes more")
+
+
+@test("50,000 keys that nobody named before, one after another: memory stays what the limit allows", rules=["S51"])
+def distinct_keys():
+    with Server(["--max-locks", "1000"]) as server:
+        def some(client, first, n):
+            keys = [f"key-{first + i:0200d}" for i in range(n)]
+            client.send("".join(f"l\n{k}\n0\n" for k in keys))
+            tokens = [token_of(x) for x in client.lines(n)]
+            client.send("".join(f"r\n{k}\n{t}\n" for k, t in zip(keys, tokens)))
+            for reply in client.lines(n):
+                check_eq(reply, "ok", "the release")
+
+        clients = [server.client() for _ in range(2)]
+
+        def all_of(part):
+            client = clients[part % 2]
+            for first in range(0, 5000, 250):
+                some(client, part * 5000 + first, 250)
+
+        in_threads(all_of, [0, 1])
+        before = memory(server)
+        for parts in range(2, 10, 2):
+            in_threads(all_of, [parts, parts + 1])
+        check_bounded(server, before, 1 << 20, "40,000 keys more")
+        stats = json_of(clients[0].req("stats"))
+        check_eq(len(stats["locks"]), 0, "locks held")
+        check(len(stats["idle_locks"]) <= 1000, f"{len(stats['idle_locks'])} keys are kept")
+
+
+@test("2,000 connections that come, ask and go, with and without a farewell: nothing of them is left")
+def come_and_go():
+    with Server() as server:
+        watch = server.client()
+
+        def some(part):
+            for i in range(125):
+                c = Client(server)
+                if i % 5 == 0:
+                    c.send("l\nhalf a requ")
+                elif i % 5 == 1:
+                    token_of(c.req("l", f"key-{part}-{i}", "0"))
+                elif i % 5 == 2:
+                    c.ask("ping")  # and does not wait for the answer
+                c.reset() if i % 2 else c.close()
+
+        def files():
+            return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in [server.pid, *server.worker_pids()])
+
+        def gone():
+            return json_of(watch.req("stats"))["connections"] == 1 and not json_of(watch.req("stats"))["locks"]
+
+        check_eq(watch.req("ping"), "ok", "ping")
+        was = files()
+        in_threads(some, range(4))
+        eventually(gone, text="all are gone")
+        before = memory(server)
+        in_threads(some, range(4, 16))
+        eventually(gone, text="all are gone")
+        eventually(lambda: files() == was, text="their descriptors are closed")
+        check_bounded(server, before, 1 << 20, "1,500 connections more")
+
+
+@test("every lock, waiter and connection is used and more are asked for: each is told which it was, and those "
+      "who are there go on", rules=["S50", "S52", "S53", "S54"])
+def full():
+    locks, waiters, connections, rounds = 300, 20, 60, 40
+    with Server(["--max-locks", locks, "--max-waiters", waiters, "--max-connections", connections]) as server:
+        holder, patient = server.client(), server.client()
+        held = {f"k{i}": None for i in range(locks)}
+        for key in held:
+            held[key] = token_of(holder.req("l", key, "0 60"))
+        queue = [server.client() for _ in range(waiters)]
+        for c in queue:
+            check_eq(c.req("e", "k0"), "queued", "a place in the queue")
+        crowd = [server.client() for _ in range(connections - waiters - 2)]
+        for c in crowd:
+            check_eq(c.req("ping"), "ok", "ping")
+        before, over = memory(server), threading.Event()
+        wanting, dialling = 6, 3
+        refused = [0] * (wanting + dialling)
+
+        def want(me):
+            c = crowd[me]
+            while not over.is_set():
+                check_eq(c.req("l", f"more-{refused[me]}", "60"), "error_max_locks", "a lock more")
+                check_eq(c.req("l", "k0", "60"), "error_max_waiters", "a waiter more")
+                check_eq(c.req("sl", f"more-{refused[me]}", "60 3"), "error_max_locks", "a semaphore more")
+                refused[me] += 1
+
+        def dial(me):
+            while not over.is_set():
+                c = Client(server)
+                try:
+                    c.ask("ping")
+                except (BrokenPipeError, ConnectionResetError):
+                    pass
+                c.expect_close()
+                c.close()
+                refused[me] += 1
+
+        def behave(_):
+            try:
+                eventually(lambda: min(refused) > 0, text="everybody is refused something")
+                for i in range(rounds):
+                    key = f"k{1 + i}"
+                    check_eq(holder.req("n", key, held[key] + " 60"), "ok 60", "a renewal")
+                    # A key with somebody in its queue is not given up when it passes on.
+                    patient.ask("l", key, "60")
+                    eventually(lambda: json_of(holder.req("show", key, "lock"))["waiters"] == 1)
+                    check_eq(holder.req("r", key, held[key]), "ok", "a release")
+                    token_of(patient.line())
+            finally:
+                over.set()
+
+        in_threads(lambda job: job[0](job[1]), [(behave, None), *((want, i) for i in range(wanting)),
+                                                *((dial, wanting + i) for i in range(dialling))])
+        check_eq(holder.req("r", "k0", held["k0"]), "ok", "the release of the full queue's key")
+        token_of(queue[0].req("w", "k0", "20"))
+        diag(f"refused: {refused}")
+        check_bounded(server, before, 1 << 20, "the flood of a full table")
+        line, = server.logged("connection refused")[:1]
+        check("limit=max-connections " in line and f"max={connections}" in line, line)
+        check(len(server.log) < 200, f"the log has {len(server.log)} lines")
+
+
+@test("the master has no descriptor left, and clients come all the time: they hear it, it is logged, those who "
+      "are there go on, and newcomers are served when it has some again")
+def no_descriptors():
+    with Server(expect_log=["cannot accept connections, will try again"]) as server:
+        there = server.client()
+        check_eq(there.req("ping"), "ok", "ping")
+        soft, hard = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+        before, over = memory(server), threading.Event()
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{server.pid}/fd")), hard))
+
+        closed = [0] * 3
+
+        def dial(me):
+            """Closed without a word; or it waits, for the server rests between two attempts."""
+            while not over.is_set():
+                c = Client(server)
+                eventually(lambda: c.is_closed() or over.is_set())
+                closed[me] += c.is_closed()
+                c.close()
+
+        def behave(_):
+            try:
+                mark = server.wait_log("cannot accept connections, will try again")
+                for _ in range(300):
+                    token = token_of(there.req("l", "key", "0"))
+                    check_eq(there.req("r", "key", token), "ok", "a release")
+                eventually(lambda: sum(closed) > 0, text="nobody was told")
+                return mark.string
+            finally:
+                over.set()
+
+        line, *_ = in_threads(lambda job: job[0](job[1]), [(behave, None), *((dial, i) for i in range(3))])
+        check("open=" in line and "oo many open files" in line, line)
+        check_bounded(server, before, 1 << 20, "no descriptors")
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        with Client(server) as c:
+            check_eq(c.req("ping"), "ok", "ping of one who came later")
+        lines = len(server.logged("cannot accept"))
+        check(lines < 50, f"{lines} lines about it in the log")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -132,6 +133,41 @@ static void test_fingerprint(void)
     region_destroy(b);
 }
 
+/*
+ * Who knew a server's hash could choose keys that all lie in one shard, and there in one chain of its
+ * map (by its lowest bits). To another server, or the same one started anew, they are like any others.
+ */
+static void test_collisions(void)
+{
+    enum { KEYS = 64, SHARDS_ALIKE = 12, PAIRS_ALIKE = 12 };
+    int err;
+    struct region *a = region_create(&small, &err), *b = region_create(&small, &err);
+    uint64_t in_b[KEYS];
+    unsigned found = 0, tried = 0, pairs = 0, shard[SHARD_COUNT] = {0}, most = 0;
+    char key[32];
+
+    while (found < KEYS) {
+        uint32_t n = (uint32_t)snprintf(key, sizeof(key), "aimed-%u", tried++);
+        uint64_t hash = region_key_hash(a, KIND_LOCK, key, n);
+
+        if (table_shard_of(hash) == 0 && (hash & 0xff) == 0)
+            in_b[found++] = region_key_hash(b, KIND_LOCK, key, n);
+    }
+    for (unsigned i = 0; i < KEYS; i++) {
+        unsigned there = ++shard[table_shard_of(in_b[i])];
+
+        most = there > most ? there : most;
+        for (unsigned j = 0; j < i; j++)
+            pairs += table_shard_of(in_b[i]) == table_shard_of(in_b[j]) &&
+                     (in_b[i] & 0xff) == (in_b[j] & 0xff);
+    }
+    ok(most < SHARDS_ALIKE, "%u keys of one shard of a region (of %u): another's shard has at most %u", KEYS,
+       tried, most);
+    ok(pairs < PAIRS_ALIKE, "of its chains %u pairs of them", pairs);
+    region_destroy(a);
+    region_destroy(b);
+}
+
 static void limited(void *arg)
 {
     struct rlimit few = {.rlim_cur = (rlim_t)(uintptr_t)arg, .rlim_max = RLIM_INFINITY};
@@ -185,6 +221,7 @@ int main(void)
     test_limits();
     test_places();
     test_fingerprint();
+    test_collisions();
     test_errors();
     return done_testing();
 }
