@@ -6,6 +6,8 @@
 #include "base/point.h"
 
 #include <errno.h>
+#include <stdbool.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -13,6 +15,8 @@
 /* The calls of 32-bit machines have other names: nobody has made that list. */
 #if defined(HAVE_SECCOMP) && UINTPTR_MAX > UINT32_MAX
 #define FILTER 1
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <seccomp.h>
 #else
 #define FILTER 0
@@ -139,6 +143,100 @@ static int add_all(scmp_filter_ctx filter, const struct confine_call *calls, siz
     return err;
 }
 
+/* What the program says of a system call, as the kernel would run it. */
+static uint32_t verdict(const struct sock_fprog *program, const struct seccomp_data *data)
+{
+    uint32_t a = 0;
+
+    for (size_t i = 0; i < program->len; i++) {
+        const struct sock_filter *f = &program->filter[i];
+
+        switch (f->code) {
+        case BPF_LD | BPF_W | BPF_ABS:
+            if (f->k > sizeof(*data) - sizeof(a))
+                return SECCOMP_RET_KILL_PROCESS;
+            memcpy(&a, (const char *)data + f->k, sizeof(a));
+            break;
+        case BPF_ALU | BPF_AND | BPF_K:
+            a &= f->k;
+            break;
+        case BPF_JMP | BPF_JA:
+            i += f->k;
+            break;
+        case BPF_JMP | BPF_JEQ | BPF_K:
+            i += a == f->k ? f->jt : f->jf;
+            break;
+        case BPF_JMP | BPF_JGE | BPF_K:
+            i += a >= f->k ? f->jt : f->jf;
+            break;
+        case BPF_JMP | BPF_JGT | BPF_K:
+            i += a > f->k ? f->jt : f->jf;
+            break;
+        case BPF_RET | BPF_K:
+            return f->k;
+        default:
+            return SECCOMP_RET_KILL_PROCESS;
+        }
+    }
+    return SECCOMP_RET_KILL_PROCESS;
+}
+
+static bool allows(const struct sock_fprog *program, const struct confine_call *calls, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct seccomp_data data = {.nr = seccomp_syscall_resolve_name(calls[i].name),
+                                    .arch = seccomp_arch_native()};
+
+        for (unsigned k = 0; k < 2 && calls[i].arg[k].n; k++)
+            data.args[calls[i].arg[k].n - 1] = calls[i].arg[k].value;
+        /* Below 0: this machine has no such call. */
+        if (data.nr >= 0 && verdict(program, &data) != SECCOMP_RET_ALLOW)
+            return false;
+    }
+    return true;
+}
+
+static int write_program(scmp_filter_ctx filter, struct sock_fprog *out, size_t room)
+{
+    int fd = SYS(CONFINE_PROGRAM, memfd_create("dflockd-filter", MFD_CLOEXEC));
+    ssize_t bytes = 0;
+    int err;
+
+    if (fd < 0)
+        return -errno;
+    err = seccomp_export_bpf(filter, fd);
+    if (!err) {
+        bytes = SYS(CONFINE_READ, pread(fd, out->filter, room, 0));
+        err = bytes < 0 ? -errno : 0;
+    }
+    SYS(CONFINE_DROP, close(fd));
+    out->len = (unsigned short)((size_t)bytes / sizeof(*out->filter));
+    return err == -EFAULT ? -ENOMEM : err; /* libseccomp's word for whatever it failed at */
+}
+
+/*
+ * libseccomp (2.5) that runs out of memory may leave rules out, or all of them, and say nothing: the
+ * process would live on and be denied what it needs. So its program is tried before it is in force.
+ */
+static int load(scmp_filter_ctx filter, const struct confine_call *calls, size_t n)
+{
+    static struct sock_filter code[BPF_MAXINSNS];
+    struct sock_fprog program = {.filter = code};
+    int err = write_program(filter, &program, sizeof(code));
+
+    if (!err && (!allows(&program, common, sizeof(common) / sizeof(common[0])) ||
+                 !allows(&program, calls, n)))
+        err = -ENOMEM;
+    if (err)
+        return err;
+    err = (int)SYS(CONFINE_CALLS, syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+                                          SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_LOG,
+                                          &program));
+    if (err > 0)
+        return -ESRCH; /* a thread that has another filter */
+    return err < 0 ? -errno : 0;
+}
+
 int confine_calls(const struct confine_call *calls, size_t n)
 {
     uint32_t otherwise = SCMP_ACT_ERRNO(ENOSYS);
@@ -154,13 +252,7 @@ int confine_calls(const struct confine_call *calls, size_t n)
     if (!filter)
         return -ENOMEM;
     err = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, otherwise);
-    if (!err)
-        err = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
-    if (!err)
-        err = seccomp_attr_set(filter, SCMP_FLTATR_API_SYSRAWRC, 1); /* the kernel's own errors */
-    /* Only wishes: the kernel's log tells of what was denied; fewer instructions. */
-    seccomp_attr_set(filter, SCMP_FLTATR_CTL_LOG, 1);
-    seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+    seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* only a wish: fewer instructions */
     if (!err)
         err = add_all(filter, common, sizeof(common) / sizeof(common[0]));
     if (!err)
@@ -168,7 +260,7 @@ int confine_calls(const struct confine_call *calls, size_t n)
     if (!err)
         err = add_all(filter, calls, n);
     if (!err)
-        err = SYS(CONFINE_CALLS, seccomp_load(filter));
+        err = load(filter, calls, n);
     seccomp_release(filter);
     return err;
 }
