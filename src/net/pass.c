@@ -82,6 +82,11 @@ ssize_t pass_recv_fds(int sock, void *bytes, size_t n, int fds[PASS_FDS], unsign
     return -EMFILE;
 }
 
+bool pass_recv_again(ssize_t n)
+{
+    return n == -ENOMEM || n == -ENOBUFS;
+}
+
 ssize_t pass_recv(int sock, void *bytes, size_t n, int *fd)
 {
     int fds[PASS_FDS];

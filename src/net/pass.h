@@ -4,6 +4,7 @@
 #ifndef NET_PASS_H
 #define NET_PASS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -23,6 +24,8 @@ int pass_send_fds(int sock, const void *bytes, size_t n, const int *fds, unsigne
  * kernel dropped because none was left is -EMFILE: the message is read, its socket is not here.
  */
 ssize_t pass_recv(int sock, void *bytes, size_t n, int *fd);
+/* Of what pass_recv() returned: the kernel had no memory. The message is there still, and the peer. */
+bool pass_recv_again(ssize_t n);
 /* The same for a message that may have several: -EMFILE unless all came, and then none is left. */
 ssize_t pass_recv_fds(int sock, void *bytes, size_t n, int fds[PASS_FDS], unsigned *nfds);
 

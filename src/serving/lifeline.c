@@ -105,8 +105,10 @@ void lifeline_tell(struct lifeline *l, lifeline_show show, void *arg)
             err = tell_some(l, show, arg);
         }
     }
-    /* The channel is full: again in the next turn. Whatever else is wrong ends with it. */
+    /* The channel is full, or so: again in the next turn. Whatever else is wrong ends with it. */
     if (!err)
         log_info("a new master has been found");
+    else if (err == -ENOMEM || err == -ENOBUFS)
+        log_error("a new master cannot be told, will try again", log_err("error", err));
     POINT(ORPHAN_OFFERED);
 }

@@ -26,22 +26,33 @@
 
 enum { BATCH = 64, PAUSE_MIN_MS = 5, PAUSE_MAX_MS = 1000 };
 
-static void listeners(struct master *m, int op)
+static void pause_accepting(struct master *m);
+
+/* 0, or the last error. */
+static int listeners(struct master *m, int op)
 {
     struct listen_set *set = m->args->listeners;
+    int err = 0;
 
     for (unsigned i = 0; i < set->n; i++) {
         struct epoll_event ev = {.events = EPOLLIN, .data.ptr = &set->l[i]};
 
-        SYS(ACCEPT_WATCH, epoll_ctl(m->epfd, op, set->l[i].fd, &ev));
+        if (SYS(ACCEPT_WATCH, epoll_ctl(m->epfd, op, set->l[i].fd, &ev)) < 0)
+            err = -errno;
     }
+    return err;
 }
 
 void accept_start(struct master *m)
 {
+    int err = listeners(m, EPOLL_CTL_ADD);
+
     m->accept_again = 0;
     m->accept_room = false;
-    listeners(m, EPOLL_CTL_ADD);
+    if (!err)
+        return;
+    log_error("listeners cannot be watched, will try again", log_err("error", err));
+    pause_accepting(m);
 }
 
 void accept_stop(struct master *m)
@@ -119,6 +130,8 @@ static void hand_over(struct master *m, uint32_t slot)
     /* Any other error: the worker is dead and not yet reaped; its successor adopts. */
     if (err != -EAGAIN && err != -ETOOMANYREFS && err != -ENOBUFS && err != -ENOMEM)
         return;
+    if (err != -EAGAIN)
+        log_warn("a connection cannot be handed over, will try again", log_err("error", err));
     m->unsent[(m->unsent_head + m->unsent_n++) % (m->r->max_conns + 1)] = slot;
     rest(m);
 }

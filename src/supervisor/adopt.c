@@ -115,6 +115,11 @@ static enum hearing hear(struct legacy *l, unsigned worker, int *err)
     *err = n == 0 ? -ECONNRESET : n < 0 ? (int)n : 0;
     if (*err == -EAGAIN)
         return HEARD_NOTHING;
+    if (pass_recv_again(n)) {
+        log_error("a worker of the last master cannot be heard, will try again",
+                  log_uint("worker", worker), log_err("error", *err));
+        return HEARD_NOTHING;
+    }
     if (*err)
         return HEARD_WRONG;
     if (m.type == CHANNEL_HELLO && nfds == HELLO_FDS) {
@@ -300,6 +305,9 @@ static uint64_t call_all(struct legacy *l, const char *run_dir)
             callees |= UINT64_C(1) << i;
         else if (fd != -ENOENT && fd != -ECONNREFUSED)
             l->silent |= UINT64_C(1) << i; /* somebody may be there */
+        if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM || fd == -ENOBUFS)
+            log_error("it cannot be asked whether the last master left a worker",
+                      log_uint("worker", i), log_err("error", fd));
         l->worker[i].channel = fd >= 0 ? fd : 0;
     }
     return callees;

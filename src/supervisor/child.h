@@ -41,6 +41,7 @@ struct child {
     int docs[HERITAGE_DOCS];
     int rendezvous; /* 0 = none */
     bool old; /* it runs the program that this one has replaced */
+    bool unwatched; /* its channel or its pidfd: see master_watch() */
 };
 
 /* What the table says; pure. */

@@ -21,17 +21,28 @@ static void take_worker(struct master *m, struct child *c, const struct legacy_w
     struct epoll_event channel = {.events = EPOLLIN, .data.ptr = c};
     struct epoll_event death = {.events = EPOLLIN, .data.ptr = &c->pidfd};
     struct channel_message orphans = {.type = CHANNEL_ORPHANS};
+    int err;
 
     c->pid = w->pid;
     c->pidfd = w->pidfd;
     c->channel = w->channel;
     c->started = region_worker(m->r, c->slot)->started;
     c->state = CHILD_SERVING;
-    SYS(INHERIT_WATCH, epoll_ctl(m->epfd, EPOLL_CTL_ADD, c->channel, &channel));
-    if (c->pidfd)
-        SYS(INHERIT_WATCH_PIDFD, epoll_ctl(m->epfd, EPOLL_CTL_ADD, c->pidfd, &death));
-    if (pass_send(c->channel, &orphans, offsetof(struct channel_message, slot), -1) != 0)
-        child_kill(c); /* it has just answered: it cannot be full */
+    err = SYS(INHERIT_WATCH, epoll_ctl(m->epfd, EPOLL_CTL_ADD, c->channel, &channel));
+    if (!err && c->pidfd)
+        err = SYS(INHERIT_WATCH_PIDFD, epoll_ctl(m->epfd, EPOLL_CTL_ADD, c->pidfd, &death));
+    if (err) {
+        c->unwatched = true;
+        log_error("a worker cannot be watched, will try again", log_uint("worker", c->slot),
+                  log_err("error", -errno));
+    }
+    err = pass_send(c->channel, &orphans, offsetof(struct channel_message, slot), -1);
+    if (!err)
+        return;
+    /* It has just answered: the channel cannot be full. Its heir will know. */
+    log_error("a worker of the last master cannot be told of this one, killing it",
+              log_uint("worker", c->slot), log_err("error", err));
+    child_kill(c);
 }
 
 static void miss_worker(struct master *m, struct child *c, bool orderly)

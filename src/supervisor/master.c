@@ -54,9 +54,24 @@ void master_block_signals(void)
     SYS(MASTER_SIGPIPE, signal(SIGPIPE, SIG_IGN));
 }
 
+static bool watch(const struct master *m, int fd, void *source)
+{
+    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = source};
+
+    return SYS(MASTER_WATCH, epoll_ctl(m->epfd, EPOLL_CTL_ADD, fd, &ev)) == 0 || errno == EEXIST;
+}
+
+void master_watch(struct master *m, struct child *c)
+{
+    c->unwatched = (c->channel >= 0 && !watch(m, c->channel, c)) ||
+                   (c->pidfd && !watch(m, c->pidfd, &c->pidfd));
+    if (c->unwatched)
+        log_error("a worker cannot be watched, will try again", log_uint("worker", c->slot),
+                  log_err("error", -errno));
+}
+
 static void start_child(struct master *m, struct child *c)
 {
-    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
     int err;
 
     c->told = m->reload.generation;
@@ -70,7 +85,7 @@ static void start_child(struct master *m, struct child *c)
         c->due = m->now + FORK_AGAIN_NS;
         return;
     }
-    SYS(MASTER_WATCH, epoll_ctl(m->epfd, EPOLL_CTL_ADD, c->channel, &ev));
+    master_watch(m, c);
     log_debug("worker started", log_uint("worker", c->slot), log_int("pid", c->pid),
               log_uint("generation", c->generation));
 }
@@ -91,8 +106,11 @@ static void ask_to_leave(struct master *m, struct child *c)
     struct channel_message msg = {.type = CHANNEL_LEAVE};
     int err = pass_send(c->channel, &msg, offsetof(struct channel_message, slot), -1);
 
-    if (err)
+    if (err) {
+        log_error("a worker cannot be asked to leave, killing it", log_uint("worker", c->slot),
+                  log_err("error", err));
         child_kill(c);
+    }
     c->state = CHILD_LEAVING;
     c->asked = m->now;
 }
@@ -151,6 +169,9 @@ static void read_channel(struct master *m, struct child *c)
             SYS(MASTER_UNWATCH, epoll_ctl(m->epfd, EPOLL_CTL_DEL, c->channel, NULL));
             return;
         }
+        if (pass_recv_again(n))
+            log_error("a worker cannot be heard, will try again", log_uint("worker", c->slot),
+                      log_err("error", (int)n));
         if (n < (ssize_t)offsetof(struct channel_message, slot))
             return;
         if (msg.type != CHANNEL_CLOSED || msg.n > CHANNEL_SLOTS)
@@ -325,6 +346,9 @@ static void tick(struct master *m)
     if (m->now - m->starved >= REVIVE_NS)
         watchdog(m, m->next_tick ? late : 0);
     turn_tickets(m);
+    for (uint32_t i = 0; i < WORKER_MAX; i++)
+        if (m->child[i].unwatched && m->child[i].state != CHILD_NONE)
+            master_watch(m, &m->child[i]);
     keeper_reap_all(&m->keeper);
     for (uint32_t slot = 1; slot <= m->r->max_conns; slot++)
         accept_returned(m, slot);

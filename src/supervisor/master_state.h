@@ -100,6 +100,8 @@ void master_quiesce(struct master *m); /* all workers leave, nobody takes over *
 bool master_is_quiet(const struct master *m);
 void master_serve_again(struct master *m);
 void master_replace(struct master *m, uint32_t worker); /* it leaves, an heir takes over */
+/* Its channel, and the pidfd that it may have; what cannot be watched is tried again in each tick. */
+void master_watch(struct master *m, struct child *c);
 void master_kill(struct master *m, uint32_t worker);    /* the same, when it does not answer */
 
 /* inherit.c */

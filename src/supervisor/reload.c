@@ -173,10 +173,16 @@ static void tell(struct master *m)
 
     for (uint32_t i = 0; i < WORKER_MAX; i++) {
         struct child *c = &m->child[i];
+        int err;
 
-        if (c->told != m->reload.generation && lags(m, c) &&
-            pass_send(c->channel, &msg, offsetof(struct channel_message, slot), m->reload.fd) == 0)
+        if (c->told == m->reload.generation || !lags(m, c))
+            continue;
+        err = pass_send(c->channel, &msg, offsetof(struct channel_message, slot), m->reload.fd);
+        if (!err)
             c->told = m->reload.generation;
+        else if (err == -ENOMEM || err == -ENOBUFS)
+            log_warn("a worker cannot be told of new settings, will try again",
+                     log_uint("worker", i), log_err("error", err));
     }
 }
 

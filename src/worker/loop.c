@@ -36,6 +36,8 @@ enum {
     PIECES_A_TURN = 4, /* of long answers: each costs as much as a dozen requests */
 };
 
+#define DEAF_NS (10 * NS_PER_MS)
+
 void loop_ready(struct worker *w, uint32_t slot)
 {
     if (w->peers[slot].queued)
@@ -109,13 +111,18 @@ static void run_sending(struct worker *w)
 
 void loop_flush_closed(struct worker *w)
 {
+    int err;
+
     if (w->closed.n == 0)
         return;
     /* Should the channel be full, the slots stay CONN_CLOSED and the master finds them on its own
        tick: the truth is the slot's state, the message only makes it quick. */
     w->closed.type = CHANNEL_CLOSED;
-    pass_send(w->life.channel, &w->closed,
-              offsetof(struct channel_message, slot) + w->closed.n * sizeof(uint32_t), -1);
+    err = pass_send(w->life.channel, &w->closed,
+                    offsetof(struct channel_message, slot) + w->closed.n * sizeof(uint32_t), -1);
+    if (err == -ENOMEM || err == -ENOBUFS)
+        log_warn("the master is told late of connections that ended",
+                 log_uint("connections", w->closed.n), log_err("error", err));
     w->closed.n = 0;
 }
 
@@ -186,6 +193,10 @@ static bool read_channel(struct worker *w)
 
         if (n == -EAGAIN)
             return true;
+        if (pass_recv_again(n)) {
+            log_error("the master cannot be heard, will try again", log_err("error", (int)n));
+            return true;
+        }
         if (n == 0 || (n < 0 && n != -EMFILE))
             return orphan_begin(w);
         if (m.type == CHANNEL_LEAVE)
@@ -225,6 +236,8 @@ static uint64_t sleep_for(const struct worker *w, bool busy)
         next = timers_next(w);
     if (w->handover_at < next)
         next = w->handover_at;
+    if (w->deaf && w->now + DEAF_NS < next)
+        next = w->now + DEAF_NS;
     if (lifeline_telling(&w->life) && w->now + NS_PER_MS < next)
         next = w->now + NS_PER_MS; /* the channel was full */
     return next > w->now ? next - w->now : 0;
@@ -370,6 +383,8 @@ static int turns(struct worker *w)
         busy = job_turn(w);
         handover_turn(w);
         loop_flush_closed(w);
+        if (w->deaf)
+            orphan_attend(w);
         if (lifeline_telling(&w->life))
             orphan_tell(w);
         silence_ring(&w->sh);

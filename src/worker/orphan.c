@@ -9,26 +9,33 @@
 #include <errno.h>
 #include <sys/epoll.h>
 
+/* Where the next word of a master comes from. Without it this worker would end, and with it all of
+   its connections: nobody is there to take them over. */
+void orphan_attend(struct worker *w)
+{
+    bool called = w->life.channel >= 0;
+
+    w->deaf = !loop_watch(w, called ? w->life.channel : w->heritage->rendezvous,
+                          called ? SOURCE_CHANNEL : SOURCE_RENDEZVOUS);
+    if (w->deaf)
+        log_error("a new master cannot be listened to, will try again", log_err("error", -errno));
+}
+
 bool orphan_begin(struct worker *w)
 {
     if (!lifeline_lost(&w->life))
         return false;
     w->closed.n = 0; /* the slots say so themselves */
     log_warn("the master is gone, serving on; no new connections until another one is started");
-    return loop_watch(w, w->heritage->rendezvous, SOURCE_RENDEZVOUS);
+    orphan_attend(w);
+    return true;
 }
 
 void orphan_answer(struct worker *w)
 {
-    int fd = lifeline_answer(&w->life);
-
-    if (fd < 0)
+    if (lifeline_answer(&w->life) < 0)
         return;
-    if (!loop_watch(w, fd, SOURCE_CHANNEL)) {
-        log_error("a new master cannot be listened to", log_err("error", -errno));
-        lifeline_hang_up(&w->life);
-        return;
-    }
+    orphan_attend(w);
     SYS(ORPHAN_UNWATCH, epoll_ctl(w->epfd, EPOLL_CTL_DEL, w->heritage->rendezvous, NULL));
 }
 

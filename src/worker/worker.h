@@ -98,6 +98,7 @@ struct worker {
     uint32_t new_generation;
     int epfd, efd;
     bool draining;
+    bool deaf;    /* no master, and where the next one calls, or speaks, could not be watched */
     bool starved; /* some connection found no buffer, or nothing could be promised to it */
     uint32_t fences_turn; /* of the region, as last seen */
     char *scratch; /* REQUEST_AUTH_BYTES_MAX bytes */
@@ -216,6 +217,7 @@ void handover_turn(struct worker *w);
 bool handover_take(struct worker *w, uint32_t slot);
 /* orphan.c */
 bool orphan_begin(struct worker *w); /* the master is gone; false: this worker ends too */
+void orphan_attend(struct worker *w); /* watches for the next master; each turn while w->deaf */
 void orphan_answer(struct worker *w); /* somebody is at the rendezvous */
 void orphan_tell(struct worker *w);   /* each turn while lifeline_telling() */
 
