@@ -121,8 +121,9 @@ static struct job *start(struct worker *w)
     if (j)
         j->askers = calloc(w->jobs.n, sizeof(*j->askers));
     if (!j || !j->askers) {
+        log_error("no memory for a long answer, will try again");
         free(j);
-        return NULL; /* in the next turn, perhaps */
+        return NULL;
     }
     for (uint32_t i = 0; i < w->jobs.n; i++) {
         struct asker a = w->jobs.queue[i];
@@ -291,6 +292,8 @@ static bool needs_doc(const struct worker *w, const struct job *j)
 /* 1: everybody has the answer; 0: call again soon; -1: no document is free, call again later. */
 static int answer_all(struct worker *w, struct job *j)
 {
+    if (!j->report || report_fault(j->report) == REPORT_NO_MEMORY)
+        log_error("no memory for a long answer");
     if (size_of(j) > 0 && needs_doc(w, j)) {
         if (!j->doc) {
             j->doc = free_doc(w);
