@@ -150,7 +150,7 @@ bool body_parse(const char *bytes, size_t n, unsigned fields, struct body *out, 
         return wrong(why, "the body has a NUL byte");
     object = json_loadb(bytes, n, JSON_REJECT_DUPLICATES, &error);
     if (!object && json_error_code(&error) == json_error_out_of_memory)
-        return wrong(why, "there is no memory for this body");
+        return wrong(why, "%s", "");
     if (!object)
         return wrong(why, "%s: line %d, column %d", no_json(json_error_code(&error)), error.line,
                      error.column);

@@ -30,7 +30,8 @@ struct body {
  * `fields`: those that it may have, FIELD_… of routes.h; all others are errors, and so are a wrong
  * type, a duplicate, bytes behind the object, a number out of its range, no token where there must
  * be one. False with a reason for the client: which field, and what is wanted; or where it is no
- * JSON. Part of it may be the client's own text, cut, in UTF-8. No bytes at all may be NULL.
+ * JSON. Part of it may be the client's own text, cut, in UTF-8. An empty reason: there is no memory,
+ * which is not the client's fault. No bytes at all may be NULL.
  */
 bool body_parse(const char *bytes, size_t n, unsigned fields, struct body *out, char why[BODY_WHY]);
 

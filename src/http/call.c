@@ -179,6 +179,9 @@ void call_answer_error(struct call *c, enum http_error error, const char *detail
     json_t *o = json_pack("{s:s,s:s*}", "error", errors[error].code, "detail",
                           detail ? detail : details[error]);
 
+    if (error == HTTP_ERR_INTERNAL)
+        log_error("a request cannot be answered",
+                  log_str("route", c->route ? c->route->template : ""));
     c->result = (uint8_t)metrics_word(error);
     metrics_error(c->h, error);
     call_answer_json(c, errors[error].status, o);
@@ -244,15 +247,19 @@ static bool take_body(struct call *c, struct body *out)
 {
     struct evbuffer *in = evhttp_request_get_input_buffer(c->req);
     size_t n = evbuffer_get_length(in);
-    char why[BODY_WHY];
+    const char *bytes = (const char *)evbuffer_pullup(in, -1);
+    char why[BODY_WHY] = "";
 
     if (n == 0 && c->route->flags & ROUTE_BODY_MAY_LACK) {
         memset(out, 0, sizeof(*out));
         return true;
     }
-    if (body_parse((const char *)evbuffer_pullup(in, -1), n, c->route->fields, out, why))
+    if ((bytes || n == 0) && body_parse(bytes, n, c->route->fields, out, why))
         return true;
-    call_answer_error(c, HTTP_ERR_BAD_REQUEST, why);
+    if (why[0])
+        call_answer_error(c, HTTP_ERR_BAD_REQUEST, why);
+    else
+        answer_internal(c);
     return false;
 }
 

@@ -36,8 +36,10 @@ const struct confine_call http_calls[] = {
     {.name = "shutdown"},
     {.name = "poll"},
     /* the loop */
+    {.name = "epoll_create1"}, /* when all is watched anew: see server_mend() */
     {.name = "epoll_ctl"},
     {.name = "epoll_wait"},
+    {.name = "pipe2"}, /* libevent's own, made with it */
     /* what comes as a file in memory */
     {"fcntl", {CONFINE_IS(2, F_GET_SEALS)}},
     {.name = "fstat"},

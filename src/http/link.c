@@ -22,6 +22,7 @@
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
+#include <event2/event.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +37,7 @@ struct links {
     struct event *soon;  /* LINK_NEW and LINK_CLOSING */
     struct event *ended; /* of those watched, by epfd */
     int epfd;
+    bool missed; /* one that waits could not be watched */
 };
 
 /* ---- phases ---- */
@@ -413,9 +415,22 @@ void link_waits(struct http *h, int fd)
     struct link *l = h->links->by_fd[fd];
     struct epoll_event ev = {.events = EPOLLRDHUP, .data.ptr = l};
 
-    if (l && l->call)
-        l->watched = SYS(HTTP_LINK_WATCH,
-                         epoll_ctl(h->links->epfd, EPOLL_CTL_ADD, fd, &ev)) == 0;
+    if (!l || !l->call)
+        return;
+    l->watched = SYS(HTTP_LINK_WATCH, epoll_ctl(h->links->epfd, EPOLL_CTL_ADD, fd, &ev)) == 0;
+    if (l->watched)
+        return;
+    h->links->missed = true;
+    log_warn("a connection cannot be watched, will try again", log_err("error", -errno));
+}
+
+/* Or it would be noticed late that a client has left. */
+static void watch_missed(struct http *h)
+{
+    h->links->missed = false;
+    for (struct link *l = h->links->first[LINK_CALL]; l; l = l->next)
+        if (!l->watched)
+            link_waits(h, l->fd);
 }
 
 void link_served(struct link *l)
@@ -493,6 +508,8 @@ void links_tick(struct http *h)
 {
     uint64_t now = clock_boottime_ns();
 
+    if (h->links->missed)
+        watch_missed(h);
     if (owed_crowded(h))
         end_slow(h, now);
 
@@ -500,6 +517,18 @@ void links_tick(struct http *h)
     end_overdue(h->links, LINK_BODY, seconds_to_ns(h->settings->read_timeout), now);
     end_overdue(h->links, LINK_ANSWER, seconds_to_ns(h->settings->write_timeout), now);
     end_overdue(h->links, LINK_IDLE, LINK_IDLE_NS, now);
+}
+
+static void read_again(struct link *l)
+{
+    for (; l; l = l->next)
+        bufferevent_trigger(l->b, EV_READ, BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
+}
+
+void links_read_again(struct http *h)
+{
+    read_again(h->links->first[LINK_HEAD]);
+    read_again(h->links->first[LINK_BODY]);
 }
 
 bool links_writing(const struct http *h)

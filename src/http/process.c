@@ -78,8 +78,12 @@ static void somebody_calls(evutil_socket_t rendezvous, short what, void *arg)
 static void master_is_gone(struct http *h)
 {
     unwatch(&h->channel);
-    if (!lifeline_lost(&h->life) ||
-        !watch(h, &h->channel, h->heritage->rendezvous, somebody_calls)) {
+    if (!lifeline_lost(&h->life)) {
+        h->leaves = true;
+        return;
+    }
+    if (!watch(h, &h->channel, h->heritage->rendezvous, somebody_calls)) {
+        log_error("the master is gone, and another one cannot be listened to: this worker ends");
         h->leaves = true;
         return;
     }
@@ -98,6 +102,10 @@ static void master_speaks(evutil_socket_t fd, short what, void *arg)
 
         if (n == -EAGAIN)
             return;
+        if (pass_recv_again(n)) {
+            log_error("the master cannot be heard, will try again", log_err("error", (int)n));
+            return;
+        }
         if (n == 0 || (n < 0 && n != -EMFILE)) {
             master_is_gone(h);
             return;
@@ -239,6 +247,7 @@ static bool turn(struct http *h)
         silence_over(&h->sh);
     }
     h->now = clock_boottime_ns();
+    server_mend(h);
     links_end(h);
     polls_deliver(h, bell_drain(h->r, h->sh.worker));
     notice_fences(h);

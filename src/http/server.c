@@ -12,11 +12,16 @@
 
 #include <errno.h>
 #include <event2/bufferevent.h>
+#include <event2/event.h>
 #include <event2/listener.h>
+#include <string.h>
 
 enum { HEAD_MAX = 16384 };
 
 /* What libevent has to say. */
+/* What libevent had no memory for and will not try again: to watch a descriptor, to read a line. */
+static bool missed, starved;
+
 static void say(int severity, const char *text)
 {
     if (severity == EVENT_LOG_ERR)
@@ -25,6 +30,8 @@ static void say(int severity, const char *text)
         log_warn("libevent", log_str("text", text));
     else
         log_debug("libevent", log_str("text", text));
+    missed |= severity == EVENT_LOG_WARN && strncmp(text, "Epoll ", 6) == 0;
+    starved |= severity == EVENT_LOG_WARN && strncmp(text, "evbuffer_readln", 15) == 0;
 }
 
 /* A connection has come. NULL: libevent makes a plain one, whose first request closes it: no link. */
@@ -60,6 +67,21 @@ static void enable(struct evhttp_bound_socket *bound, void *arg)
 void server_tick(struct http *h)
 {
     evhttp_foreach_bound_socket(h->server, enable, NULL);
+}
+
+void server_mend(struct http *h)
+{
+    if (starved)
+        links_read_again(h);
+    starved = false;
+    if (!missed)
+        return;
+    missed = false;
+    log_warn("a descriptor was not watched, all are watched anew");
+    if (event_reinit(h->base) == 0)
+        return;
+    log_error("descriptors cannot be watched, this worker will be replaced");
+    h->leaves = true;
 }
 
 int server_start(struct http *h)

@@ -13,6 +13,9 @@ int server_start(struct http *h);
 /* Handshakes to come use these files (NULL, or empty: plain). 0 or a negative error: as before. */
 int server_use_tls(struct http *h, const struct tls_files *files);
 
+/* After libevent has run: what it could not watch is watched after all, what it could not read, read. */
+void server_mend(struct http *h);
+
 /* Now and then: who could not be accepted from is tried again. */
 void server_tick(struct http *h);
 
