@@ -70,6 +70,7 @@ e2e_modules = \
 	tests/e2e/certs.py \
 	tests/e2e/clocks.py \
 	tests/e2e/ctl.py \
+	tests/e2e/failing.py \
 	tests/e2e/fakeserver.py \
 	tests/e2e/dflock.py \
 	tests/e2e/harness.py \
@@ -108,6 +109,7 @@ e2e_tests = \
 	tests/e2e/dflockctl_look_test.py \
 	tests/e2e/dflockctl_top_test.py \
 	tests/e2e/examples_test.py \
+	tests/e2e/failing_server_test.py \
 	tests/e2e/features_test.py \
 	tests/e2e/fences_test.py \
 	tests/e2e/floods_test.py \
