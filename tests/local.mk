@@ -109,6 +109,7 @@ e2e_tests = \
 	tests/e2e/dflockctl_look_test.py \
 	tests/e2e/dflockctl_top_test.py \
 	tests/e2e/examples_test.py \
+	tests/e2e/failing_library_test.py \
 	tests/e2e/failing_server_test.py \
 	tests/e2e/features_test.py \
 	tests/e2e/fences_test.py \

@@ -420,7 +420,7 @@ static bool is_check(void)
 
 __attribute__((constructor)) static void begin(void)
 {
-    const char *path = getenv("FAILING_FILE");
+    const char *path = getenv("FAILING_FILE"), *only = getenv("FAILING_ONLY");
     void *at[1];
     void *map;
     int fd;
@@ -430,6 +430,8 @@ __attribute__((constructor)) static void begin(void)
     if (is_check())
         role = R_CHECK;
     backtrace(at, 1); /* it loads a library, the first time */
+    if (only && strcmp(only, program_invocation_short_name) != 0)
+        return; /* what the program runs */
     fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
     if (fd < 0)
         return;

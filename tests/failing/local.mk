@@ -2,10 +2,12 @@
 # tests/e2e/failing.py.
 
 EXTRA_DIST += \
-	tests/failing/failing.c
+	tests/failing/failing.c \
+	tests/failing/user.c
 
 # A few calls of each kind fail in `make check`; here each does, in turn, until none is left.
 failing_tests = \
+	tests/e2e/failing_library_test.py \
 	tests/e2e/failing_server_test.py
 
 FAILING_TESTS = $(failing_tests)
