@@ -75,7 +75,8 @@ def schedule():
         check_eq(len(server.logged(FAILED)), len(DELAYS) + 3, "lines of the log")
 
 
-@test("what counts: any wrong first request, by TLS and Unix socket too; silence does not", rules=["P94"])
+@test("what counts: any wrong first request, by TLS and Unix socket too; silence does not", rules=["P94"],
+      needs=["tls"])
 def what_counts():
     ca = authority()
     path = os.path.join(temp_dir(), "sock")

@@ -68,7 +68,7 @@ def in_time(function):
 
 
 @test("who does not authenticate is ended after 5 s, whatever it says meanwhile and however it came",
-      rules=["P91"])
+      rules=["P91"], needs=["tls"])
 def five_seconds():
     ca = authority()
     path = os.path.join(temp_dir(), "sock")
@@ -203,7 +203,8 @@ def oldest_first():
         in_time(once)
 
 
-@test("who has begun to speak is not ended for others, by TLS too, and keeps its 5 s", rules=["P93", "P91"])
+@test("who has begun to speak is not ended for others, by TLS too, and keeps its 5 s", rules=["P93", "P91"],
+      needs=["tls"])
 def speakers():
     ca = authority()
     tls = client_context(ca)
