@@ -12,16 +12,16 @@ static bool undo_entry(const struct journal_entry *e, char *base, uint64_t from,
         return false;
     switch (size) {
     case 1:
-        *(volatile uint8_t *)(base + offset) = (uint8_t)e->old;
+        __atomic_store_n((volatile uint8_t *)(base + offset), (uint8_t)e->old, __ATOMIC_RELAXED);
         return true;
     case 2:
-        *(volatile uint16_t *)(base + offset) = (uint16_t)e->old;
+        __atomic_store_n((volatile uint16_t *)(base + offset), (uint16_t)e->old, __ATOMIC_RELAXED);
         return true;
     case 4:
-        *(volatile uint32_t *)(base + offset) = (uint32_t)e->old;
+        __atomic_store_n((volatile uint32_t *)(base + offset), (uint32_t)e->old, __ATOMIC_RELAXED);
         return true;
     case 8:
-        *(volatile uint64_t *)(base + offset) = e->old;
+        __atomic_store_n((volatile uint64_t *)(base + offset), e->old, __ATOMIC_RELAXED);
         return true;
     default:
         return false;

@@ -68,7 +68,8 @@ static inline void journal_log(struct journal *j, const char *base, const volati
         _Static_assert(sizeof(lvalue) <= 8, "scalars only");                                       \
         JOURNAL_EARLY(set_at_, set_value_);                                                        \
         journal_log((j), (base), set_at_, sizeof(lvalue), set_old_);                               \
-        *(volatile __typeof__(lvalue) *)set_at_ = set_value_;                                      \
+        /* One whole store: who may read some of these words has no mutex. */                     \
+        __atomic_store_n((volatile __typeof__(lvalue) *)set_at_, set_value_, __ATOMIC_RELAXED);    \
         JOURNAL_BARRIER();                                                                         \
         journal_hook();                                                                            \
     } while (0)

@@ -23,6 +23,7 @@
 #include "core/leases.h"
 
 #include "core/journal.h"
+#include "core/owners.h"
 #include "core/promise.h"
 
 uint64_t leases_add(uint64_t time, uint64_t ns)
@@ -36,7 +37,7 @@ static uint64_t down_since(const struct tx *tx, const struct node *n)
 
     if (!n->owner || !tx->t->down_since)
         return 0;
-    since = __atomic_load_n(&tx->t->down_since[tx->t->owners[n->owner].worker], __ATOMIC_RELAXED);
+    since = __atomic_load_n(&tx->t->down_since[owners_worker(tx->t, n->owner)], __ATOMIC_RELAXED);
     return since && since <= n->end ? since : 0;
 }
 

@@ -88,7 +88,7 @@ uint32_t owners_pair_find(const struct tx *tx, uint32_t owner, uint32_t res)
 void owners_tell(struct tx *tx, uint32_t node)
 {
     struct node *n = table_node(tx->t, node);
-    uint32_t worker = tx->t->owners[n->owner].worker;
+    uint32_t worker = owners_worker(tx->t, n->owner);
     uint32_t head = tx->s->pending[worker];
 
     SET(tx, n->flags, n->flags | NODE_TELL);
@@ -115,7 +115,7 @@ void owners_told(struct tx *tx, uint32_t node)
 
     if (!(n->flags & NODE_TELL))
         return;
-    worker = tx->t->owners[n->owner].worker;
+    worker = owners_worker(tx->t, n->owner);
     if (n->pend_next == node) {
         SET(tx, tx->s->pending[worker], 0);
     } else {

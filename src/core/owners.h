@@ -7,6 +7,13 @@
 
 #include "core/table.h"
 
+/* Who serves the owner. It changes without the mutex when its connection changes hands and nobody may
+   grant it anything. */
+static inline uint32_t owners_worker(const struct table *t, uint32_t owner)
+{
+    return __atomic_load_n(&t->owners[owner].worker, __ATOMIC_RELAXED);
+}
+
 void owners_link(struct tx *tx, uint32_t owner, uint32_t node);
 void owners_unlink(struct tx *tx, uint32_t node);
 

@@ -121,7 +121,8 @@ static void clear(struct table *t, uint32_t shard, struct shard *s)
     s->starved = 0;
     s->res_free = s->res_count = 0;
     s->idle_head = s->idle_tail = 0;
-    s->idle_oldest = t->next_due[shard] = TIME_NEVER;
+    __atomic_store_n(&s->idle_oldest, TIME_NEVER, __ATOMIC_RELAXED);
+    __atomic_store_n(&t->next_due[shard], TIME_NEVER, __ATOMIC_RELAXED);
     s->partial = s->nchunks = s->nfree = s->nidle = 0;
     memset(s->nheld, 0, sizeof(s->nheld));
     memset(s->nwaiting, 0, sizeof(s->nwaiting));
@@ -343,7 +344,8 @@ static void finish_resources(struct table *t, uint32_t shard, struct shard *s)
     }
     s->idle_tail = prev;
     if (s->idle_head)
-        s->idle_oldest = table_resource(t, shard, s->idle_head)->last_active;
+        __atomic_store_n(&s->idle_oldest, table_resource(t, shard, s->idle_head)->last_active,
+                         __ATOMIC_RELAXED);
 }
 
 int repair_rebuild(struct table *t, uint32_t shard, struct check_report *report)

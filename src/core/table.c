@@ -95,10 +95,10 @@ static void count_grant(struct tx *tx, const struct resource *r, bool queued, ui
     if (!tx->tally)
         return;
     if (queued) {
-        tx->tally->queued[table_count_of(r)]++;
+        tally_add(&tx->tally->queued[table_count_of(r)], 1);
         tally_time(&tx->tally->wait, since, tx->now);
     } else {
-        tx->tally->fast[table_count_of(r)]++;
+        tally_add(&tx->tally->fast[table_count_of(r)], 1);
     }
 }
 
@@ -106,7 +106,7 @@ static void count_expired(struct tx *tx)
 {
     tx->expired++;
     if (tx->tally)
-        tx->tally->expired++;
+        tally_add(&tx->tally->expired, 1);
 }
 
 /* Makes a node that is in no list, or was a spare, a holder. */

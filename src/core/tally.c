@@ -36,6 +36,6 @@ void tally_time(struct tally_histogram *h, uint64_t from, uint64_t to)
     /* Each process reads the clock once a batch, so one may be behind another. */
     uint64_t ns = to > from ? to - from : 0;
 
-    h->bucket[bucket_of(ns)]++;
-    h->sum += ns;
+    tally_add(&h->bucket[bucket_of(ns)], 1);
+    tally_add(&h->sum, ns);
 }

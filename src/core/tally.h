@@ -36,6 +36,12 @@ struct tally {
 /* Upper bounds of the buckets, inclusive, ns: 1 ms … 1 h. */
 extern const uint64_t tally_bound[TALLY_BOUNDS];
 
+/* Adds to what only this process adds to, but others read meanwhile: one store, whole. */
+static inline void tally_add(uint64_t *n, uint64_t by)
+{
+    __atomic_store_n(n, *n + by, __ATOMIC_RELAXED);
+}
+
 void tally_time(struct tally_histogram *h, uint64_t from, uint64_t to);
 
 #endif

@@ -133,7 +133,7 @@ bool auth_admits(struct call *c)
     why = refusal(c, basic);
     if (!why)
         return true;
-    c->h->sh.slot->counters.auth_failures++;
+    tally_add(&c->h->sh.slot->counters.auth_failures, 1);
     /* The connection stays and may try again: rate-limited. */
     log_warn("authentication failed", log_str("proto", "http"),
              log_str("peer", link_peer_text(c->link, peer, sizeof(peer))), log_str("why", why));

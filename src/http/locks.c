@@ -104,7 +104,7 @@ static void answer_not_held(struct call *c)
 /* It comes for the first time, not again after a wait for its turn. */
 static void arrive(struct call *c)
 {
-    c->h->sh.slot->counters.requests += !c->kept;
+    tally_add(&c->h->sh.slot->counters.requests, !c->kept);
     POINT_KEY(c->key, c->key_len);
 }
 

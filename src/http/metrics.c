@@ -91,7 +91,7 @@ void metrics_count(const struct call *c, int status, uint64_t took_ns)
     n->requests[path][method][exposition_status(status)]++;
     n->took[path][method] += took_ns;
     if (row != ROW_NONE && status != METRICS_CLIENT_LEFT)
-        c->h->sh.slot->counters.commands[row][c->result]++;
+        tally_add(&c->h->sh.slot->counters.commands[row][c->result], 1);
 }
 
 void metrics_serve(struct call *c)
@@ -115,16 +115,16 @@ enum reply metrics_word(enum http_error error)
 void metrics_error(struct http *h, enum http_error error)
 {
     if (errors[error].limit)
-        h->sh.slot->counters.rejected[errors[error].limit - 1]++;
+        tally_add(&h->sh.slot->counters.rejected[errors[error].limit - 1], 1);
 }
 
 void metrics_refused(struct http *h)
 {
-    h->sh.slot->counters.rejected[LIMIT_HTTP_CONNECTIONS_PER_IP]++;
+    tally_add(&h->sh.slot->counters.rejected[LIMIT_HTTP_CONNECTIONS_PER_IP], 1);
 }
 
 void metrics_handshake(struct http *h, bool good)
 {
-    h->sh.slot->counters.handshakes += good;
-    h->sh.slot->counters.handshakes_failed += !good;
+    tally_add(&h->sh.slot->counters.handshakes, good);
+    tally_add(&h->sh.slot->counters.handshakes_failed, !good);
 }

@@ -47,7 +47,8 @@ void holdings_extend(struct shared *sh, uint32_t slot, uint64_t gap, uint64_t no
         struct tx tx;
         bool more = true;
 
-        if (!sh->table.owners[slot].held[shard] || !shared_begin(sh, &tx, shard, now))
+        if (!__atomic_load_n(&sh->table.owners[slot].held[shard], __ATOMIC_RELAXED) ||
+            !shared_begin(sh, &tx, shard, now))
             continue;
         while (more) {
             more = table_extend(&tx, slot, gap, &cursor);

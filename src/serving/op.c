@@ -108,14 +108,14 @@ void op_count(struct counters *n, enum verdict v)
 {
     switch (v) {
     case VERDICT_TIMEOUT:
-        n->timeouts++;
+        tally_add(&n->timeouts, 1);
         break;
     case VERDICT_MAX_LOCKS:
-        n->rejected[LIMIT_LOCKS]++;
+        tally_add(&n->rejected[LIMIT_LOCKS], 1);
         break;
     case VERDICT_MAX_WAITERS:
     case VERDICT_NO_NODES:
-        n->rejected[LIMIT_WAITERS]++;
+        tally_add(&n->rejected[LIMIT_WAITERS], 1);
         break;
     default:
         break;

@@ -22,16 +22,16 @@ void repairs_log(struct shared *sh)
     if (!(sh->repaired | sh->rebuilt | sh->quarantined))
         return;
     if (sh->repaired) {
-        sh->slot->counters.repairs += (uint64_t)__builtin_popcountll(sh->repaired);
+        tally_add(&sh->slot->counters.repairs, (uint64_t)__builtin_popcountll(sh->repaired));
         log_audit_warn("shards repaired after a death",
                        log_int("shards", __builtin_popcountll(sh->repaired)));
     }
     if (sh->rebuilt) {
-        sh->slot->counters.rebuilt += (uint64_t)__builtin_popcountll(sh->rebuilt);
+        tally_add(&sh->slot->counters.rebuilt, (uint64_t)__builtin_popcountll(sh->rebuilt));
         log_damage(sh, sh->rebuilt, "rebuilt, nothing is lost");
     }
     if (sh->quarantined) {
-        sh->slot->counters.quarantined += (uint64_t)__builtin_popcountll(sh->quarantined);
+        tally_add(&sh->slot->counters.quarantined, (uint64_t)__builtin_popcountll(sh->quarantined));
         log_damage(sh, sh->quarantined, "beyond repair, keys there answer error");
     }
     sh->repaired = sh->rebuilt = sh->quarantined = 0;

@@ -30,6 +30,7 @@ struct report {
     uint32_t limit, listed;
     struct view_filter filter;
     struct view_walk at;
+    struct view_row *rows; /* VIEW_STEP of them, what one step has copied */
     struct top *top; /* NULL: not sorted */
     bool in_order;   /* the walk is over, its rows are being made into text */
     struct text part[PARTS];
@@ -160,19 +161,18 @@ static void list_row(struct report *j, const struct view_row *r, uint64_t now)
 
 static void walk_step(struct shared *sh, struct report *j, uint64_t now)
 {
-    static struct view_row rows[VIEW_STEP];
     bool list = j->what == REPORT_LIST && !j->top;
     uint32_t left = list ? j->limit - j->listed : VIEW_STEP;
-    uint32_t n = view_step(sh, &j->at, &j->filter, now, rows, left < VIEW_STEP ? left : VIEW_STEP,
-                           NULL);
+    uint32_t n = view_step(sh, &j->at, &j->filter, now, j->rows,
+                           left < VIEW_STEP ? left : VIEW_STEP, NULL);
 
     for (uint32_t i = 0; i < n; i++) {
         if (j->what == REPORT_STATS)
-            stats_row(j, &rows[i], now);
+            stats_row(j, &j->rows[i], now);
         else if (j->top)
-            top_offer(j->top, &rows[i]);
+            top_offer(j->top, &j->rows[i]);
         else
-            list_row(j, &rows[i], now);
+            list_row(j, &j->rows[i], now);
     }
     j->walked = j->at.over || (list && j->listed >= j->limit);
     if (j->walked && j->top) {
@@ -268,29 +268,39 @@ static void show_head(struct report *j, const struct report_query *q, const stru
     add_frame(j, ",\"holders\":[");
 }
 
-/* One resource in full, in one step. */
-static void show(struct shared *sh, struct report *j, const struct report_query *q, uint64_t now)
+static void show_one(struct shared *sh, struct report *j, const struct report_query *q,
+                     struct view_one *one, uint64_t now)
 {
-    static struct view_one one;
-
-    if (!view_one(sh, q->kind, q->key, q->key_len, now, &one)) {
+    if (!view_one(sh, q->kind, q->key, q->key_len, now, one)) {
         uint32_t shard = table_shard_of(shared_key(sh, q->kind, q->key, q->key_len).hash);
 
         j->fault = table_lost(&sh->table, shard) ? REPORT_LOST : REPORT_NOT_FOUND;
         return;
     }
-    for (uint32_t i = 0; i < one.holders_shown; i++)
-        add_object(&j->part[0], json_holder(&one.holder[i], now));
-    for (uint32_t i = 0; i < one.queue_shown; i++)
+    for (uint32_t i = 0; i < one->holders_shown; i++)
+        add_object(&j->part[0], json_holder(&one->holder[i], now));
+    for (uint32_t i = 0; i < one->queue_shown; i++)
         add_object(&j->part[1],
-                   json_pack("{s:I,s:o,s:o}", "conn_id", (json_int_t)one.queue[i].conn_id, "addr",
-                             json_peer(&one.queue[i]), "waiting_s",
-                             json_seconds(one.queue[i].since, now)));
-    show_head(j, q, &one);
+                   json_pack("{s:I,s:o,s:o}", "conn_id", (json_int_t)one->queue[i].conn_id, "addr",
+                             json_peer(&one->queue[i]), "waiting_s",
+                             json_seconds(one->queue[i].since, now)));
+    show_head(j, q, one);
     add_piece(j, &j->part[0], 0, j->part[0].n);
     add_frame(j, "],\"queue\":[");
     add_piece(j, &j->part[1], 0, j->part[1].n);
     add_frame(j, "]}\n");
+}
+
+/* One resource in full, in one step. */
+static void show(struct shared *sh, struct report *j, const struct report_query *q, uint64_t now)
+{
+    struct view_one *one = malloc(sizeof(*one)); /* too large for a stack */
+
+    if (one)
+        show_one(sh, j, q, one, now);
+    else
+        j->fault = REPORT_NO_MEMORY;
+    free(one);
 }
 
 /* "SHARD-INDEX", as finish_list() wrote it. */
@@ -341,7 +351,14 @@ struct report *report_begin(struct shared *sh, const struct report_query *q, uin
     if (q->what == REPORT_SHOW) {
         show(sh, j, q, now);
         j->walked = true;
-    } else if (q->what == REPORT_LIST) {
+        return j;
+    }
+    j->rows = malloc(VIEW_STEP * sizeof(*j->rows));
+    if (!j->rows) {
+        free(j);
+        return NULL;
+    }
+    if (q->what == REPORT_LIST) {
         j->filter = q->filter;
         if (q->sorted && !(j->top = top_new(q->sort, q->descending, q->limit)))
             j->fault = REPORT_NO_MEMORY;
@@ -414,5 +431,6 @@ void report_free(struct report *j)
     text_free(&j->frame);
     if (j->top)
         top_free(j->top);
+    free(j->rows);
     free(j);
 }

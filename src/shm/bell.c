@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 void bell_ring(struct region *r, uint32_t worker)
@@ -103,29 +104,32 @@ static void *listen_for_bell(void *arg)
 
 int bell_start_thread(struct region *r, uint32_t worker, int efd)
 {
-    /* Outlives this call; a worker has one bell. */
-    static struct listener l;
+    /* Outlives this call: the thread keeps it as long as the process lives. */
+    struct listener *l = calloc(1, sizeof(*l));
     pthread_attr_t attr;
     sigset_t all, old;
     pthread_t thread;
-    int err = pthread_attr_init(&attr);
+    int err = l ? pthread_attr_init(&attr) : ENOMEM;
 
-    if (err)
+    if (err) {
+        free(l);
         return -err;
-    l.slot = region_worker(r, worker);
-    l.seen = __atomic_load_n(&l.slot->bell, __ATOMIC_SEQ_CST);
-    l.efd = efd;
-    l.begun = 0;
+    }
+    l->slot = region_worker(r, worker);
+    l->seen = __atomic_load_n(&l->slot->bell, __ATOMIC_SEQ_CST);
+    l->efd = efd;
     pthread_attr_setstacksize(&attr, (size_t)PTHREAD_STACK_MIN * 2);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     /* Signals are the main thread's. */
     sigfillset(&all);
     SYS(BELL_SIGMASK, pthread_sigmask(SIG_SETMASK, &all, &old));
-    err = SYS(BELL_THREAD, pthread_create(&thread, &attr, listen_for_bell, &l));
+    err = SYS(BELL_THREAD, pthread_create(&thread, &attr, listen_for_bell, l));
     SYS(BELL_UNMASK, pthread_sigmask(SIG_SETMASK, &old, NULL));
     pthread_attr_destroy(&attr);
     /* What it does first is nothing that the sandbox allows. */
-    while (!err && !__atomic_load_n(&l.begun, __ATOMIC_ACQUIRE))
-        futex_wait(&l.begun, 0, 0);
+    while (!err && !__atomic_load_n(&l->begun, __ATOMIC_ACQUIRE))
+        futex_wait(&l->begun, 0, 0);
+    if (err)
+        free(l);
     return -err;
 }

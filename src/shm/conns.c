@@ -53,6 +53,17 @@ uint32_t conns_view(struct region *r, const struct conn *c, char *scratch, uint3
     return n;
 }
 
+_Static_assert(sizeof(struct conn) % sizeof(uint64_t) == 0, "whole words");
+
+/* Word by word: others may be looking, see conns_state(). */
+static void clear(struct conn *c)
+{
+    uint64_t *word = (uint64_t *)c;
+
+    for (size_t i = 0; i < sizeof(*c) / sizeof(*word); i++)
+        __atomic_store_n(&word[i], 0, __ATOMIC_RELAXED);
+}
+
 void conns_open(struct region *r, uint32_t slot, uint64_t id, uint32_t worker, uint64_t now)
 {
     struct conn *c = conns_slot(r, slot);
@@ -63,16 +74,16 @@ void conns_open(struct region *r, uint32_t slot, uint64_t id, uint32_t worker, u
     uint8_t addr[16];
 
     memcpy(addr, c->addr, sizeof(addr));
-    memset(c, 0, sizeof(*c));
+    clear(c);
     memcpy(c->addr, addr, sizeof(addr));
     c->session_high = high;
     c->session_low = low;
     c->family = family;
     c->port = port;
-    c->id = id;
-    c->worker = worker;
+    __atomic_store_n(&c->id, id, __ATOMIC_RELAXED);
+    __atomic_store_n(&c->worker, worker, __ATOMIC_RELAXED);
     c->accepted = c->idle_since = now;
-    o->worker = worker;
+    __atomic_store_n(&o->worker, worker, __ATOMIC_RELAXED);
     o->id = id;
     /* Stored last: from here on the worker's heir would adopt it. */
     __atomic_store_n(&c->state, CONN_OPEN, __ATOMIC_RELEASE);
@@ -84,13 +95,18 @@ void conns_free(struct region *r, uint32_t slot)
     struct owner *o = (struct owner *)(region_base(r) + r->geo.owners) + slot;
 
     o->id = 0;
-    c->id = 0;
+    __atomic_store_n(&c->id, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&c->state, CONN_FREE, __ATOMIC_RELEASE);
 }
 
 static uint32_t *chunk_owner(struct region *r)
 {
     return (uint32_t *)(region_base(r) + r->iobuf_owner);
+}
+
+static uint32_t owner_of(struct region *r, uint32_t chunk)
+{
+    return __atomic_load_n(&chunk_owner(r)[chunk], __ATOMIC_RELAXED);
 }
 
 /* Which buffers have a connection, whoever serves it: one that was handed over may still have that
@@ -102,9 +118,10 @@ static bool *find_used(struct region *r)
 
     for (uint32_t slot = 1; used && slot <= r->max_conns; slot++) {
         const struct conn *c = conns_slot(r, slot);
+        uint8_t state = conns_state(c);
         uint32_t buf = __atomic_load_n(&c->iobuf, __ATOMIC_RELAXED);
 
-        if (c->state != CONN_FREE && c->state != CONN_CLOSED && buf && buf <= total)
+        if (state != CONN_FREE && state != CONN_CLOSED && buf && buf <= total)
             used[buf - 1] = true;
     }
     return used;
@@ -119,7 +136,7 @@ static int find_free(struct iobufs *b)
         return -ENOMEM;
     b->nfree = 0;
     for (uint32_t i = 0; i < total; i++)
-        if (chunk_owner(b->r)[i / IOBUF_CHUNK] == b->worker + 1 && !used[i])
+        if (owner_of(b->r, i / IOBUF_CHUNK) == b->worker + 1 && !used[i])
             b->free[b->nfree++] = i;
     free(used);
     b->lent = false;
@@ -152,7 +169,7 @@ static bool has_its_buffer(struct region *r, const struct conn *c)
                (c->in_tail == c->in_head && c->out_tail == c->out_head && !c->bigbuf);
     return c->iobuf <= r->niobuf_chunks * IOBUF_CHUNK &&
            /* Any worker's: one that was handed over keeps what it has until both rings are empty. */
-           __atomic_load_n(&chunk_owner(r)[(c->iobuf - 1) / IOBUF_CHUNK], __ATOMIC_RELAXED) != 0;
+           owner_of(r, (c->iobuf - 1) / IOBUF_CHUNK) != 0;
 }
 
 bool conns_possible(struct region *r, uint32_t slot)
@@ -188,7 +205,7 @@ static bool claim_chunk(struct iobufs *b)
     for (uint32_t i = 0; i < r->niobuf_chunks; i++) {
         uint32_t nobody = 0;
 
-        if (__atomic_load_n(&chunk_owner(r)[i], __ATOMIC_RELAXED) == 0 &&
+        if (owner_of(r, i) == 0 &&
             __atomic_compare_exchange_n(&chunk_owner(r)[i], &nobody, b->worker + 1, false,
                                         __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
             for (uint32_t k = IOBUF_CHUNK; k > 0; k--)
@@ -210,14 +227,13 @@ bool iobufs_attach(struct iobufs *b, struct conn *c)
         return true;
     if (!have_one(b))
         return false;
-    *(volatile uint32_t *)&c->iobuf = b->free[--b->nfree] + 1;
+    __atomic_store_n(&c->iobuf, b->free[--b->nfree] + 1, __ATOMIC_RELAXED);
     return true;
 }
 
 static bool is_mine(const struct iobufs *b, uint32_t buf)
 {
-    return __atomic_load_n(&chunk_owner(b->r)[(buf - 1) / IOBUF_CHUNK], __ATOMIC_RELAXED) ==
-           b->worker + 1;
+    return owner_of(b->r, (buf - 1) / IOBUF_CHUNK) == b->worker + 1;
 }
 
 void iobufs_detach(struct iobufs *b, struct conn *c)
@@ -226,7 +242,7 @@ void iobufs_detach(struct iobufs *b, struct conn *c)
 
     if (!buf)
         return;
-    *(volatile uint32_t *)&c->iobuf = 0;
+    __atomic_store_n(&c->iobuf, 0, __ATOMIC_RELAXED);
     if (is_mine(b, buf))
         b->free[b->nfree++] = buf - 1;
 }
@@ -239,7 +255,7 @@ bool iobufs_disown(struct region *r, uint32_t worker)
     for (uint32_t i = 0; used && i < r->niobuf_chunks; i++) {
         bool busy = false;
 
-        if (chunk_owner(r)[i] != worker + 1)
+        if (owner_of(r, i) != worker + 1)
             continue;
         for (uint32_t k = 0; k < IOBUF_CHUNK; k++)
             busy |= used[i * IOBUF_CHUNK + k];

@@ -94,6 +94,21 @@ struct conn {
     uint64_t session_high, session_low; /* the id of an HTTP session, random; both 0: a connection */
 };
 
+/*
+ * Who looks at a slot that may be another's looks at its state first: what was stored before it is
+ * seen from then on. Id, worker and buffer may change even so, when the slot is given to another
+ * connection: whole words.
+ */
+static inline uint8_t conns_state(const struct conn *c)
+{
+    return __atomic_load_n(&c->state, __ATOMIC_ACQUIRE);
+}
+
+static inline bool conns_is_of(const struct conn *c, uint32_t worker)
+{
+    return __atomic_load_n(&c->worker, __ATOMIC_RELAXED) == worker;
+}
+
 static inline struct conn *conns_slot(struct region *r, uint32_t slot)
 {
     return (struct conn *)(region_base(r) + r->conns) + slot;

@@ -140,7 +140,9 @@ static void refuse(struct master *m, int fd, const struct address *from, enum ke
 {
     char text[INET6_ADDRSTRLEN];
 
-    m->r->master.rejected[why == KEEPER_FULL ? LIMIT_CONNECTIONS : LIMIT_CONNECTIONS_PER_IP]++;
+    tally_add(&m->r->master.rejected[why == KEEPER_FULL ? LIMIT_CONNECTIONS
+                                                        : LIMIT_CONNECTIONS_PER_IP],
+              1);
     log_warn("connection refused",
              log_str("limit", why == KEEPER_FULL ? "max-connections" : "max-connections-per-ip"),
              log_uint("max", why == KEEPER_FULL ? m->keeper.max : m->keeper.max_per_ip),
@@ -279,7 +281,7 @@ void accept_turn(struct master *m)
 
         m->unsent_head = (m->unsent_head + 1) % (m->r->max_conns + 1);
         m->unsent_n--;
-        if (m->keeper.fd[slot] && conns_slot(m->r, slot)->state == CONN_OPEN)
+        if (m->keeper.fd[slot] && conns_state(conns_slot(m->r, slot)) == CONN_OPEN)
             hand_over(m, slot);
     }
     if (m->accept_again && m->now >= m->accept_again && m->unsent_n == 0 &&

@@ -164,7 +164,7 @@ static void bury(struct master *m, struct child *c, enum death death, const char
         log_info("worker left, another takes over", log_uint("worker", c->slot),
                  log_int("pid", c->pid));
     } else {
-        m->r->master.restarts++;
+        tally_add(&m->r->master.restarts, 1);
         obituary(c, how, signal_name, lived, swept, wait);
     }
     c->state = CHILD_WAITING;

@@ -220,7 +220,7 @@ void keeper_reopen(struct keeper *k, uint32_t slot, uint32_t worker)
     k->load[k->kept[slot].worker]--;
     k->load[worker]++;
     k->kept[slot].worker = worker;
-    c->worker = worker;
+    __atomic_store_n(&c->worker, worker, __ATOMIC_RELAXED);
     POINT(KEEPER_MOVED);
     /* Stored last: it is that worker's, or its heir's, from here on. */
     __atomic_store_n(&c->state, CONN_OPEN, __ATOMIC_RELEASE);

@@ -36,7 +36,7 @@ static void log_result(const struct master *m, const char *result, const char *w
 
 static void refused(struct master *m, const char *why)
 {
-    m->r->master.reloads_failed++;
+    tally_add(&m->r->master.reloads_failed, 1);
     log_result(m, "refused, the old settings stay", why);
 }
 
@@ -46,7 +46,7 @@ static void ended(struct master *m, bool good, const char *why)
     struct reload *r = &m->reload;
 
     if (good) {
-        m->r->master.reloads++;
+        tally_add(&m->r->master.reloads, 1);
         log_result(m, "done", why);
     } else {
         refused(m, why);

@@ -115,7 +115,7 @@ static void hang_up(struct worker *w, uint32_t slot)
 
     /* Who only looks whether the port is open has not begun one. */
     if (!p->stream.open && (p->stream.begun || p->stream.fault))
-        w->sh.slot->counters.handshakes_failed++;
+        tally_add(&w->sh.slot->counters.handshakes_failed, 1);
     /* In this order: a description that the master still holds would stay in the epoll set. */
     SYS(CONN_UNWATCH, epoll_ctl(w->epfd, EPOLL_CTL_DEL, p->stream.fd, NULL));
     p->stream.ops->close(&p->stream);
@@ -611,7 +611,7 @@ void conn_run(struct worker *w, uint32_t slot)
     bool moved = true, late = true;
 
     if (p->stream.fd <= 0) {
-        if (c->state == CONN_ORPHANED && c->worker == w->sh.worker)
+        if (conns_state(c) == CONN_ORPHANED && conns_is_of(c, w->sh.worker))
             depart(w, slot);
         return;
     }

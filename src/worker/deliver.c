@@ -54,8 +54,7 @@ static bool is_ours(struct worker *w, uint32_t node)
     const struct conn *c = conns_slot(w->r, table_node(&w->sh.table, node)->owner);
 
     /* In this order: the master writes the worker first, then the state. */
-    return __atomic_load_n(&c->state, __ATOMIC_ACQUIRE) != CONN_RETURNED &&
-           c->worker == w->sh.worker;
+    return conns_state(c) != CONN_RETURNED && conns_is_of(c, w->sh.worker);
 }
 
 static uint32_t first_of_ours(struct worker *w, const struct tx *tx)

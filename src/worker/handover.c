@@ -96,7 +96,7 @@ bool handover_take(struct worker *w, uint32_t slot)
         } else if (!table_lost(&w->sh.table, c->blocked_shard)) {
             return false; /* no random numbers just now */
         } else {
-            o->worker = w->sh.worker;
+            __atomic_store_n(&o->worker, w->sh.worker, __ATOMIC_RELEASE);
         }
         POINT(HANDOVER_TAKEN);
     }

@@ -43,7 +43,7 @@ void inquest_count(struct worker *w)
     if (s->died != DIED_COUNTED && slot >= 1 && slot <= w->r->max_conns) {
         struct conn *c = conns_slot(w->r, slot);
 
-        if (c->state == CONN_OPEN && c->worker == w->sh.worker &&
+        if (conns_state(c) == CONN_OPEN && conns_is_of(c, w->sh.worker) &&
             (crash || (s->serving & SERVING_EXECUTES)))
             blame(w, c, crash);
     }
@@ -87,7 +87,7 @@ void inquest_cut_off(struct worker *w, uint32_t slot)
               log_uint("conn", c->id), log_str("peer", conns_peer_text(c, peer, sizeof(peer))),
               log_uint("crashes", c->crashes), log_uint("deaths", c->deaths),
               log_bytes("request", view, n));
-    w->sh.slot->counters.poisoned++;
+    tally_add(&w->sh.slot->counters.poisoned, 1);
     c->flags |= CONN_LOST;
     c->blamed_at = 0;
     c->in_head = c->in_tail;

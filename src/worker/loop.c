@@ -161,8 +161,8 @@ static void accept_conn(struct worker *w, const struct channel_message *m, int f
     if (slot < 1 || slot > w->r->max_conns)
         return;
     c = conns_slot(w->r, slot);
-    if (c->id != m->id || c->state != CONN_OPEN || c->worker != w->sh.worker ||
-        w->peers[slot].stream.fd > 0) {
+    if (conns_state(c) != CONN_OPEN || __atomic_load_n(&c->id, __ATOMIC_RELAXED) != m->id ||
+        !conns_is_of(c, w->sh.worker) || w->peers[slot].stream.fd > 0) {
         if (fd >= 0)
             SYS(LOOP_DUPLICATE, close(fd));
         return;
@@ -444,9 +444,8 @@ static int prepare(struct worker *w, const struct heritage *heritage)
 
 int worker_run(const struct heritage *heritage)
 {
-    static struct worker worker;
-    struct worker *w = &worker;
-    int err = prepare(w, heritage);
+    struct worker *w = calloc(1, sizeof(*w)); /* the process's end frees it */
+    int err = w ? prepare(w, heritage) : -ENOMEM;
 
     if (!err) {
         /* A successor serves nothing as if there were no drain; nobody is adopted yet. */

@@ -318,7 +318,7 @@ static void serve_auth(struct worker *w, uint32_t slot, const struct request *re
     bool admin = secret_match(&w->settings->admin_token, req->token, req->token_len);
 
     if (!(c->flags & CONN_AUTHENTICATED) && !user && !admin && w->settings->admin_token.count) {
-        w->sh.slot->counters.auth_failures++;
+        tally_add(&w->sh.slot->counters.auth_failures, 1);
         /* The connection stays and may try again at once: rate-limited. */
         log_warn("authentication failed", log_uint("conn", c->id),
                  log_str("peer", conns_peer_text(c, peer, sizeof(peer))),
@@ -380,7 +380,7 @@ void session_refuse_stranger(struct worker *w, uint32_t slot, const char *why)
     bool right = secret_match(&w->settings->auth_token, "", 0);
 
     (void)right;
-    w->sh.slot->counters.auth_failures++;
+    tally_add(&w->sh.slot->counters.auth_failures, 1);
     /* Each costs a connection and 100 ms, so there is no flood to be held back. */
     log_audit_warn("authentication failed", log_uint("conn", c->id),
                    log_str("peer", conns_peer_text(c, peer, sizeof(peer))), log_str("why", why));
@@ -394,7 +394,7 @@ void session_bad(struct worker *w, uint32_t slot, const struct request *req)
        configured only known words are shown. */
     bool show = req->verb != VERB_NONE || w->settings->auth_token.count == 0;
 
-    w->sh.slot->counters.bad_requests++;
+    tally_add(&w->sh.slot->counters.bad_requests, 1);
     log_debug("bad request", log_uint("conn", c->id),
               log_int("code", req->error ? req->error : REQUEST_ERROR_LEASE),
               log_str("why", request_error_text(req->error ? req->error : REQUEST_ERROR_LEASE)),
@@ -415,7 +415,8 @@ static bool serve_promise(struct worker *w, uint32_t slot, const struct request 
                   : req->verb == VERB_WAIT ? serve_wait(w, slot, req)
                                            : serve_acquire(w, slot, req);
 
-    w->sh.slot->counters.requests -= !served; /* it is counted when it is served */
+    if (!served) /* it is counted when it is served */
+        tally_add(&w->sh.slot->counters.requests, (uint64_t)-1);
     return served;
 }
 
@@ -423,7 +424,7 @@ bool session_serve(struct worker *w, uint32_t slot, const struct request *req)
 {
     struct conn *c = conns_slot(w->r, slot);
 
-    w->sh.slot->counters.requests++;
+    tally_add(&w->sh.slot->counters.requests, 1);
     POINT_KEY(req->key, req->key_len);
     if (session_must_authenticate(w, c)) {
         authenticate(w, slot, req);

@@ -107,7 +107,7 @@ static void free_stray_bigbufs(struct worker *w)
         if (slot < 1 || slot > w->r->max_conns)
             continue;
         c = conns_slot(w->r, slot);
-        if (c->worker != w->sh.worker || c->bigbuf == i + 1)
+        if (!conns_is_of(c, w->sh.worker) || c->bigbuf == i + 1)
             continue;
         /* A secret may be in it. */
         explicit_bzero(region_base(w->r) + w->r->bigbufs + (uint64_t)i * BIGBUF_SIZE, BIGBUF_SIZE);
@@ -119,16 +119,18 @@ static void free_stray_bigbufs(struct worker *w)
 static bool owned(const struct worker *w, uint32_t slot)
 {
     const struct conn *c = conns_slot(w->r, slot);
+    uint8_t state = conns_state(c);
 
-    return (c->state == CONN_OPEN || c->state == CONN_RETURNED || c->state == CONN_ORPHANED) &&
-           c->worker == w->sh.worker;
+    return (state == CONN_OPEN || state == CONN_RETURNED || state == CONN_ORPHANED) &&
+           conns_is_of(c, w->sh.worker);
 }
 
 static bool inherited(const struct worker *w, uint32_t slot)
 {
     const struct conn *c = conns_slot(w->r, slot);
 
-    return c->state == CONN_OPEN && c->worker == w->sh.worker && w->heritage->conn_fd[slot] > 0;
+    return conns_state(c) == CONN_OPEN && conns_is_of(c, w->sh.worker) &&
+           w->heritage->conn_fd[slot] > 0;
 }
 
 void takeover_orphans(struct worker *w)
@@ -138,7 +140,7 @@ void takeover_orphans(struct worker *w)
     for (uint32_t slot = 1; slot <= w->r->max_conns; slot++) {
         const struct conn *c = conns_slot(w->r, slot);
 
-        if (c->state != CONN_ORPHANED || c->worker != w->sh.worker)
+        if (conns_state(c) != CONN_ORPHANED || !conns_is_of(c, w->sh.worker))
             continue;
         conn_orphan(w, slot);
         n++;
@@ -160,7 +162,7 @@ static uint32_t adopt_all(struct worker *w, uint64_t gap)
         struct conn *c = conns_slot(w->r, slot);
         int fd = w->heritage->conn_fd[slot];
 
-        if (c->state == CONN_ORPHANED)
+        if (conns_state(c) == CONN_ORPHANED)
             continue;
         if (owned(w, slot) && !inherited(w, slot) && gap)
             holdings_extend(&w->sh, slot, gap, w->now); /* its socket comes again by the channel */

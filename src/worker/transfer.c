@@ -114,7 +114,8 @@ bool transfer_read(struct worker *w, uint32_t slot)
     if (got > 0)
         *(volatile uint64_t *)&c->in_tail = c->in_tail + (uint64_t)got;
     POINT(TRANSFER_RECEIVED);
-    w->sh.slot->counters.handshakes += !open && p->stream.open;
+    if (!open && p->stream.open)
+        tally_add(&w->sh.slot->counters.handshakes, 1);
     call_recorded(c);
     if (got > 0) {
         /* A short read has emptied the socket; only a FIN that epoll has already told of may

@@ -169,7 +169,7 @@ void session_word(struct worker *w, struct conn *c, const struct request *req, i
 /* A request has been answered. */
 static inline void session_count(struct worker *w, enum request_row row, int reply)
 {
-    w->sh.slot->counters.commands[row][reply]++;
+    tally_add(&w->sh.slot->counters.commands[row][reply], 1);
 }
 /* What waits by this node, whose shard is locked. */
 enum request_row session_blocked_row(const struct worker *w, uint32_t shard, uint32_t node);
