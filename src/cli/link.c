@@ -55,8 +55,9 @@ int link_receive(int fd, struct link_message *m, int *passed)
     do
         n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
     while (n < 0 && errno == EINTR);
+    /* Without memory it is there still: again when poll(2) says so. */
     if (n < 0)
-        return errno == EAGAIN ? 0 : -errno;
+        return errno == EAGAIN || errno == ENOMEM || errno == ENOBUFS ? 0 : -errno;
     if (n == 0)
         return -EPIPE;
     c = CMSG_FIRSTHDR(&message);
