@@ -16,6 +16,7 @@
 #include "http/linger.h"
 #include "http/metrics.h"
 #include "http/secure.h"
+#include "http/server.h"
 #include "net/stream.h"
 #include "net/tls.h"
 
@@ -446,12 +447,21 @@ void link_send(struct link *l, struct evhttp_request *req, int status, const cha
     struct links *all = l->h->links;
     int fd = l->fd;
 
+    unsigned long starved = server_starved();
+
     POINT(HTTP_ANSWER);
     evhttp_send_reply(req, status, reason, body);
     /* libevent would read on while it writes: without a bound, and a FIN would end the answer. It
        begins to read again by itself. Over TLS the connection may be gone by now, or all written. */
     if (all->by_fd[fd] != l || l->phase != LINK_ANSWER)
         return;
+    if (server_starved() != starved) {
+        /* It would be sent without what there was no memory for, be it the status line. */
+        log_error("no memory for an answer, its connection ends without it");
+        bufferevent_disable(l->b, EV_READ | EV_WRITE);
+        close_soon(l);
+        return;
+    }
     bufferevent_disable(l->b, EV_READ);
     owed_begin(l->h, &l->owed, evbuffer_get_length(bufferevent_get_output(l->b)), !lent);
 }

@@ -91,10 +91,10 @@ void link_last(struct link *l);
 
 /* Now and then: ends those whose deadline has passed. */
 void links_tick(struct http *h);
-/* Whether an answer is being written. */
 /* libevent looks once more at what has come of requests. */
 void links_read_again(struct http *h);
 
+/* Whether an answer is being written. */
 bool links_writing(const struct http *h);
 
 const char *link_peer_text(const struct link *l, char *buf, size_t n);

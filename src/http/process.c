@@ -270,9 +270,11 @@ static bool turn(struct http *h)
 /* Watches that go and come again between two sleeps, as they do around each answer, cost no call. */
 static struct event_base *make_base(void)
 {
-    struct event_config *config = event_config_new();
+    struct event_config *config;
     struct event_base *base = NULL;
 
+    server_prepare();
+    config = event_config_new();
     if (config && event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST) == 0)
         base = event_base_new_with_config(config);
     if (config)

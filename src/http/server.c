@@ -14,14 +14,37 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/listener.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { HEAD_MAX = 16384 };
 
-/* What libevent has to say. */
-/* What libevent had no memory for and will not try again: to watch a descriptor, to read a line. */
-static bool missed, starved;
+/* What libevent could not do and will not try again: to watch a descriptor, to have memory. */
+static bool missed;
+static unsigned long starved, mended;
 
+static void *give(size_t n)
+{
+    void *p = malloc(n);
+
+    starved += !p && n > 0;
+    return p;
+}
+
+static void *give_more(void *old, size_t n)
+{
+    void *p = realloc(old, n);
+
+    starved += !p && n > 0;
+    return p;
+}
+
+unsigned long server_starved(void)
+{
+    return starved;
+}
+
+/* What libevent has to say. */
 static void say(int severity, const char *text)
 {
     if (severity == EVENT_LOG_ERR)
@@ -31,7 +54,6 @@ static void say(int severity, const char *text)
     else
         log_debug("libevent", log_str("text", text));
     missed |= severity == EVENT_LOG_WARN && strncmp(text, "Epoll ", 6) == 0;
-    starved |= severity == EVENT_LOG_WARN && strncmp(text, "evbuffer_readln", 15) == 0;
 }
 
 /* A connection has come. NULL: libevent makes a plain one, whose first request closes it: no link. */
@@ -71,9 +93,9 @@ void server_tick(struct http *h)
 
 void server_mend(struct http *h)
 {
-    if (starved)
+    if (starved != mended)
         links_read_again(h);
-    starved = false;
+    mended = starved;
     if (!missed)
         return;
     missed = false;
@@ -84,9 +106,14 @@ void server_mend(struct http *h)
     h->leaves = true;
 }
 
+void server_prepare(void)
+{
+    event_set_mem_functions(give, give_more, free);
+    event_set_log_callback(say);
+}
+
 int server_start(struct http *h)
 {
-    event_set_log_callback(say);
     h->server = evhttp_new(h->base);
     if (!h->server)
         return -ENOMEM;

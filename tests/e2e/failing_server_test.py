@@ -114,6 +114,8 @@ class Scene:
 
     def stop(self):
         self.passes_on()
+        self.session.close()  # its connection may have gone meanwhile
+        self.session = self.server.session(id=self.session.id, timeout=PATIENCE)
         self.session.end()  # or the drain would wait for it
         self.server.stop()
 
