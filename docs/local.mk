@@ -59,6 +59,7 @@ EXTRA_DIST += \
 	docs/internals/dflock.md \
 	docs/internals/dump.md \
 	docs/internals/fences.md \
+	docs/internals/fuzzing.md \
 	docs/internals/http.md \
 	docs/internals/journal.md \
 	docs/internals/processes.md \
