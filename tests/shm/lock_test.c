@@ -15,6 +15,7 @@
 #include <inttypes.h>
 #include <linux/futex.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
@@ -649,12 +650,51 @@ static void test_states(void)
     pthread_mutex_unlock(&r->mutex[SHARD].mutex);
 }
 
+/* A lock that is held, of this shard by the region's own hash; its resource. */
+static struct resource *held_key(void)
+{
+    struct acquire_args args = {.owner = 1, .limit = 1, .lease = SECOND};
+    char text[16];
+    struct grant g;
+    struct tx tx;
+    uint32_t res;
+
+    for (unsigned i = 0; i == 0 || table_shard_of(args.key.hash) != SHARD; i++) {
+        uint32_t len = (uint32_t)snprintf(text, sizeof(text), "key-%u", i);
+
+        args.key = shared_key(&sh, KIND_LOCK, text, len);
+    }
+    if (!shared_begin(&sh, &tx, SHARD, SECOND) || table_acquire(&tx, &args, &g) != VERDICT_OK)
+        bail_out("no lock");
+    res = table_find(&tx, &args.key);
+    shared_end(&sh, &tx);
+    return table_resource(&sh.table, SHARD, res);
+}
+
+/* One bit of a key's hash: a rebuild would put its holders where nobody finds them. */
+static void test_key_of_another_hash(void)
+{
+    struct check_report found;
+
+    begin();
+    held_key()->next ^= 1;
+    proc_reap(proc_start(lock_raw_and_die, NULL));
+    is_int(take(SHARD), LOCK_REBUILT, "a shard that its dead owner has damaged is rebuilt");
+    lock_release(r, SHARD);
+    begin();
+    held_key()->hash ^= 1;
+    is_int(check_shard(&sh.table, SHARD, &found), 6, "a key that is not what its hash says is seen");
+    proc_reap(proc_start(lock_raw_and_die, NULL));
+    is_int(take(SHARD), LOCK_QUARANTINED, "and not believed");
+}
+
 int main(void)
 {
     uint64_t seed = proc_seed();
 
     board = proc_memory(sizeof(*board));
     test_states();
+    test_key_of_another_hash();
     test_waiters();
     test_repairer_dies();
     test_repair_stepped();
