@@ -355,11 +355,13 @@ static void decode(struct fuzz_in *in, struct trial *t)
     t->s = (how >> 4 & 3) % SHARDS;
     t->used = how >> 6 == 3;
     for (unsigned i = 0; i < t->n; i++) {
-        uint8_t area = fuzz_u8(in);
+        uint8_t area = fuzz_u8(in), bit;
 
         t->at[i] = place(t->s, area, fuzz_u16(in));
-        t->everywhere |= t->n > 1 || area_is_shared(area % AREAS);
-        t->bit[i] = fuzz_u8(in) % 8;
+        t->everywhere |= area_is_shared(area % AREAS);
+        bit = fuzz_u8(in);
+        t->bit[i] = bit % 8;
+        t->used &= i > 0 || bit >> 6 == 3; /* it takes its time */
         /* Who meets a mutex that is none dies of it: a crash (lock_shard()). */
         if (t->what == KILLED && t->at[i] >= offsetof(struct region, mutex) &&
             t->at[i] < before->workers)
@@ -617,7 +619,7 @@ static bool run_trial(const struct trial *t)
             compare(shard_no[s]);
     }
     for (unsigned s = 0; t->used && s < SHARDS; s++)
-        if (t->what != KILLED || s == t->s)
+        if (s == t->s || (t->everywhere && t->what != KILLED))
             use(shard_no[s]);
     return anywhere;
 }
