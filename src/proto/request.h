@@ -45,6 +45,7 @@ enum request_verb {
     VERB_LIST,
     VERB_SHOW,
     VERB_EVICT,
+    VERB_COUNT
 };
 
 /* The row of command.def, for statistics: ROW_ACQUIRE_LOCK, … */

@@ -6,9 +6,9 @@
         clock.sleeps(60)       the machine is suspended for a minute: CLOCK_BOOTTIME counts it
         clock.reboots(30)      another boot, half a minute old; for a server that is started then
         clock.now()            CLOCK_BOOTTIME, as the server sees it
-        paused(server, 2, f)   all its processes are stopped for 2 s, then go on; f() is called meanwhile.
-                               clock=…: that stands still as well; first=pid, until=g: this process
-                               goes on before the others, which do when g() says so
+        paused(server, 2, f)   all its processes are stopped for 2 s, then go on; f() is called
+                               meanwhile. clock=…: that stands still as well; first=pid, until=g:
+                               this one goes on before the others, which do when g() says so
     Fences: .grant(reply) → the token, whose fence must be above all before; .take(server) one more
 """
 

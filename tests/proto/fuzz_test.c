@@ -260,7 +260,7 @@ static const char *check_ok(const struct request *r, const char *buf)
 
     if (r->error != 0 || r->line != 0 || r->room != 0)
         return "traces of an error";
-    if (r->verb <= VERB_NONE || r->verb > VERB_EVICT)
+    if (r->verb <= VERB_NONE || r->verb >= VERB_COUNT)
         return "verb";
     if ((r->kind == REQUEST_ANY) != (!named || r->verb == VERB_LIST))
         return "kind";
@@ -293,7 +293,7 @@ static const char *check_ok(const struct request *r, const char *buf)
     return NULL;
 }
 
-static unsigned long seen_result[REQUEST_LONG + 1], seen_error[16], seen_verb[VERB_EVICT + 1];
+static unsigned long seen_result[REQUEST_LONG + 1], seen_error[16], seen_verb[VERB_COUNT];
 
 /* One input: NULL, or what does not hold. A guard page lies before `front` and at `back_end`. */
 static const char *check(const struct input *in, char *front, char *back_end)
@@ -375,7 +375,7 @@ static void check_variety(void)
         ok(seen_result[i] > 0, "result %d was met %lu times", i, seen_result[i]);
     for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
         ok(seen_error[codes[i]] > 0, "error %d was met %lu times", codes[i], seen_error[codes[i]]);
-    for (int i = VERB_NONE + 1; i <= VERB_EVICT; i++)
+    for (int i = VERB_NONE + 1; i < VERB_COUNT; i++)
         ok(seen_verb[i] > 0, "verb %d was met %lu times", i, seen_verb[i]);
 }
 
