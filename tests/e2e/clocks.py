@@ -8,7 +8,8 @@
         clock.now()            CLOCK_BOOTTIME, as the server sees it
         paused(server, 2, f)   all its processes are stopped for 2 s, then go on; f() is called
                                meanwhile. clock=…: that stands still as well; first=pid, until=g:
-                               this one goes on before the others, which do when g() says so
+                               this one goes on before the others, which do when g() says so. It
+                               returns when all had stopped, by CLOCK_BOOTTIME
     Fences: .grant(reply) → the token, whose fence must be above all before; .take(server) one more
 """
 
@@ -100,7 +101,7 @@ class Fences:
 
 
 def paused(server, seconds, meanwhile, clock=None, first=None, until=None):
-    """Every process is stopped, then goes on; the clock goes on meanwhile, or has stood still."""
+    """When all of them had stopped. The clock goes on meanwhile, or has stood still."""
     for again in range(2):  # the master first, or it would see its workers stopped
         for pid in server.members() if again else [server.pid]:
             os.kill(pid, signal.SIGSTOP)
@@ -116,6 +117,7 @@ def paused(server, seconds, meanwhile, clock=None, first=None, until=None):
     for pid in server.members():
         if pid != first:
             os.kill(pid, signal.SIGCONT)
+    return since
 
 
 def stopped(pid):
