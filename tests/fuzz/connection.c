@@ -1,11 +1,11 @@
 /*
  * tests/fuzz/connection.c - the connections of a lock worker, on streams and a clock that are the
- * input's: bytes come in any pieces, ends and resets at any moment, clients do not read, time passes,
- * the server drains. After each turn the shards are valid, each answer is one that the protocol has,
- * none comes that was not asked for, and what closed connections had is nobody's.
+ * input's: bytes come in any pieces, ends and resets at any moment, clients do not read, time
+ * passes, the server drains. After each turn the shards are valid, each answer is one that the
+ * protocol has, none comes that was not asked for, and what closed connections had is nobody's.
  *
- * The worker is the real one, but for what its loop waits for: epoll, the channel, the thread of its
- * bell. Input: a byte of settings, then steps; see step().
+ * The worker is the real one, but for what its loop waits for: epoll, the channel, the thread of
+ * its bell. Input: a byte of settings, then steps; see step().
  */
 #include "worker/loop.c"
 
@@ -382,7 +382,8 @@ static void check_client(uint32_t slot)
                          c->requests);
     } else if (conn->state == CONN_CLOSED) {
         /* Here the master comes. */
-        FUZZ_REQUIRE(!table_owns_any(&w.sh.table, slot), "closed connection %u has something", slot);
+        FUZZ_REQUIRE(!table_owns_any(&w.sh.table, slot), "closed connection %u has something",
+                     slot);
         FUZZ_REQUIRE(w.peers[slot].stream.fd == 0 && conn->iobuf == 0 && conn->bigbuf == 0 &&
                          conn->doc == 0,
                      "closed connection %u has a socket, a buffer or a document", slot);

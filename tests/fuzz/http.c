@@ -1,5 +1,6 @@
 /*
- * tests/fuzz/http.c - what a client of HTTP may send: the path of a request, its JSON body, its head.
+ * tests/fuzz/http.c - what a client of HTTP may send: the path of a request, its JSON body, its
+ * head.
  *
  * Input: a byte that says which; one more for the fields that a body may have, or for how a head is
  * split; then the bytes.

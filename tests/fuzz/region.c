@@ -4,10 +4,10 @@
  * none has come from nowhere.
  *
  * A region with all sorts of records in it is made once, always the same. The input is trials, one
- * behind the other: a byte that says what has happened (a crash, a kill with the shard locked, both,
- * --fsck) and how many bits change, and where they are, four bytes each. After each trial the region
- * is put back: what a repair may have touched is copied, or all its pages, which are private, are
- * given up.
+ * behind the other: a byte that says what has happened (a crash, a kill with the shard locked,
+ * both, --fsck) and how many bits change, and where they are, four bytes each. After each trial the
+ * region is put back: what a repair may have touched is copied, or all its pages, which are
+ * private, are given up.
  */
 #include "core/check.h"
 #include "core/journal.h"
@@ -266,8 +266,8 @@ static uint64_t place(unsigned s, uint8_t area, uint16_t index)
              index / 2 % (tokens * sizeof(uint32_t));
         break;
     case 9:
-        at = g->long_keys + (shard * (g->res_per_shard + UINT64_C(1)) + 1 + index / 256 % PER_SHARD) *
-                                KEY_MAX + index % 256;
+        at = shard * (g->res_per_shard + UINT64_C(1)) + 1 + index / 256 % PER_SHARD;
+        at = g->long_keys + at * KEY_MAX + index % 256;
         break;
     case 10:
         at = g->next_due + shard * sizeof(uint64_t) + index % sizeof(uint64_t);
@@ -379,7 +379,8 @@ static void put_shard_back(unsigned s)
 {
     const struct geometry *g = &before->geo;
     uint32_t shard = shard_no[s];
-    uint64_t keys = (g->res_mask + 1) * sizeof(uint32_t), nodes = (g->node_mask + 1) * sizeof(uint32_t);
+    uint64_t keys = (g->res_mask + 1) * sizeof(uint32_t);
+    uint64_t nodes = (g->node_mask + 1) * sizeof(uint32_t);
 
     put_back(g->shards + shard * g->shard_stride, g->shard_stride);
     put_back(g->resources + shard * (g->res_per_shard + UINT64_C(1)) * sizeof(struct resource),
@@ -483,7 +484,8 @@ static bool fsck_shard(uint32_t shard)
     bool whole = repair_rollback(&sh.table, shard);
 
     if (whole && check_shard(&sh.table, shard, &found) == 0 &&
-        lock_keys_whole(r, &sh.table, shard, &found) && table_shard(&sh.table, shard)->state == SHARD_OK)
+        lock_keys_whole(r, &sh.table, shard, &found) &&
+        table_shard(&sh.table, shard)->state == SHARD_OK)
         return true;
     return table_shard(&sh.table, shard)->state != SHARD_QUARANTINED &&
            lock_keys_whole(r, &sh.table, shard, &found) &&
@@ -545,7 +547,8 @@ static void compare(uint32_t shard)
             FUZZ_REQUIRE(sh.table.chunk_owner[c] != shard + 1, "chunk %u came from nowhere", c);
             continue;
         }
-        FUZZ_REQUIRE(sh.table.chunk_owner[c] == shard + 1, "chunk %u of shard %u is lost", c, shard);
+        FUZZ_REQUIRE(sh.table.chunk_owner[c] == shard + 1, "chunk %u of shard %u is lost", c,
+                     shard);
         /* What lies behind was never used, and nobody looks at what it says. */
         for (uint32_t i = 0; i < table_chunk(&sh.table, c)->bump; i++)
             compare_node(shard, c * CHUNK_NODES + i + 1);
@@ -613,8 +616,8 @@ static bool run_trial(const struct trial *t)
         if (!mend(t, shard_no[s], &rebuilt) || (t->what == KILLED && s != t->s))
             continue;
         FUZZ_REQUIRE(check_shard(&sh.table, shard_no[s], &found) == 0,
-                     "shard %u was mended: I%d at %u: %s", shard_no[s], found.invariant, found.index,
-                     found.what);
+                     "shard %u was mended: I%d at %u: %s", shard_no[s], found.invariant,
+                     found.index, found.what);
         if (vouched && (t->what != KILLED || rebuilt))
             compare(shard_no[s]);
     }
