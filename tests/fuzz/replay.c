@@ -3,8 +3,8 @@
  * corpus, tests/fuzz/corpus/TARGET, and a few that are made from it, always the same ones. With
  * arguments: these files instead, as they are; that is how a finding is looked at.
  *
- * DFLOCKD_FUZZ_SECONDS: so long it goes on, with bytes of the corpus's inputs replaced at random. No
- * fuzzer steers that, but none slows it down either. DFLOCKD_TEST_SEED repeats such a run.
+ * DFLOCKD_FUZZ_SECONDS: so long it goes on, with bytes of the corpus's inputs replaced at random.
+ * No fuzzer steers that, but none slows it down either. DFLOCKD_TEST_SEED repeats such a run.
  */
 #include "tests/fuzz/fuzz.h"
 #include "tests/tap.h"

@@ -1,9 +1,10 @@
 /*
- * tests/fuzz/reply.c - what libdflock makes of what a server says: any bytes, at once and in pieces,
- * in answer to any requests. The same replies come of both, and each is one that the request can have.
+ * tests/fuzz/reply.c - what libdflock makes of what a server says: any bytes, at once and in
+ * pieces, in answer to any requests. The same replies come of both, and each is one that the
+ * request can have.
  *
- * Input: how it is cut, which requests were sent (a byte each, up to one that is 0), then the bytes.
- * The channel is the library's own, with a transport that has no socket.
+ * Input: how it is cut, which requests were sent (a byte each, up to one that is 0), then the
+ * bytes. The channel is the library's own, with a transport that has no socket.
  */
 #include "client/channel.c"
 #include "tests/fuzz/fuzz.h"

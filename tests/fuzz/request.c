@@ -58,7 +58,7 @@ struct verdicts {
     size_t at[REQUESTS_MAX];
 };
 
-/* As a connection does: from the first byte not yet consumed, until there is none or it must end. */
+/* As a connection does: from the first byte not yet consumed, until none is left or it must end. */
 static void read_whole(size_t len, struct verdicts *v)
 {
     char *whole = fuzz_before_guard(len);
