@@ -30,7 +30,8 @@
 
 enum {
     EVENTS = 256,
-    CONNS_A_TURN = 64,
+    NEW_A_TURN = 16, /* connections that the master hands over */
+    TIMEOUTS_A_TURN = 32,
     LEAVES_A_TURN = 16,
     LEAVES_A_BUSY_TURN = 4, /* when there are more events than a turn takes */
     PIECES_A_TURN = 4, /* of long answers: each costs as much as a dozen requests */
@@ -186,7 +187,7 @@ static void make_room(struct worker *w, const struct channel_message *m)
    region at any time. */
 static bool read_channel(struct worker *w)
 {
-    for (unsigned i = 0; i < CONNS_A_TURN; i++) {
+    for (unsigned i = 0; i < NEW_A_TURN; i++) {
         struct channel_message m = {0};
         int fd;
         ssize_t n = pass_recv(w->life.channel, &m, sizeof(m), &fd);
@@ -292,28 +293,25 @@ static int wait_for_events(struct worker *w, struct epoll_event *ev, bool busy)
     return n;
 }
 
-static bool handle_event(struct worker *w, const struct epoll_event *ev)
+static void handle_event(struct worker *w, const struct epoll_event *ev)
 {
     uint32_t slot = (uint32_t)(ev->data.u64 >> 32);
 
     if (slot == 0) {
-        if (ev->data.u64 == SOURCE_CHANNEL)
-            return read_channel(w);
         if (ev->data.u64 == SOURCE_RENDEZVOUS)
             orphan_answer(w);
         else
             ring_heard(w);
-        return true;
+        return;
     }
     /* An event of a connection that was closed in this very turn, and its slot perhaps reused. */
     if (w->peers[slot].stream.fd <= 0 || (uint32_t)conns_slot(w->r, slot)->id != (uint32_t)ev->data.u64)
-        return true;
+        return;
     conn_note(w, slot, ev->events);
     if (ev->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         put_off(w, slot);
     else
         conn_run(w, slot);
-    return true;
 }
 
 static void starved_again(struct worker *w)
@@ -357,20 +355,27 @@ static int turns(struct worker *w)
         int n = wait_for_events(w, ev, busy);
         bool silent = beat(w);
         uint64_t mask = bell_drain(w->r, w->sh.worker);
+        bool newcomers = false;
         uint32_t slot;
 
         POINT(LOOP_TURN);
         if (mask)
             deliver_shards(w, mask);
         notice_drain(w); /* before requests are served that came after it began */
-        for (int i = 0; i < n; i++)
-            if (!handle_event(w, &ev[i]))
-                return EXITCODE_OK;
+        for (int i = 0; i < n; i++) {
+            if (ev[i].data.u64 == SOURCE_CHANNEL)
+                newcomers = true;
+            else
+                handle_event(w, &ev[i]);
+        }
         notice_fences(w);
         run_leaving(w, n == EVENTS ? LEAVES_A_BUSY_TURN : LEAVES_A_TURN);
         run_ready(w);
         run_sending(w);
-        while ((slot = timers_pop(w)) != 0)
+        /* Those who are there already go before those who come. */
+        if (newcomers && !read_channel(w))
+            return EXITCODE_OK;
+        for (unsigned i = 0; i < TIMEOUTS_A_TURN && (slot = timers_pop(w)) != 0; i++)
             conn_timeout(w, slot);
         if (w->starved && w->now >= w->next_tick)
             starved_again(w);

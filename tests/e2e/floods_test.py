@@ -12,7 +12,8 @@ from harness import SANITIZED, Client, Server, check, check_eq, diag, eventually
 from points import CrashServer
 
 PIECE = 65536  # bytes of a long answer that are sent at a time
-PIECES_A_TURN = 4
+# In one turn of a worker's loop:
+PIECES_A_TURN, TIMEOUTS_A_TURN = 4, 32
 
 
 def fill(client, n, prefix="k"):
@@ -85,6 +86,35 @@ def pieces():
         whole = len(holder.req("stats")) + 1
         # Connections that are counted, and seconds, have some digits more or less.
         check(all(abs(s - whole) < locks * 4 for s in sizes), f"{min(sizes)} to {max(sizes)} bytes of {whole}")
+
+
+@test("a hundred deadlines that are over at once take several turns of the loop")
+def deadlines():
+    n = 100
+    with CrashServer(workers=1) as server:
+        board, holder = server.board, server.client()
+        token_of(holder.req("l", "key", "0 60"))
+        clients = [server.client() for _ in range(n)]
+        for c in clients:
+            c.ask("l", "key", "3")
+        last = time.monotonic()
+
+        def sleep_until(seconds):
+            time.sleep(max(last + seconds - time.monotonic(), 0))
+
+        eventually(lambda: json_of(holder.req("show", "key", "lock"))["waiters"] == n, text="all wait")
+        sleep_until(2.2)  # a worker that is stopped for two seconds is killed
+        pid, = server.worker_pids()
+        os.kill(pid, signal.SIGSTOP)
+        sent, turns = board.passes("TRANSFER_SENT"), board.passes("LOOP_TURN")
+        sleep_until(3.05)
+        os.kill(pid, signal.SIGCONT)
+        for c in clients:
+            c.expect("timeout")
+        turns = board.passes("LOOP_TURN") - turns
+        diag(f"{n} in {turns} turns")
+        check_eq(board.passes("TRANSFER_SENT") - sent, n, "answers")
+        check(n <= turns * TIMEOUTS_A_TURN, f"{n} in {turns} turns")
 
 
 def memory(server):
