@@ -40,8 +40,9 @@ static void take_worker(struct master *m, struct child *c, const struct legacy_w
     if (!err)
         return;
     /* It has just answered: the channel cannot be full. Its heir will know. */
-    log_error("a worker of the last master cannot be told of this one, killing it",
-              log_uint("worker", c->slot), log_err("error", err));
+    if (err != -EPIPE && err != -ECONNRESET) /* else it is dead */
+        log_error("a worker of the last master cannot be told of this one, killing it",
+                  log_uint("worker", c->slot), log_err("error", err));
     child_kill(c);
 }
 

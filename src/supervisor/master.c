@@ -106,11 +106,11 @@ static void ask_to_leave(struct master *m, struct child *c)
     struct channel_message msg = {.type = CHANNEL_LEAVE};
     int err = pass_send(c->channel, &msg, offsetof(struct channel_message, slot), -1);
 
-    if (err) {
+    if (err && err != -EPIPE && err != -ECONNRESET) /* else it is dead */
         log_error("a worker cannot be asked to leave, killing it", log_uint("worker", c->slot),
                   log_err("error", err));
+    if (err)
         child_kill(c);
-    }
     c->state = CHILD_LEAVING;
     c->asked = m->now;
 }
