@@ -234,7 +234,7 @@ def named_files_exist():
 
 
 def documents_are_shipped():
-    text = read("docs/local.mk")
+    text = read("docs/local.mk") + read("docs/packaging/local.mk")
     return [f"{p} is not in docs/local.mk" for p in
             documents()[1:] + [os.path.relpath(p, top) for p in
                                glob.glob(os.path.join(top, "docs/man/*.[1-9]"))]
