@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "tests/tap.h"
 
-#include <string.h>
+#include <stdlib.h>
 
 enum { CONNS = 1000, TENTH = CONNS / 10 };
 
@@ -141,6 +141,7 @@ static void anew(void)
     k.max = 0;
     ok(!strangers_full(&other, &k), "without a secret nobody is one");
     k.max = CONNS;
+    free(other.list);
     all_go();
 }
 
