@@ -402,7 +402,7 @@ static void restore(const struct trial *t, bool all)
     static unsigned count;
 
     if (all || t->used) {
-        FUZZ_REQUIRE(madvise(r, r->size, MADV_DONTNEED) == 0, "madvise: %d", errno);
+        FUZZ_REQUIRE(madvise(r, before->size, MADV_DONTNEED) == 0, "madvise: %d", errno);
         shared_attach(&sh, r, 0);
         return;
     }
@@ -597,8 +597,8 @@ static bool run_trial(const struct trial *t)
     for (unsigned i = 0; i < t->n; i++) {
         ((char *)r)[t->at[i]] ^= (char)(1 << t->bit[i]);
         /* An open transaction of a dead owner is undone, whatever it says. */
-        if (is_journal(t->at[i]) && t->what != CRASHED) {
-            vouched = false;
+        if (is_journal(t->at[i])) {
+            vouched &= t->what == CRASHED;
             anywhere = true;
         }
     }
