@@ -41,6 +41,7 @@ check_PROGRAMS += \
 	tests/core/die_misordered_test \
 	tests/core/leases_test \
 	tests/core/model_test \
+	tests/core/owners_test \
 	tests/core/repair_test \
 	tests/core/snapshot_test \
 	tests/core/step_misordered_test \
@@ -58,6 +59,8 @@ tests_core_leases_test_SOURCES = tests/core/leases_test.c $(core_bed)
 tests_core_leases_test_LDADD = $(TAP) $(LINK_CORE)
 tests_core_model_test_SOURCES = tests/core/model_test.c $(core_bed) $(core_model)
 tests_core_model_test_LDADD = $(TAP) $(LINK_CORE)
+tests_core_owners_test_SOURCES = tests/core/owners_test.c $(core_bed)
+tests_core_owners_test_LDADD = $(TAP) $(LINK_CORE)
 tests_core_repair_test_SOURCES = tests/core/repair_test.c $(core_bed) $(core_model)
 tests_core_repair_test_CPPFLAGS = $(AM_CPPFLAGS) -DJOURNAL_HOOK
 tests_core_repair_test_LDADD = $(TAP) tests/core/libcorehooked.a
