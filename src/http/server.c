@@ -93,8 +93,10 @@ void server_tick(struct http *h)
 
 void server_mend(struct http *h)
 {
-    if (starved != mended)
+    if (starved != mended) {
+        log_warn("libevent had no memory", log_uint("times", starved - mended));
         links_read_again(h);
+    }
     mended = starved;
     if (!missed)
         return;
