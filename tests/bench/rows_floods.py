@@ -16,10 +16,7 @@ import subprocess
 import time
 
 from bench import Trouble, figure, row
-from rows_scale import MS, PROBE, Crowd, descriptors, eventually, many, region_bytes
-
-RATES = {"dialled": "connections", "answers": "answers", "bytes": "bytes"}
-
+from rows_scale import MS, PROBE, Crowd, ask, descriptors, eventually, many, region_bytes
 
 class Flood:
     """tests/bench/flood, at work from the begin of the `with` block to its end."""
@@ -64,11 +61,19 @@ def socket_memory():
     return int(line[line.index("mem") + 1]) * resource.getpagesize()
 
 
+def answers(server):
+    """Whatever it says to a newcomer."""
+    try:
+        return ask(server, [("ping", "", "")]) != [""]
+    except OSError:
+        return False
+
+
 class Turn:
     """A client that behaves: on the quiet server, and in each sort of flood."""
 
-    def __init__(self, bench, server, flood, probe, both, begun=None):
-        self.p99, self.rate = {}, {}
+    def __init__(self, bench, server, flood, probe, both, begun=None, over=None):
+        self.p99, self.rate, self.pss, self.sockets = {}, {}, 0, 0
         sorts = ["flood", "behind"] if both else ["flood"]
         seconds = min(bench.seconds, 0.5)
         with contextlib.ExitStack() as ends:
@@ -87,10 +92,14 @@ class Turn:
                     took = time.monotonic() - at
                     self.rate[sort] = {k: (v - done[k]) / took for k, v in it.done().items()}
                     self.during(server)
+                if over:
+                    over(server)
+                eventually(lambda: answers(server), "it answers a newcomer, behind all those of the flood")
                 eventually(lambda: descriptors(server) <= before + 4, "all sockets are closed")
 
     def during(self, server):
-        self.pss, self.sockets = server.pss_kib() / 1024, socket_memory() / (1 << 20)
+        self.pss = max(self.pss, mib(server))
+        self.sockets = max(self.sockets, socket_memory() / (1 << 20))
 
     def run(self, sort, loads):
         self.p99[sort] = loads[sort].run()["latency_ns"]["p99"] / MS
@@ -99,12 +108,12 @@ class Turn:
         return self.p99[sort] / self.p99["quiet"]
 
 
-def measured(bench, server, flood, probe=None, both=True, counts=("dialled",), beside=True, begun=None):
+def measured(bench, server, flood, probe=None, both=True, counts=("dialled",), beside=True, **hooks):
     """Figures of a flood at `server`, and at the echo server; and the last turn."""
     echo = bench.echo() if beside else None
     ours, limit = [], []
     for _ in range(1 if bench.quick else min(bench.rounds, 3)):
-        ours.append(Turn(bench, server, flood, probe or {}, both, begun))
+        ours.append(Turn(bench, server, flood, probe or {}, both, **hooks))
         if echo:
             limit.append(Turn(bench, echo, [x for x in flood if x not in aimed(server)], probe or {}, both))
         bench.say(".")
@@ -175,7 +184,7 @@ def flood_readers(bench):
     server = many(bench, ("--max-locks", locks + 1000), n)
     with Crowd(bench, server, "hold", 8, locks):
         before, sockets = mib(server), socket_memory() / (1 << 20)
-        figures, last = measured(bench, server, ["readers", "--connections", n], counts=("answers",))
+        figures, last = measured(bench, server, ["readers", "--connections", n], counts=())
     return [*figures, memory(before, last.pss),
             memory(sockets, last.sockets, "the kernel's memory of TCP connections, more in the flood")]
 
@@ -233,15 +242,15 @@ def flood_descriptors(bench):
 
     def exhaust(server, flood):
         """Fewer than it has now, whatever it closes."""
-        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, limit)
         eventually(lambda: len(os.listdir(f"/proc/{server.pid}/fd")) > n, "it has them all")
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (n // 2, limit[1]))
         eventually(lambda: "cannot accept connections" in server.said(), "it has no descriptor left")
 
-    try:
-        figures, _ = measured(bench, server, ["idle", "--connections", n, "--dial"], beside=False, begun=exhaust)
-    finally:
+    def recover(server):
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, limit)
+
+    figures, _ = measured(bench, server, ["idle", "--connections", n, "--dial"], beside=False, begun=exhaust,
+                          over=recover)
     return figures
 
 

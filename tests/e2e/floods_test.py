@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 
-from harness import SANITIZED, Client, Server, check, check_eq, diag, eventually, in_threads, json_of, main, poll_in, test, token_of
+from harness import SANITIZED, Client, Server, check, check_eq, diag, elapsed, eventually, in_threads, json_of, main, poll_in, test, token_of
 from points import CrashServer
 
 PIECE = 65536  # bytes of a long answer that are sent at a time
@@ -34,9 +34,10 @@ def steady(value, seconds=0.3):
 
 
 def drain(client):
-    """What has come, and what the kernel sends after it as soon as there is room."""
-    got = 0
-    while poll_in(client.sock, 0.02):
+    """What has come, and what the kernel sends after it as soon as there is room: most of it, for the
+    worker is stopped meanwhile, and if that lasted two seconds it would be killed."""
+    got, took = 0, elapsed()
+    while took() < 0.5 and poll_in(client.sock, 0.02):
         piece = len(client.sock.recv(1 << 20))
         check(piece, "the answer ends early")
         got += piece
@@ -46,7 +47,7 @@ def drain(client):
 @test("long answers go out in pieces, few in a turn: who asks for little comes in between; all come whole",
       rules=["P84"])
 def pieces():
-    locks, readers = 6000, 40
+    locks, readers = 6000, 24
     with CrashServer(["--max-locks", locks, "--write-timeout", "60"], workers=1) as server:
         board, holder = server.board, server.client()
         fill(holder, locks)
@@ -58,18 +59,23 @@ def pieces():
         def turns_and_pieces():
             return board.passes("LOOP_TURN"), steady(lambda: board.passes("DOC_READ"))
 
-        turns, read = turns_and_pieces()
         pid, = server.worker_pids()
-        # All of them have room at once, when the worker looks again.
-        os.kill(pid, signal.SIGSTOP)
-        got = in_threads(drain, slow)
-        holder.ask("ping")
-        os.kill(pid, signal.SIGCONT)
-        holder.expect("ok", "ping")
-        more = steady(lambda: board.passes("DOC_READ")) - read
-        turns = board.passes("LOOP_TURN") - turns
-        diag(f"{more} pieces in {turns} turns; the kernel had {min(got)} to {max(got)} bytes for each")
-        check(max(got) < 128 * 1024 + 2 * PIECE + 4 * 32768, "the kernel took more for one that does not read")
+        got = [0] * readers
+        for _ in range(5):  # this test may not be run just then
+            turns, read = turns_and_pieces()
+            # All of them have room at once, when the worker looks again.
+            os.kill(pid, signal.SIGSTOP)
+            had = in_threads(drain, slow)
+            holder.ask("ping")
+            os.kill(pid, signal.SIGCONT)
+            holder.expect("ok", "ping")
+            more = steady(lambda: board.passes("DOC_READ")) - read
+            turns = board.passes("LOOP_TURN") - turns
+            got = [a + b for a, b in zip(got, had)]
+            if more >= readers:
+                break
+        diag(f"{more} pieces in {turns} turns; the kernel had {min(had)} to {max(had)} bytes for each")
+        check(max(had) < 128 * 1024 + 2 * PIECE + 4 * 32768, "the kernel took more for one that does not read")
         check(more >= readers, f"{more} pieces to {readers} readers")
         check(more <= turns * PIECES_A_TURN, f"{more} pieces in {turns} turns")
 
