@@ -163,8 +163,9 @@ class Scene:
                 self.good(s.enqueue(key))
                 check_eq(b.req("r", key, token), "ok", "a release")
                 self.granted(self.good(s.wait(key, 10))["token"])
-            s.end()
         finally:
+            s.close()
+            s.end()  # what it has is free, whatever failed
             s.close()
 
     def good(self, reply):
@@ -266,7 +267,7 @@ class Scene:
         except (Retry, *GONE) as e:
             self.what = repr(e)
         except Failure as e:
-            check("has ended" in str(e), str(e))
+            check(re.search("has ended|the status of (5|400 b'<HTML>)", str(e)), str(e))
             self.what = repr(e)
         fired = self.board.fired
         if not fired:
