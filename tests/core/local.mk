@@ -42,6 +42,7 @@ check_PROGRAMS += \
 	tests/core/leases_test \
 	tests/core/model_test \
 	tests/core/owners_test \
+	tests/core/promise_test \
 	tests/core/repair_test \
 	tests/core/snapshot_test \
 	tests/core/step_misordered_test \
@@ -61,6 +62,8 @@ tests_core_model_test_SOURCES = tests/core/model_test.c $(core_bed) $(core_model
 tests_core_model_test_LDADD = $(TAP) $(LINK_CORE)
 tests_core_owners_test_SOURCES = tests/core/owners_test.c $(core_bed)
 tests_core_owners_test_LDADD = $(TAP) $(LINK_CORE)
+tests_core_promise_test_SOURCES = tests/core/promise_test.c $(core_bed)
+tests_core_promise_test_LDADD = $(TAP) $(LINK_CORE)
 tests_core_repair_test_SOURCES = tests/core/repair_test.c $(core_bed) $(core_model)
 tests_core_repair_test_CPPFLAGS = $(AM_CPPFLAGS) -DJOURNAL_HOOK
 tests_core_repair_test_LDADD = $(TAP) tests/core/libcorehooked.a

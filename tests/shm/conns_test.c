@@ -334,6 +334,7 @@ static void claim(void *arg)
     for (uint32_t slot = 1; slot <= CONNS; slot++)
         if (slot % 4 == worker && !iobufs_attach(&b, conns_slot(r, slot)))
             abort();
+    iobufs_destroy(&b);
 }
 
 static void test_claims(void)

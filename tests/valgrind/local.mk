@@ -15,12 +15,12 @@ valgrind_quick = \
 	tests/config/secret_test \
 	tests/core/check_test \
 	tests/core/owners_test \
+	tests/core/promise_test \
 	tests/core/tally_test \
 	tests/proto/fuzz_test \
 	tests/proto/reply_test \
 	tests/proto/request_test \
-	tests/proto/token_test \
-	tests/shm/conns_test
+	tests/proto/token_test
 valgrind_more = \
 	tests/base/err_test \
 	tests/client/channel_test \
@@ -35,6 +35,7 @@ valgrind_more = \
 	tests/http/path_test \
 	tests/http/routes_test \
 	tests/serving/top_test \
+	tests/shm/conns_test \
 	tests/shm/fences_test \
 	tests/supervisor/fencefile_test \
 	tests/supervisor/keeper_test \
