@@ -326,6 +326,9 @@ class Scene:
         return (ticks() - before) / os.sysconf("SC_CLK_TCK") / took()
 
     def end(self, descriptors):
+        for c in self.server.clients:
+            if c not in (self.holder, self.waiter, self.session):
+                c.close()  # what a failure has left open
         eventually(lambda: self.busy() < 0.4, 20, "nobody spins")
         try:
             eventually(lambda: self.no_more_than(descriptors), 20, "no descriptor is lost")
