@@ -232,7 +232,7 @@ def stays_down():
 @test("removed, it is stopped, and settings and fences stay for the next installation", deadline=180)
 def removed():
     holder = connect()
-    fence = fence_of(token_of(holder.req("l", "another", "0 5")))
+    fence = fence_of(token_of(holder.req("l", "another", "30 5")))
     holder.close()  # or the server would wait for it
     container.run("dpkg", "--remove", "dflockd")
     eventually(lambda: not processes(), SLOW, "processes are left")
