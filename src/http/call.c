@@ -96,13 +96,13 @@ static void answer(struct call *c, int status, const char *type, struct evbuffer
     if (req) {
         char length[24];
 
+        link_served(c->link);
         if (type)
             call_header(c, "Content-Type", type);
         call_header(c, "X-Content-Type-Options", "nosniff");
         snprintf(length, sizeof(length), "%zu", body ? evbuffer_get_length(body) : 0);
         if (status != 204) /* libevent leaves it out where no body follows */
             call_header(c, "Content-Length", length);
-        link_served(c->link);
         c->req = NULL;
         link_send(c->link, req, status, status == 429 ? "Too Many Requests" : NULL,
                   c->method == METHOD_HEAD ? NULL : body, lent);

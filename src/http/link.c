@@ -437,6 +437,7 @@ static void watch_missed(struct http *h)
 void link_served(struct link *l)
 {
     l->call = NULL;
+    l->starved = server_starved();
     unwatch(l);
     enter(l, LINK_ANSWER);
 }
@@ -447,15 +448,13 @@ void link_send(struct link *l, struct evhttp_request *req, int status, const cha
     struct links *all = l->h->links;
     int fd = l->fd;
 
-    unsigned long starved = server_starved();
-
     POINT(HTTP_ANSWER);
     evhttp_send_reply(req, status, reason, body);
     /* libevent would read on while it writes: without a bound, and a FIN would end the answer. It
        begins to read again by itself. Over TLS the connection may be gone by now, or all written. */
     if (all->by_fd[fd] != l || l->phase != LINK_ANSWER)
         return;
-    if (server_starved() != starved) {
+    if (server_starved() != l->starved) {
         /* It would be sent without what there was no memory for, be it the status line. */
         log_error("no memory for an answer, its connection ends without it");
         bufferevent_disable(l->b, EV_READ | EV_WRITE);

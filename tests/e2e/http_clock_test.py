@@ -54,6 +54,7 @@ def wall_steps():
 def suspend():
     clock = Clock()
     with server_of(clock, kind=WebServer) as server:
+        server.http_pid()  # it serves
         pids = server.members()
         session, watch = server.web().session(), server.client()
         session.token("web", lease=9000)
@@ -80,6 +81,7 @@ def suspend():
 def pause():
     clock, fences = Clock(), Fences()
     with server_of(clock, kind=WebServer) as server:
+        server.http_pid()  # it serves
         pids = server.members()
         session, b, watch = server.web().session(), server.client(), server.client()
         session.token("stays", lease=60)
