@@ -247,12 +247,14 @@ void iobufs_detach(struct iobufs *b, struct conn *c)
         b->free[b->nfree++] = buf - 1;
 }
 
-bool iobufs_disown(struct region *r, uint32_t worker)
+int iobufs_disown(struct region *r, uint32_t worker)
 {
     bool *used = find_used(r);
-    bool all = used != NULL;
+    bool all = true;
 
-    for (uint32_t i = 0; used && i < r->niobuf_chunks; i++) {
+    if (!used)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < r->niobuf_chunks; i++) {
         bool busy = false;
 
         if (owner_of(r, i) != worker + 1)

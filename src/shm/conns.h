@@ -195,8 +195,8 @@ bool iobufs_attach(struct iobufs *b, struct conn *c);
 void iobufs_detach(struct iobufs *b, struct conn *c);
 
 /* The master's: a worker that is gone for good leaves its chunks to others, as soon as no connection
-   uses them. False: some are used still. */
-bool iobufs_disown(struct region *r, uint32_t worker);
+   uses them. 1, 0 if some are used still, or a negative error. */
+int iobufs_disown(struct region *r, uint32_t worker);
 
 /* Moves the input ring to a big buffer; false when all are in use. */
 bool conns_grow(struct region *r, uint32_t slot);

@@ -59,7 +59,11 @@ static void disown_buffers(struct master *m)
     for (uint64_t left = m->left; left; left &= left - 1) {
         uint32_t slot = (uint32_t)__builtin_ctzll(left);
 
-        if (m->child[slot].state != CHILD_NONE || iobufs_disown(m->r, slot))
+        int all = m->child[slot].state != CHILD_NONE ? 1 : iobufs_disown(m->r, slot);
+
+        if (all < 0)
+            log_warn("cannot look which buffers are free, will try again", log_err("error", all));
+        else if (all)
             m->left &= ~(UINT64_C(1) << slot);
     }
 }
