@@ -7,8 +7,6 @@ src_worker_libworker_a_SOURCES = \
 	src/worker/calls.c \
 	src/worker/calls.h \
 	src/worker/conn.c \
-	src/worker/crowd.c \
-	src/worker/crowd.h \
 	src/worker/deliver.c \
 	src/worker/expire.c \
 	src/worker/handover.c \

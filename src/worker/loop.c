@@ -2,9 +2,8 @@
  * worker/loop.c - a worker's life: one epoll loop.
  *
  * A turn: sleep until something happens, deliver grants made by others, run connections that have
- * events or were put off, send some pieces of long answers, deadlines, leases, one step in the making
- * of a long answer, tell the master what was closed. Everything in a turn is bounded, so that no
- * connection waits long for another.
+ * events or were put off, some pieces of long answers, deadlines, leases, one step in the making of a
+ * long answer, tell the master what was closed. Everything in a turn is bounded, so that no connection waits long for another.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -35,6 +34,8 @@ enum {
     LEAVES_A_TURN = 16,
     LEAVES_A_BUSY_TURN = 4, /* when there are more events than a turn takes */
     PIECES_A_TURN = 4, /* of long answers: each costs as much as a dozen requests */
+    CROWD = 3,       /* events of one turn */
+    CROWD_TURNS = 8, /* after such a turn */
 };
 
 #define DEAF_NS (10 * NS_PER_MS)
@@ -260,16 +261,21 @@ static bool beat(struct worker *w)
     return silence_marked(&w->sh);
 }
 
-/* True: others ran before this worker sleeps. Look again, more may have come. */
+/*
+ * Many clients ask, and all that has come is served. The processor goes to who else wants it before
+ * this worker falls asleep on it: it is often they whose next requests would wake it, one by one, and
+ * a sleep and a wake-up cost as much as a request. True: look again, more may have come. With few
+ * clients there is little to gain, and each look costs something (docs/internals/wakeups.md).
+ */
 static bool crowd_goes_first(struct worker *w)
 {
-    uint64_t before;
-
-    if (!crowd_yields(&w->crowd, w->events, w->now))
+    if (w->events >= CROWD)
+        w->crowd = CROWD_TURNS;
+    else if (w->crowd > 0)
+        w->crowd--;
+    if (w->crowd == 0 || w->events == 0)
         return false;
-    before = clock_boottime_ns();
     SYS(LOOP_YIELD, sched_yield());
-    crowd_yielded(&w->crowd, before, clock_boottime_ns());
     return true;
 }
 

@@ -11,7 +11,6 @@
  *   inquest  what it died of                      orphan   when the master is dead
  *   adjust   other settings                       handover connections that go to another worker
  *   job      long answers: who asked (serving/report.h has what they say)
- *   crowd    whether others run before it sleeps
  */
 #ifndef WORKER_WORKER_H
 #define WORKER_WORKER_H
@@ -24,7 +23,6 @@
 #include "shm/conns.h"
 #include "shm/heritage.h"
 #include "shm/shared.h"
-#include "worker/crowd.h"
 
 /* A connection as this process sees it; by slot. */
 struct peer {
@@ -92,7 +90,7 @@ struct worker {
     uint64_t expire_at; /* nothing to do in expire_turn() before */
     uint64_t handover_at; /* TIME_NEVER: this worker is not surplus */
     int events;           /* of the last turn */
-    struct crowd crowd;
+    unsigned crowd;       /* turns for which many clients are taken to ask */
     struct settings *own_settings; /* after a reload: w->settings, to be freed with the next */
     int new_settings; /* a memfd that came by the channel, 0 = none */
     uint32_t new_generation;

@@ -1,9 +1,7 @@
 # tests/worker
 
 check_PROGRAMS += \
-	tests/worker/crowd_test \
 	tests/worker/timers_test
-tests_worker_crowd_test_LDADD = $(TAP) $(LINK_WORKER)
 tests_worker_timers_test_SOURCES = \
 	tests/shm/proc.c \
 	tests/shm/proc.h \
