@@ -268,7 +268,8 @@ def ids():
 
 @test("an error of the server's own is 500 `internal`, without a word about what it was", rules=["H15"])
 def internal():
-    with WebServer(PATIENT, expect_log=["worker died", "worker hangs", "damaged"]) as server:
+    with WebServer(PATIENT, expect_log=["worker died", "worker hangs", "damaged",
+                                       "a request cannot be answered"]) as server:
         session, look = server.session(), server.client()
         token = session.token("key", lease=1000)
         region = server.wait_log(r" region_fd=(\d+)")[1]
