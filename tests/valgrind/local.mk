@@ -3,6 +3,7 @@
 # descriptors, of which valgrind has some itself.
 
 EXTRA_DIST += \
+	tests/valgrind/library_test.py \
 	tests/valgrind/valgrind.py
 
 valgrind_quick = \
@@ -45,7 +46,8 @@ valgrind_more = \
 valgrind = $(AM_TESTS_ENVIRONMENT) $(PYTHON) $(top_srcdir)/tests/valgrind/valgrind.py \
 	'$(abs_top_builddir)'
 .PHONY: check-valgrind check-valgrind-quick
-check-valgrind: $(valgrind_quick) $(valgrind_more)
-	$(valgrind) $(valgrind_quick) $(valgrind_more)
-check-valgrind-quick: $(valgrind_quick)
+check-valgrind: check-valgrind-quick $(valgrind_more)
+	$(valgrind) $(valgrind_more)
+check-valgrind-quick: $(valgrind_quick) src/dflockd/dflockd src/cli/dflock src/ctl/dflockctl
 	$(valgrind) $(valgrind_quick)
+	$(AM_TESTS_ENVIRONMENT) $(PYTHON) $(top_srcdir)/tests/valgrind/library_test.py
