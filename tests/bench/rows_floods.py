@@ -95,7 +95,7 @@ class Turn:
                     self.during(server)
                 if over:
                     over(server)
-                eventually(lambda: answers(server), "it answers a newcomer, behind all those of the flood")
+                eventually(lambda: answers(server), "it answers a newcomer, behind all those of the flood", 60)
                 eventually(lambda: descriptors(server) <= before + 4, "all sockets are closed")
 
     def during(self, server):
