@@ -308,7 +308,7 @@ void conn_make_room(struct worker *w, uint32_t slot)
     look_again(w, slot);
     if (!is_silent_stranger(w, slot))
         return;
-    w->sh.slot->counters.strangers_ended++;
+    tally_add(&w->sh.slot->counters.strangers_ended, 1);
     log_warn("a client that does not authenticate makes room for others, who wait",
              log_uint("conn", c->id), log_str("peer", conns_peer_text(c, peer, sizeof(peer))),
              log_ms("silent", w->now - c->accepted));
