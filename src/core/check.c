@@ -53,7 +53,7 @@ static bool check_node_fields(struct walk *w, uint32_t node)
     REQUIRE(w, table_resource(w->t, w->shard, n->res)->state != RES_FREE, 4, node,
             "node of a free resource");
     REQUIRE(w, n->owner <= w->t->geo->nowners, 11, node, "owner index of a node");
-    REQUIRE(w, !n->owner || w->t->owners[n->owner].worker < WORKER_MAX, 11, node,
+    REQUIRE(w, !n->owner || owners_worker(w->t, n->owner) < WORKER_MAX, 11, node,
             "worker index of a node's owner");
     if (n->state == NODE_WAITING)
         REQUIRE(w, n->order < w->s->ticket_next, 5, node, "ticket from the future");
@@ -349,7 +349,7 @@ static bool check_pending(struct walk *w)
             REQUIRE(w, node_mine(w, i), 11, i, "pending index");
             n = table_node(w->t, i);
             REQUIRE(w, (n->flags & NODE_TELL) && n->owner &&
-                           w->t->owners[n->owner].worker == worker,
+                           owners_worker(w->t, n->owner) == worker,
                     10, i, "stranger on a pending list");
             REQUIRE(w, node_mine(w, n->pend_next) &&
                            table_node(w->t, n->pend_next)->pend_prev == i,

@@ -160,7 +160,7 @@ static bool node_possible(struct table *t, uint32_t shard, const struct shard *s
         table_resource(t, shard, n->res)->state == RES_FREE)
         return false;
     if (n->owner && (n->owner > t->geo->nowners || t->owners[n->owner].id != n->conn_id ||
-                     t->owners[n->owner].worker >= WORKER_MAX)) {
+                     owners_worker(t, n->owner) >= WORKER_MAX)) {
         /* In this order: a second run must see an owner that is none, or the mark. */
         n->flags = NODE_KEPT;
         JOURNAL_BARRIER();
@@ -199,7 +199,7 @@ static void link_owner(struct table *t, uint32_t shard, uint32_t node)
 static void link_pending(struct table *t, struct shard *s, uint32_t node)
 {
     struct node *n = table_node(t, node);
-    uint32_t *head = &s->pending[t->owners[n->owner].worker];
+    uint32_t *head = &s->pending[owners_worker(t, n->owner)];
 
     if (!*head) {
         *head = n->pend_prev = n->pend_next = node;

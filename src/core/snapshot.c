@@ -129,7 +129,7 @@ static bool owner_possible(const struct table *t, const struct snapshot_node *n)
     if (!n->owner) /* only a plain holder may have none */
         return n->state == NODE_HELD && !(n->flags & ~NODE_KEPT);
     return n->owner <= t->geo->nowners && n->conn_id && t->owners[n->owner].id == n->conn_id &&
-           t->owners[n->owner].worker < WORKER_MAX && !(n->flags & NODE_KEPT);
+           owners_worker(t, n->owner) < WORKER_MAX && !(n->flags & NODE_KEPT);
 }
 
 /* Whether it may stand behind what the resource has already. */

@@ -243,6 +243,8 @@ def lingering():
         def descriptors():
             return len(os.listdir(f"/proc/{pid}/fd"))
 
+        with server.web() as web:
+            web.get("/health").expect(200)  # it has what it needs
         before = descriptors()
         raws = [server.raw() for _ in range(300)]
         for raw in raws:

@@ -13,10 +13,13 @@ check_PROGRAMS += \
 	tests/fuzz/config_test \
 	tests/fuzz/connection_test \
 	tests/fuzz/dump_test \
-	tests/fuzz/http_test \
 	tests/fuzz/region_test \
 	tests/fuzz/reply_test \
 	tests/fuzz/request_test
+if WITH_HTTP
+check_PROGRAMS += \
+	tests/fuzz/http_test
+endif
 fuzz_programs = \
 	tests/fuzz/config_fuzz \
 	tests/fuzz/connection_fuzz \
