@@ -251,6 +251,7 @@ static void prepare_all(void)
     w.peers = calloc(r->max_conns + 1, sizeof(*w.peers));
     w.ready = calloc(r->max_conns + 1, sizeof(*w.ready));
     w.leaving = calloc(r->max_conns + 1, sizeof(*w.leaving));
+    w.sending = calloc(r->max_conns + 1, sizeof(*w.sending));
     w.scratch = malloc(REQUEST_AUTH_BYTES_MAX);
     w.epfd = epoll_create1(EPOLL_CLOEXEC);
     FUZZ_REQUIRE(timers_init(&w.timers, r->max_conns + 1) == 0 &&
@@ -263,6 +264,7 @@ static void begin(uint8_t how)
     struct worker fresh = {.peers = w.peers,
                            .ready = w.ready,
                            .leaving = w.leaving,
+                           .sending = w.sending,
                            .scratch = w.scratch,
                            .timers = w.timers,
                            .jobs = w.jobs,
@@ -340,7 +342,8 @@ static bool turn(void)
     notice_fences(&w);
     run_leaving(&w, LEAVES_A_TURN);
     run_ready(&w);
-    while ((slot = timers_pop(&w)) != 0)
+    run_sending(&w);
+    for (unsigned i = 0; i < TIMEOUTS_A_TURN && (slot = timers_pop(&w)) != 0; i++)
         conn_timeout(&w, slot);
     if (w.starved && w.now >= w.next_tick)
         starved_again(&w);
@@ -354,7 +357,7 @@ static bool turn(void)
     handover_turn(&w);
     loop_flush_closed(&w);
     silence_ring(&w.sh);
-    return busy || w.ready_n || w.leaving_n;
+    return busy || w.ready_n || w.leaving_n || w.sending_n;
 }
 
 /* What holds between two turns. */
