@@ -135,7 +135,8 @@ def whatever_the_level():
             c.ask("l", "key", "0")
             eventually(lambda: len(server.lines("took over")) >= n, 20, f"takeover {n}")
             c.close()
-        eventually(lambda: len(server.lines("shards repaired after a death")) >= 25, 20, "repairs")
+        # An heir does it, with a budget of lines of its own, or the other worker, which has 20 at once.
+        eventually(lambda: len(server.lines("shards repaired after a death")) >= 20, 20, "repairs")
         check(len(server.lines("worker died")) >= 25, "deaths")
         check_eq(server.lines(" listening "), [], "what is information only")
 
