@@ -10,6 +10,7 @@
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { NAME_SHOWN = 64 }; /* bytes of a name that the client made up */
@@ -136,6 +137,17 @@ static const char *no_json(enum json_error_code code)
     }
 }
 
+static bool starved;
+
+/* jansson calls some of what it had no memory for a mistake in the text. */
+static void *give(size_t n)
+{
+    void *p = malloc(n);
+
+    starved |= !p;
+    return p;
+}
+
 bool body_parse(const char *bytes, size_t n, unsigned fields, struct body *out, char why[BODY_WHY])
 {
     json_error_t error;
@@ -148,8 +160,11 @@ bool body_parse(const char *bytes, size_t n, unsigned fields, struct body *out, 
         return wrong(why, "the body is empty; {} is the least");
     if (memchr(bytes, 0, n)) /* jansson overlooks one behind a number or a word */
         return wrong(why, "the body has a NUL byte");
+    json_set_alloc_funcs(give, free);
+    starved = false;
     object = json_loadb(bytes, n, JSON_REJECT_DUPLICATES, &error);
-    if (!object && json_error_code(&error) == json_error_out_of_memory)
+    json_set_alloc_funcs(malloc, free);
+    if (!object && starved)
         return wrong(why, "%s", "");
     if (!object)
         return wrong(why, "%s: line %d, column %d", no_json(json_error_code(&error)), error.line,

@@ -147,13 +147,15 @@ static void list_row(struct report *j, const struct view_row *r, uint64_t now)
                           (json_int_t)r->nholders, "waiters", (json_int_t)r->nwaiters,
                           "oldest_wait_s", json_seconds(r->waits_since, now));
 
-    if (j->details && o) {
-        json_object_set_new(o, "idle_s",
-                            r->nholders || r->nwaiters ? json_null()
-                                                       : json_seconds(r->last_active, now));
-        json_object_set_new(o, "holder",
-                            r->nholders ? json_holder(&r->holder, now) : json_null());
-        json_object_set_new(o, "href", json_href(r));
+    if (j->details && o &&
+        (json_object_set_new(o, "idle_s",
+                             r->nholders || r->nwaiters ? json_null()
+                                                        : json_seconds(r->last_active, now)) ||
+         json_object_set_new(o, "holder",
+                             r->nholders ? json_holder(&r->holder, now) : json_null()) ||
+         json_object_set_new(o, "href", json_href(r)))) {
+        json_decref(o);
+        o = NULL; /* no memory: not without it, then */
     }
     j->listed++;
     add_object(&j->part[0], o);
