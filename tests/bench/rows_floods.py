@@ -9,49 +9,24 @@ machine's: its kernel's work for each connection and packet, and who gets its fe
 """
 
 import contextlib
-import json
 import os
 import resource
-import subprocess
 import time
 
-from bench import Trouble, figure, row
-from rows_scale import MS, PROBE, Crowd, ask, descriptors, eventually, many, region_bytes
+from bench import figure, row
+from rows_scale import MS, PROBE, Clients, Crowd, ask, descriptors, eventually, many, port_of, region_bytes
 
 
-class Flood:
-    """tests/bench/flood, at work from the begin of the `with` block to its end."""
+class Flood(Clients):
+    """tests/bench/flood, at work to the end of the `with` block."""
 
     def __init__(self, bench, server, *arguments):
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        mode, *options = (str(x) for x in arguments)
-        self.command = [bench.path("tests/bench/flood"), *options, mode, server.address.rsplit(":", 1)[1]]
-
-    def __enter__(self):
-        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True)
-        try:
-            self.hear()  # ready
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *what):
-        self.process.kill()
-        self.process.communicate()
-
-    def hear(self):
-        line = self.process.stdout.readline()
-        if not line:
-            raise Trouble(f"{' '.join(self.command)}: {self.process.stderr.read().strip()}")
-        return json.loads(line)
+        mode, *options = arguments
+        super().__init__(server, bench.path("tests/bench/flood"), *options, mode, port_of(server))
 
     def done(self):
         """What it has done so far."""
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
+        self.tell("")
         return self.hear()
 
 

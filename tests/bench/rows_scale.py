@@ -25,14 +25,17 @@ PROBE = {"connections": 8, "rate": 2000, "prefix": "probe"}
 MS = 1e6
 
 
-class Crowd:
-    """tests/bench/crowd, which says what its commands are."""
+def port_of(server):
+    return server.address.rsplit(":", 1)[1]
 
-    def __init__(self, bench, server, mode, *numbers):
+
+class Clients:
+    """A program with many connections: says a line of JSON when they are there, and one to each line."""
+
+    def __init__(self, server, *command):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        self.command = [bench.path("tests/bench/crowd"), server.address.rsplit(":", 1)[1], mode,
-                        *(str(x) for x in numbers)]
+        self.command = [str(x) for x in command]
         self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True)
         self.server = server
@@ -59,6 +62,13 @@ class Crowd:
     def tell(self, command):
         self.process.stdin.write(command + "\n")
         self.process.stdin.flush()
+
+
+class Crowd(Clients):
+    """tests/bench/crowd, which says what its commands are."""
+
+    def __init__(self, bench, server, mode, *numbers):
+        super().__init__(server, bench.path("tests/bench/crowd"), port_of(server), mode, *numbers)
 
     def ask(self, command):
         """What it answers, and the server's CPU meanwhile as cpu_ns."""
