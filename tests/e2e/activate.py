@@ -12,6 +12,7 @@ high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in fds]
 os.closerange(3, 100)
 for i, fd in enumerate(high):
     os.dup2(fd, 3 + i)
-os.closerange(3 + len(high), 100 + 2 * len(high))
+# What was passed may have high numbers, too.
+os.closerange(3 + len(high), os.sysconf("SC_OPEN_MAX"))
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(fds)), LISTEN_FDNAMES=names)
 os.execv(program[0], program)
