@@ -202,9 +202,13 @@ static void notice_fences(struct http *h)
     polls_fences(h);
 }
 
-static void tick(struct http *h)
+/*
+ * Ends what has had its time. What a silence since the turn began kept from coming is not held against
+ * anybody: the next turn finds the gap.
+ */
+static void tick(struct http *h, uint64_t began)
 {
-    if (h->now < h->next_tick)
+    if (h->now < h->next_tick || h->now - began > SILENCE_HANG_NS)
         return;
     h->next_tick = h->now + TICK_NS;
     sessions_tick(h);
@@ -251,7 +255,7 @@ static bool turn(struct http *h)
     links_end(h);
     polls_deliver(h, bell_drain(h->r, h->sh.worker));
     notice_fences(h);
-    tick(h);
+    tick(h, began);
     linger_turn(h);
     busy = !all;
     busy |= sessions_turn(h);

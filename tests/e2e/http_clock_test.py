@@ -76,6 +76,26 @@ def suspend():
         check_eq(server.members(), pids, "the processes")
 
 
+@test("it was suspended while a request was answered: nobody else's session ends of it",
+      rules=["J3", "S79"])
+def suspend_in_a_turn():
+    clock, board = Clock(), Board()
+    with CrashWebServer(PATIENT, board=board, env=clock.env) as server:
+        asks, holds = server.web().session(), server.web().session()
+        watch = server.client()
+        holds.token("web", lease=9000)
+        for _ in range(3):
+            board.arm("HTTP_ANSWER", action=HANG, role=HTTP)
+            done = threading.Thread(target=asks.ping, daemon=True)
+            done.start()
+            eventually(lambda: board.fired and stopped(board.pid))
+            clock.sleeps(600)
+            signal_process(board.pid, signal.SIGCONT)
+            done.join(20)
+            check_eq(watch.req("l", "web", "0"), "timeout", "what it holds")
+            server.web().post(f"/v1/sessions/{holds.id}/ping").expect(204)
+
+
 @test("a virtual machine is paused: a session and what it holds stay, one whose lease is over has lost it",
       rules=["S62", "S65", "S79"])
 def pause():
