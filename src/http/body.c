@@ -4,6 +4,7 @@
 #include "http/body.h"
 
 #include "base/utf8.h"
+#include "http/memory.h"
 #include "http/routes.h"
 
 #include <inttypes.h>
@@ -137,22 +138,12 @@ static const char *no_json(enum json_error_code code)
     }
 }
 
-static bool starved;
-
-/* jansson calls some of what it had no memory for a mistake in the text. */
-static void *give(size_t n)
-{
-    void *p = malloc(n);
-
-    starved |= !p;
-    return p;
-}
-
 bool body_parse(const char *bytes, size_t n, unsigned fields, struct body *out, char why[BODY_WHY])
 {
     json_error_t error;
     const char *name;
     json_t *object, *value;
+    unsigned long missed = memory_missed();
     bool good = true;
 
     memset(out, 0, sizeof(*out));
@@ -160,11 +151,9 @@ bool body_parse(const char *bytes, size_t n, unsigned fields, struct body *out, 
         return wrong(why, "the body is empty; {} is the least");
     if (memchr(bytes, 0, n)) /* jansson overlooks one behind a number or a word */
         return wrong(why, "the body has a NUL byte");
-    json_set_alloc_funcs(give, free);
-    starved = false;
     object = json_loadb(bytes, n, JSON_REJECT_DUPLICATES, &error);
-    json_set_alloc_funcs(malloc, free);
-    if (!object && starved)
+    /* jansson calls some of what it had no memory for a mistake in the text. */
+    if (!object && memory_missed() != missed)
         return wrong(why, "%s", "");
     if (!object)
         return wrong(why, "%s: line %d, column %d", no_json(json_error_code(&error)), error.line,

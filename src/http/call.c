@@ -110,13 +110,15 @@ static void answer(struct call *c, int status, const char *type, struct evbuffer
     end(c, status);
 }
 
-/* No memory, or another bug of ours. */
+/* No memory, or another bug of ours: what it was is nobody else's affair. */
 static void answer_internal(struct call *c)
 {
     static const char text[] = "{\"error\":\"internal\"}\n";
     struct evbuffer *body = evbuffer_new();
 
     log_error("a request cannot be answered", log_str("route", c->route ? c->route->template : ""));
+    c->result = (uint8_t)metrics_word(HTTP_ERR_INTERNAL);
+    metrics_error(c->h, HTTP_ERR_INTERNAL);
     if (body)
         evbuffer_add_reference(body, text, sizeof(text) - 1, NULL, NULL);
     answer(c, 500, "application/json", body, false);
@@ -176,12 +178,14 @@ void call_answer_json(struct call *c, int status, json_t *object)
 
 void call_answer_error(struct call *c, enum http_error error, const char *detail)
 {
-    json_t *o = json_pack("{s:s,s:s*}", "error", errors[error].code, "detail",
-                          detail ? detail : details[error]);
+    json_t *o;
 
-    if (error == HTTP_ERR_INTERNAL)
-        log_error("a request cannot be answered",
-                  log_str("route", c->route ? c->route->template : ""));
+    if (error == HTTP_ERR_INTERNAL) {
+        answer_internal(c);
+        return;
+    }
+    o = json_pack("{s:s,s:s*}", "error", errors[error].code, "detail",
+                  detail ? detail : details[error]);
     c->result = (uint8_t)metrics_word(error);
     metrics_error(c->h, error);
     call_answer_json(c, errors[error].status, o);

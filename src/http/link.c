@@ -14,6 +14,7 @@
 #include "http/guard.h"
 #include "http/http.h"
 #include "http/linger.h"
+#include "http/memory.h"
 #include "http/metrics.h"
 #include "http/secure.h"
 #include "http/server.h"
@@ -437,7 +438,7 @@ static void watch_missed(struct http *h)
 void link_served(struct link *l)
 {
     l->call = NULL;
-    l->starved = server_starved();
+    l->starved = memory_missed();
     unwatch(l);
     enter(l, LINK_ANSWER);
 }
@@ -454,7 +455,7 @@ void link_send(struct link *l, struct evhttp_request *req, int status, const cha
        begins to read again by itself. Over TLS the connection may be gone by now, or all written. */
     if (all->by_fd[fd] != l || l->phase != LINK_ANSWER)
         return;
-    if (server_starved() != l->starved) {
+    if (memory_missed() != l->starved) {
         /* It would be sent without what there was no memory for, be it the status line. */
         log_error("no memory for an answer, its connection ends without it");
         bufferevent_disable(l->b, EV_READ | EV_WRITE);

@@ -51,7 +51,7 @@ struct link {
     enum link_phase phase;
     uint64_t since;            /* BOOTTIME ns: of the phase, or when the answer moved last */
     struct link *prev, *next;  /* of those in this phase, who has been in it longest first */
-    unsigned long starved; /* server_starved() when the answer was begun */
+    unsigned long starved; /* memory_missed() when the answer was begun */
     int unacked; /* bytes of the answer, when its deadline was looked at last */
     bool tls;
     bool shaken;  /* its handshake has been counted */

@@ -32,6 +32,8 @@ src_http_libhttp_a_SOURCES = \
 	src/http/locks.h \
 	src/http/look.c \
 	src/http/look.h \
+	src/http/memory.c \
+	src/http/memory.h \
 	src/http/metrics.c \
 	src/http/metrics.h \
 	src/http/openapi.c \

@@ -9,6 +9,7 @@
 #include "http/body.h"
 #include "http/call.h"
 #include "http/http.h"
+#include "http/memory.h"
 
 #include <ctype.h>
 #include <event2/buffer.h>
@@ -479,6 +480,7 @@ static json_t *document(void)
 /* Made once in a process. */
 static const char *written(struct http *h)
 {
+    unsigned long missed = memory_missed();
     json_t *o;
     char *line, *whole = NULL;
 
@@ -486,7 +488,7 @@ static const char *written(struct http *h)
         return h->openapi;
     o = document();
     line = o ? json_dumps(o, JSON_COMPACT) : NULL;
-    if (line && asprintf(&whole, "%s\n", line) > 0)
+    if (line && memory_missed() == missed && asprintf(&whole, "%s\n", line) > 0)
         h->openapi = whole;
     free(line);
     json_decref(o);

@@ -7,6 +7,7 @@
 #include "http/call.h"
 #include "http/http.h"
 #include "http/link.h"
+#include "http/memory.h"
 #include "http/secure.h"
 #include "serving/certificate.h"
 
@@ -20,29 +21,8 @@
 enum { HEAD_MAX = 16384 };
 
 /* What libevent could not do and will not try again: to watch a descriptor, to have memory. */
-static bool missed;
-static unsigned long starved, mended;
-
-static void *give(size_t n)
-{
-    void *p = malloc(n);
-
-    starved += !p && n > 0;
-    return p;
-}
-
-static void *give_more(void *old, size_t n)
-{
-    void *p = realloc(old, n);
-
-    starved += !p && n > 0;
-    return p;
-}
-
-unsigned long server_starved(void)
-{
-    return starved;
-}
+static bool unwatched;
+static unsigned long mended; /* memory_missed() then */
 
 /* What libevent has to say. */
 static void say(int severity, const char *text)
@@ -53,7 +33,7 @@ static void say(int severity, const char *text)
         log_warn("libevent", log_str("text", text));
     else
         log_debug("libevent", log_str("text", text));
-    missed |= severity == EVENT_LOG_WARN && strncmp(text, "Epoll ", 6) == 0;
+    unwatched |= severity == EVENT_LOG_WARN && strncmp(text, "Epoll ", 6) == 0;
 }
 
 /* A connection has come. NULL: libevent makes a plain one, whose first request closes it: no link. */
@@ -93,14 +73,16 @@ void server_tick(struct http *h)
 
 void server_mend(struct http *h)
 {
-    if (starved != mended) {
-        log_warn("libevent had no memory", log_uint("times", starved - mended));
+    unsigned long missed = memory_missed();
+
+    if (missed != mended) {
+        log_warn("there was no memory", log_uint("times", missed - mended));
         links_read_again(h);
     }
-    mended = starved;
-    if (!missed)
+    mended = missed;
+    if (!unwatched)
         return;
-    missed = false;
+    unwatched = false;
     log_warn("a descriptor was not watched, all are watched anew");
     if (event_reinit(h->base) == 0)
         return;
@@ -110,7 +92,7 @@ void server_mend(struct http *h)
 
 void server_prepare(void)
 {
-    event_set_mem_functions(give, give_more, free);
+    memory_prepare();
     event_set_log_callback(say);
 }
 

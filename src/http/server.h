@@ -19,9 +19,6 @@ int server_use_tls(struct http *h, const struct tls_files *files);
 /* After libevent has run: what it could not watch is watched after all, what it could not read, read. */
 void server_mend(struct http *h);
 
-/* How often libevent had no memory. It overlooks that in the middle of an answer, too. */
-unsigned long server_starved(void);
-
 /* Now and then: who could not be accepted from is tried again. */
 void server_tick(struct http *h);
 
