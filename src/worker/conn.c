@@ -29,13 +29,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { SERVE_BUDGET = 128 }; /* requests of one connection in one turn: others wait */
-
 #define HALF_CLOSE_NS UINT64_C(250000000) /* semantics.md: a FIN within 250 ms is a half-close */
 #define LOOK_NS UINT64_C(10000000)        /* the kernel is asked, and the clock, in less */
 #define PENALTY_NS UINT64_C(100000000)    /* protocol.md, "Authentication" */
 #define ATTACH_AGAIN_NS UINT64_C(20000000) /* when no buffer was free */
 #define AUTHENTICATE_NS UINT64_C(5000000000) /* since it was accepted, the handshake included */
+#define GREEDY_NS UINT64_C(100000000) /* for so long its requests come after those of others */
 #define LINGER_NS UINT64_C(1000000000)    /* how long the last answer may need to be read */
 
 #define BIT(phase) (1u << (phase))
@@ -65,13 +64,11 @@ void conn_adopt(struct worker *w, uint32_t slot, int fd, bool look)
     struct conn *c = conns_slot(w->r, slot);
     struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
                              .data.u64 = (uint64_t)slot << 32 | (uint32_t)c->id};
-    bool queued = p->queued, leaving = p->leaving, sending = p->sending;
+    uint8_t queued = p->queued;
     int err = 0;
 
     memset(p, 0, sizeof(*p));
-    p->queued = queued; /* these queues have slots, whoever's they are */
-    p->leaving = leaving;
-    p->sending = sending;
+    p->queued = queued; /* the queues have slots, whoever's they are */
     p->readable = look; /* whatever is there already is an edge of the watch that begins now */
     p->writable = true;
     if (c->family != AF_UNIX && !(c->flags & CONN_TUNED)) {
@@ -373,7 +370,7 @@ static bool serve_some(struct worker *w, uint32_t slot, unsigned *served)
     struct peer *p = &w->peers[slot];
     bool moved = false;
 
-    while (c->phase == PHASE_READY && *served < SERVE_BUDGET && conns_in_used(c) > 0) {
+    while (c->phase == PHASE_READY && *served < w->budget && conns_in_used(c) > 0) {
         struct request req;
         enum request_result result;
 
@@ -459,7 +456,7 @@ static bool stream_some(struct worker *w, uint32_t slot)
 {
     if (!w->piece) {
         if (w->peers[slot].writable)
-            loop_send_piece(w, slot);
+            queues_put(w, QUEUE_SENDING, slot);
         return false;
     }
     w->piece = false;
@@ -643,12 +640,16 @@ void conn_run(struct worker *w, uint32_t slot)
         default:
             break;
         }
-        transfer_flush(w, slot);
-        if (served >= SERVE_BUDGET) {
+        if (served >= w->budget) {
+            p->greedy_until = w->now + GREEDY_NS;
             loop_ready(w, slot);
             break;
         }
+        transfer_flush(w, slot);
     }
+    /* Who asks for more is answered in one call for several turns. */
+    if (conns_in_used(c) == 0 || conns_out_used(c) >= IOBUF_OUT / 2)
+        transfer_flush(w, slot);
     if (c->phase == PHASE_LAST && !p->dead)
         finish(w, slot);
     settle(w, slot);
@@ -695,7 +696,7 @@ void conn_timeout(struct worker *w, uint32_t slot)
     inquest_name(w, slot);
     if (c->write_since && w->write_timeout && c->write_since + w->write_timeout <= w->now) {
         /* Who waits for its turn is not to blame. */
-        if (w->peers[slot].sending || transfer_reads_slowly(&w->peers[slot]))
+        if (queues_has(w, QUEUE_SENDING, slot) || transfer_reads_slowly(&w->peers[slot]))
             c->write_since = w->now;
         else
             conn_drop(w, slot, "peer does not read its answers");

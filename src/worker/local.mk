@@ -14,6 +14,7 @@ src_worker_libworker_a_SOURCES = \
 	src/worker/job.c \
 	src/worker/loop.c \
 	src/worker/orphan.c \
+	src/worker/queues.c \
 	src/worker/session.c \
 	src/worker/takeover.c \
 	src/worker/timers.c \

@@ -34,7 +34,11 @@ enum {
     LEAVES_A_TURN = 16,
     LEAVES_A_BUSY_TURN = 4, /* when there are more events than a turn takes */
     PIECES_A_TURN = 4, /* of long answers: each costs as much as a dozen requests */
-    CROWD = 3,       /* events of one turn */
+    SERVE_A_TURN = 2048, /* requests of all, about */
+    SERVE_MOST = 128, /* of one connection in one turn */
+    SERVE_LEAST = 4,
+    GREEDY_A_TURN = 256, /* requests of those that always have more */
+    CROWD = 3,       /* connections that asked in one turn */
     CROWD_TURNS = 8, /* after such a turn */
 };
 
@@ -42,22 +46,26 @@ enum {
 
 void loop_ready(struct worker *w, uint32_t slot)
 {
-    if (w->peers[slot].queued)
-        return;
-    w->peers[slot].queued = true;
-    w->ready[(w->ready_head + w->ready_n++) % (w->r->max_conns + 1)] = slot;
+    queues_put(w, w->now < w->peers[slot].greedy_until ? QUEUE_GREEDY : QUEUE_READY, slot);
 }
 
 static void run_ready(struct worker *w)
 {
-    for (uint32_t n = w->ready_n; n > 0; n--) {
-        uint32_t slot = w->ready[w->ready_head];
+    for (uint32_t n = queues_length(w, QUEUE_READY); n > 0; n--)
+        conn_run(w, queues_take(w, QUEUE_READY));
+}
 
-        w->ready_head = (w->ready_head + 1) % (w->r->max_conns + 1);
-        w->ready_n--;
-        w->peers[slot].queued = false;
-        conn_run(w, slot);
-    }
+/*
+ * When hundreds ask as fast as they can, each gets its share in turn, and after some of them who asks
+ * for something now and then is looked for again: it waits for a fraction of a millisecond, not for
+ * everything that all the others have sent.
+ */
+static void run_greedy(struct worker *w)
+{
+    uint32_t n = queues_length(w, QUEUE_GREEDY);
+
+    for (unsigned served = 0; n > 0 && served < GREEDY_A_TURN; n--, served += w->budget)
+        conn_run(w, queues_take(w, QUEUE_GREEDY));
 }
 
 /*
@@ -65,46 +73,23 @@ static void run_ready(struct worker *w)
  * each costs more than a request. The kernel tells of all in the order in which it happened, so
  * what others ask for is found behind them; to note each on the way there costs next to nothing.
  */
-static void put_off(struct worker *w, uint32_t slot)
-{
-    if (w->peers[slot].leaving)
-        return;
-    w->peers[slot].leaving = true;
-    w->leaving[(w->leaving_head + w->leaving_n++) % (w->r->max_conns + 1)] = slot;
-}
-
 static void run_leaving(struct worker *w, uint32_t most)
 {
-    for (; most > 0 && w->leaving_n > 0; most--) {
-        uint32_t slot = w->leaving[w->leaving_head];
+    uint32_t slot;
 
-        w->leaving_head = (w->leaving_head + 1) % (w->r->max_conns + 1);
-        w->leaving_n--;
-        w->peers[slot].leaving = false;
+    while (most-- > 0 && (slot = queues_take(w, QUEUE_LEAVING)) != 0)
         conn_run(w, slot);
-    }
 }
 
 /*
  * A thousand readers of long answers may have room in their sockets at once. Each is sent a piece in
  * its turn, and few of them in one turn of the loop: who asks for something little comes in between.
  */
-void loop_send_piece(struct worker *w, uint32_t slot)
-{
-    if (w->peers[slot].sending)
-        return;
-    w->peers[slot].sending = true;
-    w->sending[(w->sending_head + w->sending_n++) % (w->r->max_conns + 1)] = slot;
-}
-
 static void run_sending(struct worker *w)
 {
-    for (unsigned i = 0; i < PIECES_A_TURN && w->sending_n > 0; i++) {
-        uint32_t slot = w->sending[w->sending_head];
+    uint32_t slot;
 
-        w->sending_head = (w->sending_head + 1) % (w->r->max_conns + 1);
-        w->sending_n--;
-        w->peers[slot].sending = false;
+    for (unsigned i = 0; i < PIECES_A_TURN && (slot = queues_take(w, QUEUE_SENDING)) != 0; i++) {
         w->piece = true;
         conn_run(w, slot);
         w->piece = false;
@@ -223,12 +208,20 @@ static void ring_heard(struct worker *w)
         log_error("bell cannot be read", log_err("error", -errno));
 }
 
+static bool any_queued(const struct worker *w)
+{
+    for (unsigned i = 0; i < QUEUES; i++)
+        if (queues_length(w, i) > 0)
+            return true;
+    return false;
+}
+
 /* How long the turn may sleep, ns. */
 static uint64_t sleep_for(const struct worker *w, bool busy)
 {
     uint64_t next = w->expire_at;
 
-    if (busy || w->ready_n || w->leaving_n || w->sending_n)
+    if (busy || any_queued(w))
         return 0;
     /* Marked while this turn ran: the ring that followed may have been heard with an earlier one,
        and somebody waits for a whole turn. A mark set after this look is followed by its ring. */
@@ -269,11 +262,11 @@ static bool beat(struct worker *w)
  */
 static bool crowd_goes_first(struct worker *w)
 {
-    if (w->events >= CROWD)
+    if (w->asked >= CROWD)
         w->crowd = CROWD_TURNS;
     else if (w->crowd > 0)
         w->crowd--;
-    if (w->crowd == 0 || w->events == 0)
+    if (w->crowd == 0 || w->asked == 0)
         return false;
     SYS(LOOP_YIELD, sched_yield());
     return true;
@@ -299,6 +292,16 @@ static int wait_for_events(struct worker *w, struct epoll_event *ev, bool busy)
     return n;
 }
 
+/* How many requests of one connection are served in this turn. */
+static unsigned budget(const struct worker *w)
+{
+    uint32_t active = (uint32_t)w->events + queues_length(w, QUEUE_READY) +
+                      queues_length(w, QUEUE_GREEDY);
+    unsigned share = active ? SERVE_A_TURN / active : SERVE_MOST;
+
+    return share > SERVE_MOST ? SERVE_MOST : share < SERVE_LEAST ? SERVE_LEAST : share;
+}
+
 static void handle_event(struct worker *w, const struct epoll_event *ev)
 {
     uint32_t slot = (uint32_t)(ev->data.u64 >> 32);
@@ -314,10 +317,22 @@ static void handle_event(struct worker *w, const struct epoll_event *ev)
     if (w->peers[slot].stream.fd <= 0 || (uint32_t)conns_slot(w->r, slot)->id != (uint32_t)ev->data.u64)
         return;
     conn_note(w, slot, ev->events);
-    if (ev->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-        put_off(w, slot);
+    if (ev->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+        queues_put(w, QUEUE_LEAVING, slot);
+        return;
+    }
+    w->asked++;
+    if (w->now < w->peers[slot].greedy_until)
+        queues_put(w, QUEUE_GREEDY, slot);
     else
         conn_run(w, slot);
+}
+
+/* But for long answers. */
+static bool all_served(const struct worker *w)
+{
+    return queues_length(w, QUEUE_READY) == 0 && queues_length(w, QUEUE_GREEDY) == 0 &&
+           queues_length(w, QUEUE_LEAVING) == 0;
 }
 
 static void starved_again(struct worker *w)
@@ -364,6 +379,8 @@ static int turns(struct worker *w)
         bool newcomers = false;
         uint32_t slot;
 
+        w->budget = budget(w);
+        w->asked = 0;
         POINT(LOOP_TURN);
         if (mask)
             deliver_shards(w, mask);
@@ -377,6 +394,7 @@ static int turns(struct worker *w)
         notice_fences(w);
         run_leaving(w, n == EVENTS ? LEAVES_A_BUSY_TURN : LEAVES_A_TURN);
         run_ready(w);
+        run_greedy(w);
         run_sending(w);
         /* Those who are there already go before those who come. */
         if (newcomers && !read_channel(w))
@@ -385,7 +403,7 @@ static int turns(struct worker *w)
             conn_timeout(w, slot);
         if (w->starved && w->now >= w->next_tick)
             starved_again(w);
-        if (silent && n < EVENTS && w->ready_n == 0 && w->leaving_n == 0)
+        if (silent && n < EVENTS && all_served(w))
             silence_over(&w->sh);
         expire_turn(w);
         mask = bell_drain(w->r, w->sh.worker);
@@ -425,15 +443,13 @@ static int prepare(struct worker *w, const struct heritage *heritage)
     w->settings = heritage->settings;
     w->r = heritage->region;
     w->now = w->began = clock_boottime_ns();
+    w->budget = SERVE_MOST;
     w->handover_at = TIME_NEVER;
     loop_times(w);
     shared_attach(&w->sh, w->r, heritage->worker);
     w->peers = calloc(slots, sizeof(*w->peers));
-    w->ready = malloc(slots * sizeof(*w->ready));
-    w->leaving = malloc(slots * sizeof(*w->leaving));
-    w->sending = malloc(slots * sizeof(*w->sending));
     w->scratch = malloc(REQUEST_AUTH_BYTES_MAX);
-    if (!w->peers || !w->ready || !w->leaving || !w->sending || !w->scratch)
+    if (!w->peers || !w->scratch || queues_init(&w->queues, slots) != 0)
         return -ENOMEM;
     err = certificate_use(&w->tls, w->r, heritage->tls_files);
     if (!err)

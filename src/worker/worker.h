@@ -36,9 +36,25 @@ struct peer {
     bool hup;   /* both ways shut, or reset */
     bool eof;   /* recv said so */
     bool dead;  /* reset, or an error */
-    bool queued; /* on the ready queue */
-    bool leaving; /* on the queue of those whose client has gone */
-    bool sending; /* on the queue of those who may be sent a piece of a long answer */
+    uint8_t queued; /* where it waits for its turn: a bit for each enum queue */
+    uint64_t greedy_until; /* it asked for more than a turn's share just before */
+};
+
+/* Connections that are to be run, first come first. */
+enum queue {
+    QUEUE_READY,   /* something may go on */
+    QUEUE_GREEDY,  /* the same, of those that ask for more than their share of a turn */
+    QUEUE_LEAVING, /* its client has gone */
+    QUEUE_SENDING, /* a long answer goes on, and its socket has room */
+    QUEUES,
+};
+
+struct queues {
+    uint32_t slots; /* of the region, and one more */
+    struct queue_ring {
+        uint32_t *slot;
+        uint32_t head, n;
+    } queue[QUEUES];
 };
 
 struct timers {
@@ -73,12 +89,8 @@ struct worker {
     struct peer *peers; /* by slot */
     struct timers timers;
     struct jobs jobs;
-    uint32_t *ready; /* ring of slots to run again */
-    uint32_t ready_head, ready_n;
-    uint32_t *leaving; /* ring of slots whose client has gone */
-    uint32_t leaving_head, leaving_n;
-    uint32_t *sending; /* ring of slots with a long answer whose socket has room */
-    uint32_t sending_head, sending_n;
+    struct queues queues;
+    unsigned budget; /* requests of one connection in this turn: others wait */
     bool piece; /* the connection that runs now may send one of its long answer */
     struct channel_message closed; /* not yet told to the master */
     struct lifeline life; /* to the master */
@@ -90,6 +102,7 @@ struct worker {
     uint64_t expire_at; /* nothing to do in expire_turn() before */
     uint64_t handover_at; /* TIME_NEVER: this worker is not surplus */
     int events;           /* of the last turn */
+    unsigned asked;       /* of them, of connections that ask for something, it seems */
     unsigned crowd;       /* turns for which many clients are taken to ask */
     struct settings *own_settings; /* after a reload: w->settings, to be freed with the next */
     int new_settings; /* a memfd that came by the channel, 0 = none */
@@ -110,12 +123,25 @@ int worker_run(const struct heritage *heritage);
 void loop_times(struct worker *w); /* what it keeps of the settings in ns */
 bool loop_watch(struct worker *w, int fd, uint32_t source);
 void loop_ready(struct worker *w, uint32_t slot); /* run this connection again in the next turn */
-/* Its long answer goes on when it is its turn: it is run then, and may send a piece. */
-void loop_send_piece(struct worker *w, uint32_t slot);
 void loop_tell_closed(struct worker *w, uint32_t slot);
 void loop_flush_closed(struct worker *w);
 /* The socket cannot be had now: the master, which has a duplicate, hands it over again. */
 void loop_return(struct worker *w, uint32_t slot);
+
+/* queues.c */
+int queues_init(struct queues *q, uint32_t slots);
+void queues_put(struct worker *w, enum queue which, uint32_t slot); /* unless it is there already */
+uint32_t queues_take(struct worker *w, enum queue which); /* the first, or 0 */
+
+static inline uint32_t queues_length(const struct worker *w, enum queue which)
+{
+    return w->queues.queue[which].n;
+}
+
+static inline bool queues_has(const struct worker *w, enum queue which, uint32_t slot)
+{
+    return w->peers[slot].queued >> which & 1;
+}
 
 /* timers.c */
 int timers_init(struct timers *t, uint32_t slots);

@@ -9,10 +9,10 @@ import re
 import signal
 import time
 
-from clocks import EXTENDED, HOUR, PATIENT, SLACK, STEPS, YEAR, Clock, Fences, paused, server_of, stopped
+from clocks import EXTENDED, HOUR, PATIENT, SLACK, STEPS, YEAR, Clock, Fences, paused, server_of
 from dflock import Dflock, boottime
 from harness import (Program, Server, check, check_eq, diag, elapsed, eventually, fence_of, is_free,
-                     json_of, main, poll_in, signal_process, temp_dir, test, token_of, waiters)
+                     json_of, main, poll_in, signal_process, stopped, temp_dir, test, token_of, waiters)
 from points import HANG, WORKER, Board, CrashServer
 from puppet import Puppet
 

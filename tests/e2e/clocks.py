@@ -21,7 +21,7 @@ import struct
 import time
 
 from dflock import boottime
-from harness import SANITIZED, Server, check, check_eq, eventually, fence_of, temp_dir, token_of
+from harness import SANITIZED, Server, check, check_eq, eventually, fence_of, stopped, temp_dir, token_of
 from programs import CC, tool, top
 
 HOUR, YEAR = 3600, 365 * 86400
@@ -118,8 +118,3 @@ def paused(server, seconds, meanwhile, clock=None, first=None, until=None):
         if pid != first:
             os.kill(pid, signal.SIGCONT)
     return since
-
-
-def stopped(pid):
-    with open(f"/proc/{pid}/stat") as f:
-        return f.read().rsplit(")", 1)[1].split()[0] in "Tt"

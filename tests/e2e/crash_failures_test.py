@@ -7,7 +7,7 @@ import resource
 import signal
 import threading
 
-from harness import (SANITIZED, Client, Failure, check, check_eq, diag, eventually, json_of, main, test,
+from harness import (SANITIZED, Client, Failure, check, check_eq, diag, eventually, json_of, main, stopped, test,
                      token_of)
 from load import Load
 from points import FAIL, HANG, KILL, MASTER, SEGV, WORKER, CrashServer, errors
@@ -84,11 +84,6 @@ for i, row in enumerate(ROWS):
     test(f"{row[0]} fails with {row[1]}{when}: tried again, nothing is lost", deadline=240)(function)
 
 
-def is_stopped(pid):
-    with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
-        return f.read().rsplit(")", 1)[1].split()[0] == "T"
-
-
 def hung(server, pid):
     """It was stopped for too long, because this test was, and its master has killed it for that."""
     return server.logged(rf"worker hangs, killing it .*pid={pid}\b")
@@ -107,7 +102,7 @@ def newborn_and_ctrl_c():
         newborn = server.board.pid
         try:
             # Or SIGCONT might come before it stops itself.
-            eventually(lambda: is_stopped(newborn), 20, "it has stopped")
+            eventually(lambda: stopped(newborn), 20, "it has stopped")
             for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
                 os.kill(newborn, signum)
         except (Failure, ProcessLookupError):

@@ -8,12 +8,13 @@ import signal
 import threading
 import time
 
-from harness import SANITIZED, Client, Server, check, check_eq, diag, elapsed, eventually, in_threads, json_of, main, poll_in, test, token_of
+from harness import (SANITIZED, Client, Server, check, check_eq, diag, elapsed, eventually, fence_of, in_threads,
+                     json_of, main, poll_in, stopped, test, token_of)
 from points import CrashServer
 
 PIECE = 65536  # bytes of a long answer that are sent at a time
 # In one turn of a worker's loop:
-PIECES_A_TURN, TIMEOUTS_A_TURN = 4, 32
+PIECES_A_TURN, TIMEOUTS_A_TURN, SERVE_A_TURN = 4, 32, 2048
 
 
 def fill(client, n, prefix="k"):
@@ -117,10 +118,40 @@ def deadlines():
         os.kill(pid, signal.SIGCONT)
         for c in clients:
             c.expect("timeout")
+        eventually(lambda: board.passes("TRANSFER_SENT") - sent == n, text="all are sent")
         turns = board.passes("LOOP_TURN") - turns
         diag(f"{n} in {turns} turns")
-        check_eq(board.passes("TRANSFER_SENT") - sent, n, "answers")
         check(n <= turns * TIMEOUTS_A_TURN, f"{n} in {turns} turns")
+
+
+@test("connections that ask without end: each gets its share of a turn, and who asks now and then goes first")
+def greed():
+    n, each = 60, 100
+    share = SERVE_A_TURN // (n + 1)
+    with Server(["--max-locks", "200000"], workers=1) as server:
+        greedy, modest = [server.client() for _ in range(n)], server.client()
+        for c in [*greedy, modest]:
+            check_eq(c.req("ping"), "ok", "ping")  # it is the worker's
+        pid, = server.worker_pids()
+
+        def overtaken(attempt):
+            """How many were granted before the one that asked last, when all had asked."""
+            os.kill(pid, signal.SIGSTOP)
+            eventually(lambda: stopped(pid))
+            for i, c in enumerate(greedy):
+                c.send("".join(f"l\n{attempt}-{i}-{k}\n0\n" for k in range(each)))
+            modest.ask("l", f"{attempt}-modest", "0")
+            os.kill(pid, signal.SIGCONT)
+            mine = fence_of(token_of(modest.line()))
+            return sum(fence_of(token_of(x)) < mine for c in greedy for x in c.lines(each))
+
+        first = overtaken("first")
+        check(first <= n * share, f"{first} before it, when nobody is known to ask without end")
+        rest = []
+        while not rest or rest[-1] > each and len(rest) < 20:  # they may have been forgotten meanwhile
+            rest.append(overtaken(len(rest)))
+        diag(f"{first} of {n * each} were before it, then {rest}")
+        check(rest[-1] <= each, f"{rest} before it, when they are known")
 
 
 def memory(server):

@@ -45,7 +45,7 @@ Server(args=[], env={}, expect_log=[], workers=2, program=DFLOCKD): with --port 
     for so long that it was taken for one that hangs (see Stalls). The end of `with` calls it.
     .exited(timeout=20) → exit code, waits for an end that the test caused otherwise.
 
-signal_process(pid, signal) → whether it was there still
+signal_process(pid, signal) → whether it was there still;  stopped(pid), by SIGSTOP or a tracer
 
 Program(target=DFLOCKD): .path, a name for it;  .becomes(target), .script(text)
 
@@ -475,6 +475,11 @@ class Server:
         while self.signal_members(signal.SIGKILL) and time.monotonic() < end:
             time.sleep(0.002)
         self.proc.wait()
+
+
+def stopped(pid):
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+        return f.read().rsplit(")", 1)[1].split()[0] in "Tt"
 
 
 class Program:

@@ -5,9 +5,9 @@ and waits."""
 import signal
 import threading
 
-from clocks import PATIENT, SLACK, STEPS, Clock, Fences, paused, server_of, stopped
+from clocks import PATIENT, SLACK, STEPS, Clock, Fences, paused, server_of
 from dflock import boottime
-from harness import (check, check_eq, elapsed, eventually, is_free, main, signal_process, test,
+from harness import (check, check_eq, elapsed, eventually, is_free, main, signal_process, stopped, test,
                      waiters)
 from points import HANG, HTTP, Board, CrashServer
 from web import WebServer

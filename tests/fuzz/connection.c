@@ -249,22 +249,18 @@ static void prepare_all(void)
         slot_of_fd[pair[0]] = i;
     }
     w.peers = calloc(r->max_conns + 1, sizeof(*w.peers));
-    w.ready = calloc(r->max_conns + 1, sizeof(*w.ready));
-    w.leaving = calloc(r->max_conns + 1, sizeof(*w.leaving));
-    w.sending = calloc(r->max_conns + 1, sizeof(*w.sending));
     w.scratch = malloc(REQUEST_AUTH_BYTES_MAX);
     w.epfd = epoll_create1(EPOLL_CLOEXEC);
     FUZZ_REQUIRE(timers_init(&w.timers, r->max_conns + 1) == 0 &&
-                     jobs_init(&w.jobs, r->max_conns + 1) == 0 && w.epfd >= 0,
+                     jobs_init(&w.jobs, r->max_conns + 1) == 0 &&
+                     queues_init(&w.queues, r->max_conns + 1) == 0 && w.epfd >= 0,
                  "no memory");
 }
 
 static void begin(uint8_t how)
 {
     struct worker fresh = {.peers = w.peers,
-                           .ready = w.ready,
-                           .leaving = w.leaving,
-                           .sending = w.sending,
+                           .queues = w.queues,
                            .scratch = w.scratch,
                            .timers = w.timers,
                            .jobs = w.jobs,
@@ -288,8 +284,11 @@ static void begin(uint8_t how)
     w.r = r;
     w.now = w.began = clock_now;
     w.handover_at = TIME_NEVER;
+    w.budget = how & 8 ? 128 : 4;
     w.life = (struct lifeline){.heritage = &heritage, .channel = -1, .next = LIFELINE_SAID};
     w.timers.n = 0;
+    for (unsigned i = 0; i < QUEUES; i++)
+        w.queues.queue[i].n = 0;
     loop_times(&w);
     shared_attach(&w.sh, r, 0);
     w.sh.slot->beat = clock_now;
@@ -334,7 +333,9 @@ static bool turn(void)
             continue;
         conn_note(&w, slot, events[slot]);
         if (events[slot] & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-            put_off(&w, slot);
+            queues_put(&w, QUEUE_LEAVING, slot);
+        else if (w.now < w.peers[slot].greedy_until)
+            queues_put(&w, QUEUE_GREEDY, slot);
         else
             conn_run(&w, slot);
         events[slot] = 0;
@@ -342,12 +343,13 @@ static bool turn(void)
     notice_fences(&w);
     run_leaving(&w, LEAVES_A_TURN);
     run_ready(&w);
+    run_greedy(&w);
     run_sending(&w);
     for (unsigned i = 0; i < TIMEOUTS_A_TURN && (slot = timers_pop(&w)) != 0; i++)
         conn_timeout(&w, slot);
     if (w.starved && w.now >= w.next_tick)
         starved_again(&w);
-    if (silent && w.ready_n == 0 && w.leaving_n == 0)
+    if (silent && all_served(&w))
         silence_over(&w.sh);
     expire_turn(&w);
     mask = bell_drain(r, 0);
@@ -357,7 +359,7 @@ static bool turn(void)
     handover_turn(&w);
     loop_flush_closed(&w);
     silence_ring(&w.sh);
-    return busy || w.ready_n || w.leaving_n || w.sending_n;
+    return busy || any_queued(&w);
 }
 
 /* What holds between two turns. */
