@@ -281,6 +281,8 @@ static int wait_for_events(struct worker *w, struct epoll_event *ev, bool busy)
 
     if (!parked)
         ns = 0;
+    if (any_queued(w)) /* what was put off can wait a moment more: others on this machine run first */
+        SYS(LOOP_YIELD, sched_yield());
     /* Round up, or the last microseconds before a deadline would be a busy loop. */
     ts.tv_sec = (time_t)(ns / NS_PER_SEC);
     ts.tv_nsec = (long)(ns % NS_PER_SEC);
