@@ -72,9 +72,9 @@ def least_rate():
 
     # Of 300 KiB the kernel takes 128, and the rest may take 31 s; at 3.8 KiB/s it would take 45 s.
     slow = (540, 3, 4096, 2300, 0.6)
-    # 5 MiB at no more than 320 KiB/s, with a window that holds whole segments: with a smaller one
-    # the kernel's own timers set the pace.
-    fast = (10000, 2, 1 << 17, 1 << 15, 0.1)
+    # 5 MiB at no more than 320 KiB/s, with a window that holds a second of it: with a smaller one the
+    # kernel's own timers set the pace.
+    fast = (10000, 2, 1 << 19, 1 << 15, 0.1)
     found = in_threads(one, [(x, *y) for y in (slow, fast) for x in (False, True)])
     check_eq(found, ["ended", "ended", "read", "read"], "what became of them")
 
