@@ -2,8 +2,9 @@
  * worker/loop.c - a worker's life: one epoll loop.
  *
  * A turn: sleep until something happens, deliver grants made by others, run connections that have
- * events or were put off, some pieces of long answers, deadlines, leases, one step in the making of a
- * long answer, tell the master what was closed. Everything in a turn is bounded, so that no connection waits long for another.
+ * events or were put off, then some of those that ask without end, some pieces of long answers,
+ * deadlines, leases, one step in the making of a long answer, tell the master what was closed.
+ * Everything in a turn is bounded, so that no connection waits long for another.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -254,19 +255,25 @@ static bool beat(struct worker *w)
     return silence_marked(&w->sh);
 }
 
-/*
- * Many clients ask, and all that has come is served. The processor goes to who else wants it before
- * this worker falls asleep on it: it is often they whose next requests would wake it, one by one, and
- * a sleep and a wake-up cost as much as a request. True: look again, more may have come. With few
- * clients there is little to gain, and each look costs something (docs/internals/wakeups.md).
- */
-static bool crowd_goes_first(struct worker *w)
+static bool many_ask(struct worker *w)
 {
     if (w->asked >= CROWD)
         w->crowd = CROWD_TURNS;
     else if (w->crowd > 0)
         w->crowd--;
-    if (w->crowd == 0 || w->asked == 0)
+    return w->crowd > 0 && w->asked > 0;
+}
+
+/*
+ * Many clients ask, and all that has come is served. The processor goes to who else wants it before
+ * this worker falls asleep on it: it is often they whose next requests would wake it, one by one, and
+ * a sleep and a wake-up cost as much as a request. With few clients there is little to gain, and each
+ * look costs something (docs/internals/wakeups.md). Or something was put off, which can wait a moment
+ * more. True: look again, more may have come.
+ */
+static bool others_go_first(struct worker *w, uint64_t ns)
+{
+    if (ns > 0 ? !many_ask(w) : !any_queued(w))
         return false;
     SYS(LOOP_YIELD, sched_yield());
     return true;
@@ -276,13 +283,11 @@ static int wait_for_events(struct worker *w, struct epoll_event *ev, bool busy)
 {
     uint64_t ns = sleep_for(w, busy);
     struct timespec ts;
-    bool parked = ns > 0 && !crowd_goes_first(w) && bell_park(w->r, w->sh.worker);
+    bool parked = !others_go_first(w, ns) && ns > 0 && bell_park(w->r, w->sh.worker);
     int n;
 
     if (!parked)
         ns = 0;
-    if (any_queued(w)) /* what was put off can wait a moment more: others on this machine run first */
-        SYS(LOOP_YIELD, sched_yield());
     /* Round up, or the last microseconds before a deadline would be a busy loop. */
     ts.tv_sec = (time_t)(ns / NS_PER_SEC);
     ts.tv_nsec = (long)(ns % NS_PER_SEC);
