@@ -204,11 +204,14 @@ static void notice_fences(struct http *h)
 
 /*
  * Ends what has had its time. What a silence since the turn began kept from coming is not held against
- * anybody: the next turn finds the gap.
+ * anybody: the next turn finds the gap. It is not put off twice, or slow turns could go on for ever.
  */
 static void tick(struct http *h, uint64_t began)
 {
-    if (h->now < h->next_tick || h->now - began > SILENCE_HANG_NS)
+    if (h->now < h->next_tick)
+        return;
+    h->tick_waits = h->now - began > SILENCE_HANG_NS && !h->tick_waits;
+    if (h->tick_waits)
         return;
     h->next_tick = h->now + TICK_NS;
     sessions_tick(h);

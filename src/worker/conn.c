@@ -641,14 +641,16 @@ void conn_run(struct worker *w, uint32_t slot)
             break;
         }
         if (served >= w->budget) {
-            p->greedy_until = w->now + GREEDY_NS;
+            if (conns_in_used(c) > 0 || p->readable)
+                p->greedy_until = w->now + GREEDY_NS;
             loop_ready(w, slot);
             break;
         }
         transfer_flush(w, slot);
     }
+    w->served += served;
     /* Who asks for more is answered in one call for several turns. */
-    if (conns_in_used(c) == 0 || conns_out_used(c) >= IOBUF_OUT / 2)
+    if (conns_in_used(c) == 0 || c->phase != PHASE_READY || conns_out_used(c) >= IOBUF_OUT / 2)
         transfer_flush(w, slot);
     if (c->phase == PHASE_LAST && !p->dead)
         finish(w, slot);
@@ -682,20 +684,23 @@ void conn_timeout(struct worker *w, uint32_t slot)
 {
     struct conn *c = conns_slot(w->r, slot);
     const char *why = NULL;
+    bool stranger;
 
     if (deadline(w, slot) > w->now) {
         settle(w, slot);
         return;
     }
-    if ((c->phase == PHASE_READY || c->phase == PHASE_SKIP) && session_must_authenticate(w, c)) {
+    stranger = session_must_authenticate(w, c);
+    /* Who waits for its turn is not to blame. */
+    if ((c->phase == PHASE_READY || c->phase == PHASE_SKIP) && (stranger || w->peers[slot].queued)) {
         look_again(w, slot);
         if (w->peers[slot].stream.fd <= 0 || deadline(w, slot) > w->now)
             return;
-        why = c->accepted + AUTHENTICATE_NS <= w->now ? "not authenticated within 5 s" : NULL;
+        if (stranger && c->accepted + AUTHENTICATE_NS <= w->now)
+            why = "not authenticated within 5 s";
     }
     inquest_name(w, slot);
     if (c->write_since && w->write_timeout && c->write_since + w->write_timeout <= w->now) {
-        /* Who waits for its turn is not to blame. */
         if (queues_has(w, QUEUE_SENDING, slot) || transfer_reads_slowly(&w->peers[slot]))
             c->write_since = w->now;
         else

@@ -17,6 +17,7 @@
 #include "serving/silence.h"
 #include "shm/bell.h"
 #include "worker/calls.h"
+#include "worker/transfer.h"
 #include "worker/worker.h"
 
 #include <errno.h>
@@ -39,6 +40,7 @@ enum {
     SERVE_MOST = 128, /* of one connection in one turn */
     SERVE_LEAST = 4,
     GREEDY_A_TURN = 256, /* requests of those that always have more */
+    GREEDY_RUNS = 8, /* see catch_up() */
     CROWD = 3,       /* connections that asked in one turn */
     CROWD_TURNS = 8, /* after such a turn */
 };
@@ -65,8 +67,21 @@ static void run_greedy(struct worker *w)
 {
     uint32_t n = queues_length(w, QUEUE_GREEDY);
 
-    for (unsigned served = 0; n > 0 && served < GREEDY_A_TURN; n--, served += w->budget)
+    w->served = 0;
+    for (; n > 0 && w->served < GREEDY_A_TURN; n--) {
+        w->served++; /* a run that serves nothing costs something, too */
         conn_run(w, queues_take(w, QUEUE_GREEDY));
+    }
+}
+
+/* Before the end: answers that were put off because more was asked for. */
+static void flush_greedy(struct worker *w)
+{
+    uint32_t slot;
+
+    while ((slot = queues_take(w, QUEUE_GREEDY)) != 0)
+        if (w->peers[slot].stream.fd > 0)
+            transfer_flush(w, slot);
 }
 
 /*
@@ -255,6 +270,12 @@ static bool beat(struct worker *w)
     return silence_marked(&w->sh);
 }
 
+static bool only_put_off(const struct worker *w)
+{
+    return queues_length(w, QUEUE_READY) == 0 && queues_length(w, QUEUE_LEAVING) == 0 &&
+           (queues_length(w, QUEUE_GREEDY) > 0 || queues_length(w, QUEUE_SENDING) > 0);
+}
+
 static bool many_ask(struct worker *w)
 {
     if (w->asked >= CROWD)
@@ -273,7 +294,7 @@ static bool many_ask(struct worker *w)
  */
 static bool others_go_first(struct worker *w, uint64_t ns)
 {
-    if (ns > 0 ? !many_ask(w) : !any_queued(w))
+    if (ns > 0 ? !many_ask(w) : !only_put_off(w))
         return false;
     SYS(LOOP_YIELD, sched_yield());
     return true;
@@ -335,11 +356,26 @@ static void handle_event(struct worker *w, const struct epoll_event *ev)
         conn_run(w, slot);
 }
 
-/* But for long answers. */
-static bool all_served(const struct worker *w)
+/*
+ * A silence is over when all that had come by then has had its turn, but for long answers. Those who
+ * ask without end are never done: they have had some of their shares then.
+ */
+static void catch_up(struct worker *w)
 {
-    return queues_length(w, QUEUE_READY) == 0 && queues_length(w, QUEUE_GREEDY) == 0 &&
-           queues_length(w, QUEUE_LEAVING) == 0;
+    static const unsigned runs[QUEUES] = {
+        [QUEUE_READY] = 1, [QUEUE_GREEDY] = GREEDY_RUNS, [QUEUE_LEAVING] = 1};
+    bool behind = false;
+
+    for (unsigned i = 0; i < QUEUES; i++) {
+        const struct queue_ring *q = &w->queues.queue[i];
+
+        if (!w->catches_up)
+            w->caught_up[i] = q->taken + (uint64_t)q->n * runs[i];
+        behind |= runs[i] > 0 && q->n > 0 && q->taken < w->caught_up[i];
+    }
+    w->catches_up = behind;
+    if (!behind)
+        silence_over(&w->sh);
 }
 
 static void starved_again(struct worker *w)
@@ -404,14 +440,18 @@ static int turns(struct worker *w)
         run_greedy(w);
         run_sending(w);
         /* Those who are there already go before those who come. */
-        if (newcomers && !read_channel(w))
+        if (newcomers && !read_channel(w)) {
+            flush_greedy(w);
             return EXITCODE_OK;
+        }
         for (unsigned i = 0; i < TIMEOUTS_A_TURN && (slot = timers_pop(w)) != 0; i++)
             conn_timeout(w, slot);
         if (w->starved && w->now >= w->next_tick)
             starved_again(w);
-        if (silent && n < EVENTS && all_served(w))
-            silence_over(&w->sh);
+        if (!silent)
+            w->catches_up = false;
+        else if (w->catches_up || n < EVENTS)
+            catch_up(w);
         expire_turn(w);
         mask = bell_drain(w->r, w->sh.worker);
         if (mask)

@@ -38,6 +38,7 @@ uint32_t queues_take(struct worker *w, enum queue which)
     slot = q->slot[q->head];
     q->head = (q->head + 1) % w->queues.slots;
     q->n--;
+    q->taken++;
     w->peers[slot].queued &= (uint8_t)~(1u << which);
     return slot;
 }

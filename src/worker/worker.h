@@ -54,6 +54,7 @@ struct queues {
     struct queue_ring {
         uint32_t *slot;
         uint32_t head, n;
+        uint64_t taken; /* ever */
     } queue[QUEUES];
 };
 
@@ -91,6 +92,7 @@ struct worker {
     struct jobs jobs;
     struct queues queues;
     unsigned budget; /* requests of one connection in this turn: others wait */
+    unsigned served; /* requests of all in this turn */
     bool piece; /* the connection that runs now may send one of its long answer */
     struct channel_message closed; /* not yet told to the master */
     struct lifeline life; /* to the master */
@@ -98,7 +100,11 @@ struct worker {
     uint64_t read_timeout, write_timeout, default_lease, max_lease; /* ns */
     uint64_t next_gc;
     uint64_t next_tick;
-    uint64_t began;     /* this turn: what had come by then is served before its expiry */
+    /* This turn: what had come by then is served before its expiry, but for what those who ask without
+       end have sent beyond their share. */
+    uint64_t began;
+    bool catches_up; /* it is marked as silent: until as many have been taken from the queues */
+    uint64_t caught_up[QUEUES];
     uint64_t expire_at; /* nothing to do in expire_turn() before */
     uint64_t handover_at; /* TIME_NEVER: this worker is not surplus */
     int events;           /* of the last turn */

@@ -2,6 +2,7 @@
 """floods_test.py - clients that mean no good, by the thousand: what they are told, what is logged, how
 little it costs, and that others go on. What a flood does to the others' waiting is `make bench`'s."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -152,6 +153,47 @@ def greed():
             rest.append(overtaken(len(rest)))
         diag(f"{first} of {n * each} were before it, then {rest}")
         check(rest[-1] <= each, f"{rest} before it, when they are known")
+
+
+@test("a worker that was silent has caught up though some ask without end: leases end in time again", alone=True,
+      rules=["S15"])
+def catches_up():
+    many = memoryview(b"ping\n_\n\n" * 20000)
+    with Server(workers=1) as server:
+        holder, waiter, over = server.client(), server.client(), threading.Event()
+        pid, = server.worker_pids()
+
+        def ask_without_end(c):
+            c.sock.setblocking(False)
+            rest = many
+            while not over.is_set():
+                with contextlib.suppress(BlockingIOError):
+                    rest = rest[c.sock.send(rest):] or many
+                with contextlib.suppress(BlockingIOError):
+                    check(c.sock.recv(1 << 20), "it was ended")
+
+        def behave(_):
+            late = []
+            try:
+                while not late or late[-1] > 1.5 and len(late) < 5:  # the machine may be late, too
+                    token_of(holder.req("l", "key", "0 1"))
+                    took = elapsed()
+                    waiter.ask("l", "key", "30 1")
+                    os.kill(pid, signal.SIGSTOP)
+                    eventually(lambda: stopped(pid))
+                    time.sleep(0.1)
+                    os.kill(pid, signal.SIGCONT)
+                    token = token_of(waiter.line())
+                    late.append(took() - 1)
+                    check_eq(waiter.req("r", "key", token), "ok", "a release")
+            finally:
+                over.set()
+            return late
+
+        clients = [server.client() for _ in range(8)]
+        late, *_ = in_threads(lambda job: job[0](job[1]), [(behave, None), *((ask_without_end, c) for c in clients)])
+        diag("late by " + ", ".join(f"{x:.2f} s" for x in late))
+        check(late[-1] <= 1.5, f"a lease ended late: {late}")
 
 
 def memory(server):

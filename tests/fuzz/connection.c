@@ -349,8 +349,10 @@ static bool turn(void)
         conn_timeout(&w, slot);
     if (w.starved && w.now >= w.next_tick)
         starved_again(&w);
-    if (silent && all_served(&w))
-        silence_over(&w.sh);
+    if (!silent)
+        w.catches_up = false;
+    else
+        catch_up(&w);
     expire_turn(&w);
     mask = bell_drain(r, 0);
     if (mask)
