@@ -26,7 +26,7 @@ int config_act(const struct settings *settings, const struct config_report *repo
         return CONFIG_SERVE;
 
     if (errors)
-        return EXITCODE_CONFIG;
+        return report->errors.count > report->momentary ? EXITCODE_CONFIG : EXITCODE_FAIL;
     if (settings->dump_config && !settings->help && !settings->version)
         config_dump(settings, out);
     else if (settings->check_config && !settings->help && !settings->version)

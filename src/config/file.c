@@ -72,7 +72,7 @@ static void include(struct source *s, const char *name)
 
     snprintf(origin, sizeof(origin), "%s:%u", s->path, s->line);
     if (!pattern) {
-        wrong_line(s, "out of memory", "");
+        report_no_memory(s->report, origin, name);
         return;
     }
     memcpy(pattern, s->path, dir);
@@ -88,6 +88,9 @@ static void include(struct source *s, const char *name)
         break;
     case GLOB_NOMATCH:
         break; /* an empty directory of additions is usual */
+    case GLOB_NOSPACE:
+        report_no_memory(s->report, origin, pattern);
+        break;
     default:
         wrong_line(s, "cannot be searched: ", pattern);
     }
@@ -248,7 +251,7 @@ static void read_source(const char *path, const char *origin, struct source *s)
         report_error(s->report, "%s: %s: files are included more than %d deep", origin, path,
                      DEPTH_MAX);
     } else if (!(text = malloc(FILE_MAX + 1))) {
-        report_error(s->report, "%s: %s: out of memory", origin, path);
+        report_no_memory(s->report, origin, path);
     } else if ((n = io_read_file(path, text, FILE_MAX)) == -EFBIG) {
         report_error(s->report, "%s: %s: is larger than 1 MiB: is this the right file?", origin,
                      path);

@@ -63,8 +63,15 @@ void report_warn(struct config_report *report, const char *fmt, ...)
     va_end(ap);
 }
 
+void report_no_memory(struct config_report *report, const char *origin, const char *path)
+{
+    report->momentary++;
+    report_error(report, "%s: %s: out of memory", origin, path);
+}
+
 void report_unreadable(struct config_report *report, const char *origin, const char *path, int err)
 {
+    report->momentary += err == -ENOMEM || err == -EMFILE || err == -ENFILE;
     report_error(report, "%s: %s: %s%s", origin, path, err_text(err),
                  err == -EACCES ? ": the user that dflockd runs as must be able to read it" : "");
 }

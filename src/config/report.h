@@ -22,12 +22,16 @@ struct report_list {
 struct config_report {
     struct report_list errors;
     struct report_list warnings;
+    unsigned momentary; /* of the errors, those that another attempt may not meet: no memory */
 };
 
 void report_error(struct config_report *report, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void report_warn(struct config_report *report, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* There was none for this file. */
+void report_no_memory(struct config_report *report, const char *origin, const char *path);
 
 /* Of a file that could not be read: err, and what to do about it where that is known. */
 void report_unreadable(struct config_report *report, const char *origin, const char *path, int err);

@@ -110,7 +110,7 @@ int secret_load_file(struct secret_set *set, const char *path, const char *origi
 
     memset(set, 0, sizeof(*set));
     if (buf == NULL) {
-        report_error(report, "%s: %s: out of memory", origin, path);
+        report_no_memory(report, origin, path);
         return ERR_CONFIG;
     }
     n = io_read_file(path, buf, FILE_MAX);

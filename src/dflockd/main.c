@@ -298,7 +298,7 @@ int main(int argc, char **argv)
     tzset(); /* or gmtime() would open a file in a worker, which cannot */
     if (!secret_prepare()) {
         fprintf(stderr, "dflockd: the cryptographic library does not work: see openssl.cnf(5)\n");
-        return EXITCODE_FAIL;
+        _exit(EXITCODE_FAIL); /* what it does at the end may crash when it had no memory to begin */
     }
     status = origin_collect(&origin, &listeners, &http);
     if (status != EXITCODE_OK)

@@ -160,7 +160,8 @@ static void bury(struct master *m, struct child *c, enum death death, const char
         (httpworker_left(m, c) || (c->state == CHILD_LEAVING && resize_left(m, c))))
         return;
     wait = policy_backoff(death, lived, &c->row);
-    if (c->state == CHILD_LEAVING && death == DEATH_EXIT) {
+    /* Told to by this master, or just before an upgrade by the last. */
+    if (death == DEATH_EXIT) {
         log_info("worker left, another takes over", log_uint("worker", c->slot),
                  log_int("pid", c->pid));
     } else {

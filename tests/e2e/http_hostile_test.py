@@ -24,9 +24,9 @@ def memory(server):
         return int(f.read().split()[1]) * 4096
 
 
-def fill(server, n):
+def fill(server, n, **options):
     """So many locks with long keys, of which stats says half a KiB each."""
-    c = server.client()
+    c = server.client(**options)
     for at in range(0, n, 500):
         keys = [b"%06d" % i + b'"' * 250 for i in range(at, min(at + 500, n))]
         c.send(b"".join(b"l\n%b\n0 900\n" % k for k in keys))
@@ -247,9 +247,7 @@ def half_closed():
     context = client_context()
     with WebServer(PATIENT + ["--max-locks", "60000"]) as plain, \
          WebServer(PATIENT + ["--max-locks", "60000"] + server_certificate().args) as secure:
-        owner = secure.client(tls=context)
-        owner.send(b"".join(b"l\n%06d%b\n0 900\n" % (i, b'"' * 250) for i in range(20000)))
-        owner.lines(20000)
+        fill(secure, 20000, tls=context)
         fill(plain, 20000)
 
         def fin(raw):

@@ -161,6 +161,8 @@ CASES = [
      "31 R 2 timeout"),
     ("as late, while the client did not run for not as long", "late", "1 S 1 l k 0 99",
      "1.1 R 1 ok <7> 99", "1.2 S 2 l k 2", "12 P 5000000000", "22 R 2 timeout"),
+    ("late, and the client did not run from before the end of the wait on", None, "1 S 1 l k 0 99",
+     "1.1 R 1 ok <7> 99", "10 S 2 l k 5", "26 P 15000000000", "30 R 2 timeout"),
     ("as late, while a worker hung and the client did not run", None, "1 S 1 l k 0 99",
      "1.1 R 1 ok <7> 99", "1.2 S 2 l k 2", "3 K 19 4711", "12 P 5000000000", "22 R 2 timeout"),
     ("released twice", "released-twice", "1 S 1 l k 0", "1.1 R 1 ok <7> 33", "2 S 1 r k <7>",

@@ -20,6 +20,7 @@ static size_t fence_room, key_room;
 static struct { /* what widens "soon": times, and sums of what they cost */
     uint64_t *t, *sum;
     size_t n, room;
+    uint64_t longest; /* of the costs */
 } moments;
 static struct {
     const char *rule;
@@ -79,10 +80,12 @@ void away(uint64_t t, uint64_t cost)
     moments.t[at] = t;
     moments.sum[at] = cost + (at ? moments.sum[at - 1] : 0);
     moments.n++;
+    if (cost > moments.longest)
+        moments.longest = cost;
 }
 
-/* The cost of all moments before t. */
-static uint64_t cost_before(uint64_t t)
+/* How many moments are before t. */
+static size_t before(uint64_t t)
 {
     size_t low = 0, high = moments.n;
 
@@ -94,7 +97,29 @@ static uint64_t cost_before(uint64_t t)
         else
             high = mid;
     }
-    return low ? moments.sum[low - 1] : 0;
+    return low;
+}
+
+/* The cost of all moments before t. */
+static uint64_t cost_before(uint64_t t)
+{
+    size_t n = before(t);
+
+    return n ? moments.sum[n - 1] : 0;
+}
+
+/* Of that, what was still to come at t. */
+static uint64_t cost_after(uint64_t t)
+{
+    uint64_t all = 0;
+
+    for (size_t i = before(t); i > 0 && t - moments.t[i - 1] < moments.longest; i--) {
+        uint64_t over = moments.t[i - 1] + moments.sum[i - 1] - (i > 1 ? moments.sum[i - 2] : 0);
+
+        if (over > t)
+            all += over - t;
+    }
+    return all;
 }
 
 /* A worker that was stopped a moment before may still be away. */
@@ -105,7 +130,7 @@ uint64_t late(uint64_t t)
     if (t > NEVER - 2 * SOON)
         return NEVER;
     for (int i = 0; i < 3; i++) /* what widens it may have been widened */
-        end = t + SOON + cost_before(end) - cost_before(from);
+        end = t + SOON + cost_before(end) - cost_before(from) + cost_after(from);
     return end;
 }
 
