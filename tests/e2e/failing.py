@@ -13,6 +13,7 @@ import mmap
 import os
 import re
 import shlex
+import signal
 import struct
 import subprocess
 import tempfile
@@ -94,6 +95,11 @@ class Board:
     def ours(self):
         """Whether it was dflockd that called, and no library."""
         return any("/dflockd+" in x for x in self.frames()[:1])
+
+    def crashes_openssl(self, code):
+        """Whether this is how it ended: OpenSSL 3.0 that has no memory as it comes into being uses what
+        it has not got, before anybody could ask whether it works."""
+        return code == -signal.SIGSEGV and any("/libcrypto.so" in x for x in self.frames()[:1])
 
     def where(self):
         """Functions and lines, as far as they are known."""
