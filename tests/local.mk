@@ -110,7 +110,6 @@ e2e_tests = \
 	tests/e2e/dflockctl_top_test.py \
 	tests/e2e/examples_test.py \
 	tests/e2e/failing_library_test.py \
-	tests/e2e/failing_server_test.py \
 	tests/e2e/features_test.py \
 	tests/e2e/fences_test.py \
 	tests/e2e/floods_test.py \
@@ -149,6 +148,7 @@ e2e_tests = \
 # Not those of a feature that ./configure has left out; single tests name it with needs=.
 e2e_http_tests = \
 	tests/e2e/crash_http_test.py \
+	tests/e2e/failing_server_test.py \
 	tests/e2e/http_alerts_test.py \
 	tests/e2e/http_bench_test.py \
 	tests/e2e/http_clock_test.py \
