@@ -28,7 +28,7 @@
 #define STARTS_WITHIN (10 * NS_PER_SEC) /* a fork on a slow machine */
 #define ADOPT_PATIENCE (2 * NS_PER_SEC) /* as for a worker that hangs */
 
-enum { ADOPT_POLL_MS = 100 };
+enum { ADOPT_POLL_MS = 100, CALLS_AGAIN = 3 };
 
 static void close_fd(int fd)
 {
@@ -293,19 +293,34 @@ static int listen_to(struct legacy *l, uint64_t *who)
     return 0;
 }
 
+static bool may_pass(int err)
+{
+    return err == -EMFILE || err == -ENFILE || err == -ENOMEM || err == -ENOBUFS;
+}
+
+/* One that is not heard of is ended: a moment without memory or descriptors must not be why. */
+static int call(const char *run_dir, unsigned worker)
+{
+    int fd = rendezvous_call(run_dir, worker);
+
+    for (unsigned again = 0; again < CALLS_AGAIN && may_pass(fd); again++)
+        fd = rendezvous_call(run_dir, worker);
+    return fd;
+}
+
 /* A bit for each worker that has picked up. */
 static uint64_t call_all(struct legacy *l, const char *run_dir)
 {
     uint64_t callees = 0;
 
     for (unsigned i = 0; run_dir[0] && i < WORKER_MAX; i++) {
-        int fd = rendezvous_call(run_dir, i);
+        int fd = call(run_dir, i);
 
         if (fd >= 0)
             callees |= UINT64_C(1) << i;
         else if (fd != -ENOENT && fd != -ECONNREFUSED)
             l->silent |= UINT64_C(1) << i; /* somebody may be there */
-        if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM || fd == -ENOBUFS)
+        if (may_pass(fd))
             log_error("it cannot be asked whether the last master left a worker",
                       log_uint("worker", i), log_err("error", fd));
         l->worker[i].channel = fd >= 0 ? fd : 0;
@@ -320,7 +335,7 @@ static uint64_t gone(const char *run_dir, uint64_t who)
 
     for (; who; who &= who - 1) {
         unsigned worker = (unsigned)__builtin_ctzll(who);
-        int fd = rendezvous_call(run_dir, worker);
+        int fd = call(run_dir, worker);
 
         if (fd >= 0)
             close_fd(fd);
