@@ -236,7 +236,8 @@ def caps():
         again.post("/v1/sessions").expect(200)
 
 
-@test("a Unix socket may be passed for HTTP; its clients have no address, and no cap", rules=["H14"])
+@test("a Unix socket may be passed for HTTP; its clients have no address, and no cap", rules=["H14"],
+      needs=["systemd"])
 def unix_socket():
     path = os.path.join(temp_dir(), "http.sock")
     passed, tcp = socket.socket(socket.AF_UNIX), socket.socket()
