@@ -44,6 +44,13 @@ def least_rate():
     context = client_context()
 
     def one(case):
+        for _ in range(3):  # a machine that does not run the reader, or the server, makes any of them slow
+            found = read(case)
+            if found == "read" or case[1:] == slow:
+                break
+        return found
+
+    def read(case):
         """Reads all, n bytes at a time. Whether it ended before."""
         secure, locks, timeout, rcvbuf, n, pause = case
         options = {"tls": context} if secure else {}

@@ -25,7 +25,7 @@ def soak():
 
 
 @test("masters are killed under load, and others started: nothing is lost, nothing happens twice",
-      deadline=900)
+      deadline=900, needs=["systemd"])
 def masters():
     run(500, seconds=10, kills=0, masters=10, rate=3000, workers=2, round_seconds=10)
 
