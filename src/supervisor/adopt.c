@@ -303,8 +303,11 @@ static int call(const char *run_dir, unsigned worker)
 {
     int fd = rendezvous_call(run_dir, worker);
 
-    for (unsigned again = 0; again < CALLS_AGAIN && may_pass(fd); again++)
+    for (unsigned again = 0; again < CALLS_AGAIN && may_pass(fd); again++) {
+        log_warn("a worker of the last master cannot be called, trying again",
+                 log_uint("worker", worker), log_err("error", fd));
         fd = rendezvous_call(run_dir, worker);
+    }
     return fd;
 }
 
