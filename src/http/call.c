@@ -118,7 +118,6 @@ static void answer_internal(struct call *c)
 
     log_error("a request cannot be answered", log_str("route", c->route ? c->route->template : ""));
     c->result = (uint8_t)metrics_word(HTTP_ERR_INTERNAL);
-    metrics_error(c->h, HTTP_ERR_INTERNAL);
     if (body)
         evbuffer_add_reference(body, text, sizeof(text) - 1, NULL, NULL);
     answer(c, 500, "application/json", body, false);

@@ -53,7 +53,7 @@ struct http {
     uint64_t now; /* BOOTTIME ns: http_now() reads it again */
     uint64_t heard; /* counts connections that came, and reads that brought something */
     uint64_t next_tick;
-    bool tick_waits;
+    bool tick_waits; /* the last one was put off */
     uint32_t fences_turn; /* of the region, as last seen */
     int efd;
     int new_settings; /* a memfd that came by the channel, 0 = none */

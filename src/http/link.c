@@ -17,7 +17,6 @@
 #include "http/memory.h"
 #include "http/metrics.h"
 #include "http/secure.h"
-#include "http/server.h"
 #include "net/stream.h"
 #include "net/tls.h"
 

@@ -330,6 +330,21 @@ static unsigned budget(const struct worker *w)
     return share > SERVE_MOST ? SERVE_MOST : share < SERVE_LEAST ? SERVE_LEAST : share;
 }
 
+/* Whose turn it is not now is queued. */
+static void conn_event(struct worker *w, uint32_t slot, uint32_t events)
+{
+    conn_note(w, slot, events);
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+        queues_put(w, QUEUE_LEAVING, slot);
+        return;
+    }
+    w->asked++;
+    if (w->now < w->peers[slot].greedy_until)
+        queues_put(w, QUEUE_GREEDY, slot);
+    else
+        conn_run(w, slot);
+}
+
 static void handle_event(struct worker *w, const struct epoll_event *ev)
 {
     uint32_t slot = (uint32_t)(ev->data.u64 >> 32);
@@ -344,16 +359,7 @@ static void handle_event(struct worker *w, const struct epoll_event *ev)
     /* An event of a connection that was closed in this very turn, and its slot perhaps reused. */
     if (w->peers[slot].stream.fd <= 0 || (uint32_t)conns_slot(w->r, slot)->id != (uint32_t)ev->data.u64)
         return;
-    conn_note(w, slot, ev->events);
-    if (ev->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
-        queues_put(w, QUEUE_LEAVING, slot);
-        return;
-    }
-    w->asked++;
-    if (w->now < w->peers[slot].greedy_until)
-        queues_put(w, QUEUE_GREEDY, slot);
-    else
-        conn_run(w, slot);
+    conn_event(w, slot, ev->events);
 }
 
 /*

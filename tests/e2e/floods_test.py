@@ -128,6 +128,11 @@ def deadlines():
         check(n <= turns * TIMEOUTS_A_TURN, f"{n} in {turns} turns")
 
 
+def stop(pid):
+    os.kill(pid, signal.SIGSTOP)
+    eventually(lambda: stopped(pid))
+
+
 def next_fence(server, fence):
     """What reads it from the region; `fence` is the last. Grants are as many as it grows by."""
     fd = re.search(r"\bregion_fd=(\d+)", server.logged("dflockd starts")[0])[1]
@@ -155,10 +160,6 @@ def greed():
         granted = next_fence(server, fence_of(token_of(modest.req("l", "first", "0"))))
         asked = granted()
 
-        def stop():
-            os.kill(pid, signal.SIGSTOP)
-            eventually(lambda: stopped(pid))
-
         def ask(attempt):
             nonlocal asked
             for i, c in enumerate(greedy):
@@ -178,7 +179,7 @@ def greed():
                     token_of(reply)
             return after
 
-        stop()
+        stop(pid)
         ask("first")
         first = overtaken("first")
         check(first <= n * share, f"{first} before it, when nobody is known to ask without end")
@@ -186,7 +187,7 @@ def greed():
             ask(attempt)
             while asked - granted() > n * each // 2:  # each has had a share
                 pass
-            stop()
+            stop(pid)
             left = asked - granted()
             after = overtaken(attempt)
             if left > n * each // 4:
@@ -220,9 +221,8 @@ def catches_up():
                     token_of(holder.req("l", "key", "0 1"))
                     took = elapsed()
                     waiter.ask("l", "key", "30 1")
-                    os.kill(pid, signal.SIGSTOP)
-                    eventually(lambda: stopped(pid))
-                    time.sleep(0.1)
+                    stop(pid)
+                    time.sleep(0.1)  # the silence
                     os.kill(pid, signal.SIGCONT)
                     token = token_of(waiter.line())
                     late.append(took() - 1)

@@ -331,13 +331,7 @@ static bool turn(void)
     for (slot = 1; slot <= CLIENTS; slot++) {
         if (!events[slot] || w.peers[slot].stream.fd <= 0)
             continue;
-        conn_note(&w, slot, events[slot]);
-        if (events[slot] & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-            queues_put(&w, QUEUE_LEAVING, slot);
-        else if (w.now < w.peers[slot].greedy_until)
-            queues_put(&w, QUEUE_GREEDY, slot);
-        else
-            conn_run(&w, slot);
+        conn_event(&w, slot, events[slot]);
         events[slot] = 0;
     }
     notice_fences(&w);
