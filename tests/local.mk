@@ -113,6 +113,7 @@ e2e_tests = \
 	tests/e2e/features_test.py \
 	tests/e2e/fences_test.py \
 	tests/e2e/floods_test.py \
+	tests/e2e/harness_test.py \
 	tests/e2e/lib_lock_test.py \
 	tests/e2e/lib_renew_test.py \
 	tests/e2e/libdflock_errors_test.py \

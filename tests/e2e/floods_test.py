@@ -183,18 +183,21 @@ def greed():
         ask("first")
         first = overtaken("first")
         check(first <= n * share, f"{first} before it, when nobody is known to ask without end")
-        for attempt in range(10):  # this test may not be run while they are served
+        found = []  # a turn may be stopped near its end, so one time tells little
+        for attempt in range(40):
             ask(attempt)
             while asked - granted() > n * each // 2:  # each has had a share
                 pass
             stop(pid)
             left = asked - granted()
             after = overtaken(attempt)
-            if left > n * each // 4:
+            if left > n * each // 4:  # else this test was not run while they were served
+                found.append(after)
+            if len(found) == 8:
                 break
-        diag(f"{first} of {n * each} were before it, then {after} of {left}")
-        check(left > n * each // 4, "the worker was too fast")
-        check(after <= 2 * GREEDY_A_TURN + 128, f"{after} before it, when they are known")
+        diag(f"{first} of {n * each} were before it, then {found}")
+        check_eq(len(found), 8, "how often the worker was stopped in time")
+        check(max(found) <= 2 * GREEDY_A_TURN + 128, f"{found} before it, when they are known")
 
 
 @test("a worker that was silent has caught up though some ask without end: leases end in time again", alone=True,

@@ -84,6 +84,7 @@ import termios
 import threading
 import time
 import traceback
+import uuid
 
 # The longest tests do less of the same: for builds that differ only in how they were compiled.
 BRIEF = bool(os.environ.get("DFLOCKD_TEST_BRIEF"))
@@ -241,6 +242,7 @@ class Server:
         self._reserved = None
         self.began = time.monotonic()
         self.sessions = []  # of each master there has been
+        self.mark_of_its_own = uuid.uuid4().hex
         self.dies_with_master = True  # a start that fails is its end
         if not {"DFLOCKD_RUN_DIR", "--run-dir"} & {*self.extra_env, *self.args}:
             self.extra_env["DFLOCKD_RUN_DIR"] = os.path.join(temp_dir(), "run")
@@ -296,6 +298,7 @@ class Server:
         for name in ("JOURNAL_STREAM", "LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET"):
             env.pop(name, None)
         env.update({k: str(v) for k, v in self.extra_env.items()})
+        env[MARK] = self.mark_of_its_own
         self.proc = subprocess.Popen(argv + self.args, env=env, stdin=subprocess.DEVNULL,
                                      stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                      start_new_session=True, pass_fds=self.fds)
@@ -402,7 +405,9 @@ class Server:
                     fields = f.read().rsplit(")", 1)[1].split()
             except (OSError, ValueError, IndexError):
                 continue
-            if int(fields[3]) in self.sessions and fields[0] != "Z":
+            # The number of a session that has ended may be that of another test's server by now.
+            if int(fields[3]) in self.sessions and fields[0] != "Z" and \
+                    marked(int(entry), self.mark_of_its_own):
                 found.append(int(entry))
         return sorted(found)
 
@@ -477,6 +482,20 @@ class Server:
         while self.signal_members(signal.SIGKILL) and time.monotonic() < end:
             time.sleep(0.002)
         self.proc.wait()
+
+
+MARK = "TEST_SERVER"  # in a server's environment: whose it is
+
+
+def marked(pid, value):
+    """Whether it was started with this mark, if that can be seen."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as f:
+            return f"{MARK}={value}".encode() in f.read().split(b"\0")
+    except PermissionError:
+        return True
+    except OSError:
+        return False
 
 
 def stopped(pid):
