@@ -197,7 +197,7 @@ def greed():
                 break
         diag(f"{first} of {n * each} were before it, then {found}")
         check_eq(len(found), 8, "how often the worker was stopped in time")
-        check(max(found) <= 2 * GREEDY_A_TURN + 128, f"{found} before it, when they are known")
+        check(max(found) <= GREEDY_A_TURN + 2 * share, f"{found} before it, when they are known")
 
 
 @test("a worker that was silent has caught up though some ask without end: leases end in time again", alone=True,

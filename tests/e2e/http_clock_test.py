@@ -8,7 +8,7 @@ import threading
 from clocks import PATIENT, SLACK, STEPS, Clock, Fences, paused, server_of
 from dflock import boottime
 from harness import (check, check_eq, elapsed, eventually, is_free, main, signal_process, stopped, test,
-                     waiters)
+                     token_of, waiters)
 from points import HANG, HTTP, Board, CrashServer
 from web import WebServer
 
@@ -76,22 +76,24 @@ def suspend():
         check_eq(server.members(), pids, "the processes")
 
 
-@test("it was suspended while a request was answered: nobody else's session ends of it",
+@test("it was suspended while a wait was answered: nobody else's session ends of it",
       rules=["J3", "S79"])
 def suspend_in_a_turn():
     clock, board = Clock(), Board()
     with CrashWebServer(PATIENT, board=board, env=clock.env) as server:
-        asks, holds = server.web().session(), server.web().session()
-        watch = server.client()
+        holds, watch = server.web().session(), server.client()
         holds.token("web", lease=9000)
-        for _ in range(3):
+        for i in range(3):
+            key = f"another-{i}"
+            token = token_of(watch.req("l", key, "0 9000"))
+            poll = Poll(server, key, 9000)
+            # A grant is delivered in a turn, not by a sleep that a request ends.
             board.arm("HTTP_ANSWER", action=HANG, role=HTTP)
-            done = threading.Thread(target=asks.ping, daemon=True)
-            done.start()
-            eventually(lambda: board.fired and stopped(board.pid))
+            check_eq(watch.req("r", key, token), "ok", "the release")
+            eventually(lambda: board.fired > i and stopped(board.pid))
             clock.sleeps(600)
             signal_process(board.pid, signal.SIGCONT)
-            done.join(20)
+            check_eq(poll.wait()["status"], "ok", "the wait")
             check_eq(watch.req("l", "web", "0"), "timeout", "what it holds")
             server.web().post(f"/v1/sessions/{holds.id}/ping").expect(204)
 
