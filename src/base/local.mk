@@ -22,6 +22,8 @@ src_base_libbase_a_SOURCES = \
 	src/base/point.c \
 	src/base/point.h \
 	src/base/points.def \
+	src/base/process.c \
+	src/base/process.h \
 	src/base/random.c \
 	src/base/random.h \
 	src/base/siphash.c \

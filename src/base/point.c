@@ -82,11 +82,13 @@ static void die(uint32_t action)
     case POINT_ESCAPE:
         point_escape(board);
         return;
+    case POINT_LOOP:
+        break;
     default:
         return;
     }
     for (;;)
-        sched_yield(); /* the signal may be on its way to another thread */
+        sched_yield(); /* LOOP, or the signal is on its way to another thread */
 }
 
 /* True for exactly one caller: whose pass it was. The next order stands before it acts. */

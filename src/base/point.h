@@ -33,9 +33,10 @@ enum point_denied { POINT_DENIED_KILLS = 0, POINT_DENIED_FAILS = 1, POINT_DENIED
 
 #ifdef CRASH_POINTS
 
-/* ESCAPE, only as poison: what the sandbox should deny is tried, see tests/crash/escape.c. */
+/* HANG stops it, LOOP has it go round for ever. ESCAPE, only as poison: what the sandbox should deny is
+   tried, see tests/crash/escape.c. */
 enum point_action { POINT_KILL = 1, POINT_SEGV = 2, POINT_FAIL = 3, POINT_HANG = 4,
-                    POINT_ESCAPE = 5 };
+                    POINT_ESCAPE = 5, POINT_LOOP = 6 };
 enum point_role { POINT_ANY = 0, POINT_WORKER = 1, POINT_MASTER = 2, POINT_WRITER = 3,
                   POINT_HTTP = 4 };
 

@@ -4,6 +4,7 @@
 #include "cli/tree.h"
 
 #include "base/io.h"
+#include "base/process.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -28,8 +29,8 @@ enum { STRIKES = 64, STRIKE_PAUSE_NS = 100000, CHILDREN_SIZE = 1 << 18 };
 
 struct process {
     pid_t pid, parent;
-    unsigned long long start; /* clock ticks since boot: with the pid, who it is */
-    char state;               /* as in proc(5) */
+    uint64_t start; /* clock ticks since boot: with the pid, who it is */
+    char state;     /* as in proc(5) */
     bool ours;
 };
 
@@ -38,30 +39,15 @@ struct scan {
     size_t n, room;
 };
 
-static int read_process(const char *pid, struct process *p)
+static int read_process(pid_t pid, struct process *p)
 {
-    char path[64], text[1024];
-    const char *rest;
-    ssize_t n;
-    int parent;
+    struct process_stat stat;
+    int err = process_read(pid, &stat);
 
-    snprintf(path, sizeof(path), "/proc/%s/stat", pid);
-    n = io_read_file(path, text, sizeof(text) - 1);
-    if (n == -EFBIG)
-        n = sizeof(text) - 1;
-    if (n < 0)
-        return (int)n;
-    text[n] = '\0';
-    /* The name is in parentheses and may have some itself. */
-    rest = strrchr(text, ')');
-    if (rest == NULL ||
-        sscanf(rest + 1,
-               " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-               &p->state, &parent, &p->start) != 3)
-        return -EPROTO;
-    p->pid = (pid_t)atoi(pid);
-    p->parent = (pid_t)parent;
-    p->ours = false;
+    if (err)
+        return err;
+    *p = (struct process){
+        .pid = pid, .parent = stat.parent, .start = stat.started, .state = stat.state};
     return 0;
 }
 
@@ -107,7 +93,7 @@ static int read_all(struct scan *s)
             s->room = room;
         }
         /* One that has ended meanwhile, or is none of our business, is not counted. */
-        if (read_process(entry->d_name, &s->list[s->n]) == 0)
+        if (read_process((pid_t)atoi(entry->d_name), &s->list[s->n]) == 0)
             s->n++;
     }
     closedir(dir);
@@ -154,7 +140,6 @@ static int scan(struct scan *s, const struct tree_spared *spared)
 static void deliver(const struct process *p, int signum)
 {
     struct process now;
-    char pid[16];
     int fd = pidfd_open(p->pid, 0);
 
     if (fd < 0) {
@@ -163,8 +148,7 @@ static void deliver(const struct process *p, int signum)
             kill(p->pid, signum);
         return;
     }
-    snprintf(pid, sizeof(pid), "%d", (int)p->pid);
-    if (read_process(pid, &now) == 0 && now.start == p->start)
+    if (read_process(p->pid, &now) == 0 && now.start == p->start)
         pidfd_send_signal(fd, signum, NULL, 0);
     close(fd);
 }
@@ -176,7 +160,7 @@ int tree_adopt(void)
 
     if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0)
         return -errno;
-    rc = read_process("self", &self);
+    rc = read_process(getpid(), &self);
     return rc < 0 ? rc : 0;
 }
 

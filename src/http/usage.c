@@ -4,6 +4,7 @@
 #include "http/usage.h"
 
 #include "base/clock.h"
+#include "base/process.h"
 
 #include <string.h>
 #include <sys/resource.h>
@@ -22,29 +23,19 @@ void usage_init(struct usage *u)
 
 bool usage_read(struct usage *u, struct usage_now *out)
 {
-    double tick = (double)sysconf(_SC_CLK_TCK);
-    unsigned long long user, kernel, started, mapped;
-    const char *behind_name;
-    char line[1024];
-    long pages;
+    char text[PROCESS_TEXT_MAX + 1];
+    struct process_stat stat;
 
     if (!u->stat)
         return false;
     rewind(u->stat);
-    if (!fgets(line, sizeof(line), u->stat))
+    if (!process_parse(text, fread(text, 1, PROCESS_TEXT_MAX, u->stat), &stat))
         return false;
-    behind_name = strrchr(line, ')');
-    if (!behind_name ||
-        sscanf(behind_name + 1,
-               " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %*d %*d "
-               "%llu %llu %ld",
-               &user, &kernel, &started, &mapped, &pages) != 5)
-        return false;
-    out->cpu_s = (double)(user + kernel) / tick;
-    out->started_s =
-        ((double)clock_realtime_ns() - (double)clock_boottime_ns()) / 1e9 + (double)started / tick;
-    out->mapped = mapped;
-    out->resident = (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    out->cpu_s = (double)stat.ran / 1e9;
+    out->started_s = ((double)clock_realtime_ns() - (double)clock_boottime_ns() +
+                      (double)process_ticks_ns(stat.started)) / 1e9;
+    out->mapped = stat.mapped;
+    out->resident = stat.resident;
     return true;
 }
 

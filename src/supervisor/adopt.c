@@ -7,9 +7,9 @@
 #include "supervisor/adopt.h"
 
 #include "base/clock.h"
-#include "base/io.h"
 #include "base/log.h"
 #include "base/point.h"
+#include "base/process.h"
 #include "net/pass.h"
 #include "net/rendezvous.h"
 #include "supervisor/child.h"
@@ -172,25 +172,14 @@ static bool attends(const char *run_dir, unsigned worker, pid_t pid)
 /* Whether it has the worker's name and age. */
 static bool looks_like(const struct worker_slot *slot, unsigned worker)
 {
-    char path[32], process[16], name[32], text[512];
-    unsigned long long ticks = 0;
+    struct process_stat stat;
+    char name[16];
     uint64_t started;
-    const char *at;
-    ssize_t n;
 
-    snprintf(path, sizeof(path), "/proc/%u/stat", slot->pid);
-    child_process_name(process, sizeof(process), worker, slot->http);
-    snprintf(name, sizeof(name), "(%s) ", process);
-    n = io_read_file(path, text, sizeof(text) - 1);
-    if (n <= 0)
+    child_process_name(name, sizeof(name), worker, slot->http);
+    if (process_read((pid_t)slot->pid, &stat) != 0 || strcmp(stat.name, name) != 0)
         return false;
-    text[n] = '\0';
-    at = strstr(text, name);
-    /* Field 22 of proc(5): when it was started, by BOOTTIME. */
-    if (!at || sscanf(at + strlen(name), "%*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
-                                         "%*s %*s %*s %*s %llu", &ticks) != 1)
-        return false;
-    started = ticks * (NS_PER_SEC / (uint64_t)sysconf(_SC_CLK_TCK));
+    started = process_ticks_ns(stat.started);
     return started + NS_PER_SEC > slot->started && started < slot->started + STARTS_WITHIN;
 }
 

@@ -26,6 +26,13 @@ enum child_event { CHILD_SILENT, CHILD_DIED, CHILD_DUE, CHILD_REPLACE, CHILD_STO
 enum child_action { ACT_NONE, ACT_START, ACT_KILL, ACT_BURY, ACT_BURY_LAST, ACT_LEAVE, ACT_DISMISS,
                     ACT_FORGET };
 
+/* Of a worker that does not beat, when it was first looked at; see watchdog.c. */
+struct child_silence {
+    uint64_t beat; /* its last */
+    uint64_t ran;  /* ns of a processor by then */
+    bool told;     /* that it is not run */
+};
+
 struct child {
     enum child_state state;
     uint32_t slot;
@@ -42,6 +49,7 @@ struct child {
     int rendezvous; /* 0 = none */
     bool old; /* it runs the program that this one has replaced */
     bool unwatched; /* its channel or its pidfd: see master_watch() */
+    struct child_silence silent;
 };
 
 /* What the table says; pure. */

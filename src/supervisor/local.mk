@@ -42,4 +42,5 @@ src_supervisor_libsupervisor_a_SOURCES = \
 	src/supervisor/tlscheck.c \
 	src/supervisor/tlscheck.h \
 	src/supervisor/upgrade.c \
-	src/supervisor/upgrade.h
+	src/supervisor/upgrade.h \
+	src/supervisor/watchdog.c

@@ -304,29 +304,6 @@ static void read_signals(struct master *m)
     }
 }
 
-/* A worker that does not beat, or was asked to leave and stays, is killed, unless the machine as a
-   whole was slow. */
-static void watchdog(struct master *m, uint64_t late)
-{
-    for (uint32_t i = 0; i < WORKER_MAX; i++) {
-        struct child *c = &m->child[i];
-        uint64_t beat = __atomic_load_n(&region_worker(m->r, i)->beat, __ATOMIC_RELAXED);
-        uint64_t silent = m->now > beat ? m->now - beat : 0;
-        bool stays = c->state == CHILD_LEAVING && policy_hangs(m->now - c->asked, late);
-        uint64_t up = 0;
-
-        if ((c->state != CHILD_SERVING && c->state != CHILD_LEAVING) ||
-            (!policy_hangs(silent, late) && !stays))
-            continue;
-        log_error("worker hangs, killing it", log_uint("worker", i), log_int("pid", c->pid),
-                  log_ms("silent", silent));
-        /* From its last sign of life on its connections' leases do not end. */
-        __atomic_compare_exchange_n(&m->r->down_since[i], &up, beat, false, __ATOMIC_ACQ_REL,
-                                    __ATOMIC_RELAXED);
-        child_happens(m, c, CHILD_SILENT);
-    }
-}
-
 /* Before the first worker, and then now and again. */
 static void turn_tickets(struct master *m)
 {

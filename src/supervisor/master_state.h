@@ -89,6 +89,9 @@ void tell_tick(struct master *m);
 void tell_reloading(struct master *m);
 void tell_reloaded(struct master *m, bool good, const char *what);
 
+/* watchdog.c; `late`: how late this tick is, ns */
+void watchdog(struct master *m, uint64_t late);
+
 /* bury.c */
 void bury_dead(struct master *m); /* reaps, repairs, decides when the next one starts */
 void bury_adopted(struct master *m, struct child *c); /* one that an earlier master started */
@@ -102,7 +105,7 @@ void master_serve_again(struct master *m);
 void master_replace(struct master *m, uint32_t worker); /* it leaves, an heir takes over */
 /* Its channel, and the pidfd that it may have; what cannot be watched is tried again in each tick. */
 void master_watch(struct master *m, struct child *c);
-void master_kill(struct master *m, uint32_t worker);    /* the same, when it does not answer */
+void master_kill(struct master *m, uint32_t worker); /* it does not answer; then as master_replace() */
 
 /* inherit.c */
 void inherit(struct master *m, const struct legacy *l);

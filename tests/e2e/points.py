@@ -11,7 +11,7 @@ import time
 
 from harness import TIMEOUT, Server, check, elapsed, eventually, signal_process, temp_dir
 
-KILL, SEGV, FAIL, HANG, ESCAPE = 1, 2, 3, 4, 5
+KILL, SEGV, FAIL, HANG, ESCAPE, LOOP = 1, 2, 3, 4, 5, 6
 ANY, WORKER, MASTER, WRITER, HTTP = 0, 1, 2, 3, 4
 BEFORE, AFTER = 0, 1
 DENIED_KILLS, DENIED_FAILS, DENIED_NEVER = 0, 1, 2

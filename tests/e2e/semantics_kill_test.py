@@ -2,15 +2,18 @@
 """semantics_kill_test.py - workers that die or hang while clients hold, wait and ask."""
 
 import collections
+import contextlib
 import os
 import random
 import re
 import signal
+import subprocess
 import threading
 import time
 
 from harness import (Server, check, check_eq, diag, elapsed, eventually, fence_of, in_threads,
                      json_of, main, signal_process, test, token_of, waiters, worker_born)
+from points import LOOP, WORKER, CrashServer
 
 DEATHS = ["worker died", "worker hangs"]
 
@@ -368,6 +371,50 @@ def hang_once():
         check_eq(a.req("r", "k", token), "ok", "the release")
         token_of(b.line())
     return round(took, 2)
+
+
+@test("a worker in an endless loop is found and replaced, too", rules=["S58", "S57"])
+def endless():
+    with CrashServer(workers=1, expect_log=DEATHS) as server:
+        a, b = server.client(), server.client()
+        token = token_of(a.req("l", "k", "0 60"))
+        victim, = server.worker_pids()
+        server.board.arm("LOOP_TURN", action=LOOP, role=WORKER)
+        b.ask("l", "k", "60")
+        replaced(server, victim)
+        line, = server.logged("worker hangs")
+        check(" state=R" in line, line)
+        check_eq(a.req("r", "k", token), "ok", "the release")
+        token_of(b.line())
+
+
+@test("a worker that the machine does not run for seconds is not taken for one that hangs", rules=["S58"], alone=True,
+      deadline=120)
+def starved():
+    with Server(workers=1) as server:
+        holder, waiter = server.client(), server.client()
+        token = token_of(holder.req("l", "k", "0 60"))
+        worker, = server.worker_pids()
+        processor = min(os.sched_getaffinity(0))
+        for thread in map(int, os.listdir(f"/proc/{worker}/task")):
+            os.sched_setaffinity(thread, {processor})
+            os.setpriority(os.PRIO_PROCESS, thread, 19)
+        # Of all processes of a session, where the kernel shares processors out to sessions.
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/{worker}/autogroup", "w", encoding="ascii") as f:
+            f.write("19")
+        hogs = [subprocess.Popen(["sh", "-c", "while :; do :; done"], start_new_session=True,
+                                 preexec_fn=lambda: os.sched_setaffinity(0, {processor})) for _ in range(40)]
+        try:
+            waiter.ask("l", "k", "60")
+            server.wait_log("worker is not run: it waits for a processor", 60)
+            time.sleep(1)  # it is not killed later, either
+        finally:
+            for hog in hogs:
+                hog.kill()
+                hog.wait()
+        check_eq(holder.req("r", "k", token), "ok", "the release")
+        token_of(waiter.line())
+        check_eq(server.worker_pids(), [worker], "the worker")
 
 
 @test("a lease does not end while its worker hangs, however short: a renew may lie unread",

@@ -3,6 +3,7 @@
  */
 #include "tests/shm/proc.h"
 
+#include "base/process.h"
 #include "tests/tap.h"
 
 #include <errno.h>
@@ -185,20 +186,9 @@ void proc_kill(pid_t pid)
 
 char proc_state(pid_t pid)
 {
-    char path[64], text[512];
-    const char *paren;
-    size_t n;
-    FILE *f;
+    struct process_stat stat;
 
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    f = fopen(path, "r");
-    if (!f)
-        return 0;
-    n = fread(text, 1, sizeof(text) - 1, f);
-    fclose(f);
-    text[n] = '\0';
-    paren = strrchr(text, ')');
-    return (char)(paren && paren[1] == ' ' ? paren[2] : 0);
+    return (char)(process_read(pid, &stat) == 0 ? stat.state : 0);
 }
 
 bool proc_wait_asleep(pid_t pid)
