@@ -12,27 +12,11 @@ import time
 from certs import client_context, server_certificate
 from harness import (SANITIZED, check, check_eq, diag, elapsed, eventually, in_threads, json_of, main,
                      signal_process, test, token_of)
-from web import Session, WebServer
+from web import Session, WebServer, take_long
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 PATIENT = ["--shutdown-timeout", "1", "--read-timeout", "300"]
 MIB = 1 << 20
-
-
-def memory(server):
-    with open(f"/proc/{server.http_pid()}/statm") as f:
-        return int(f.read().split()[1]) * 4096
-
-
-def fill(server, n, **options):
-    """So many locks with long keys, of which stats says half a KiB each."""
-    c = server.client(**options)
-    for at in range(0, n, 500):
-        keys = [b"%06d" % i + b'"' * 250 for i in range(at, min(at + 500, n))]
-        c.send(b"".join(b"l\n%b\n0 900\n" % k for k in keys))
-        for reply in c.lines(len(keys)):
-            token_of(reply)
-    return c
 
 
 # --- without end
@@ -219,12 +203,12 @@ def resets():
       rules=["H22"], deadline=120)
 def sends_on():
     with WebServer(PATIENT + ["--max-locks", "60000", "--write-timeout", "100"]) as server:
-        fill(server, 30000)
+        take_long(server, 30000)
         raw = server.raw(rcvbuf=4096)
         raw.ask_http("GET", "/v1/stats")
         check(raw.sock.recv(1), "the answer begins")
         raw.sock.setblocking(False)
-        before = memory(server)
+        before = server.http_resident()
         most, sent, junk, still = before, 0, b"x" * MIB, elapsed()
         while still() < 2 and sent < 400 * MIB:
             try:
@@ -232,7 +216,7 @@ def sends_on():
                 still = elapsed()
             except BlockingIOError:
                 time.sleep(0.01)
-            most = max(most, memory(server))
+            most = max(most, server.http_resident())
         diag(f"{sent / MIB:.1f} MiB sent, {(most - before) / MIB:.1f} MiB more memory")
         check(sent < 400 * MIB, "it reads without end")
         check(most - before < 64 * MIB, "it keeps what it reads")
@@ -247,8 +231,8 @@ def half_closed():
     context = client_context()
     with WebServer(PATIENT + ["--max-locks", "60000"]) as plain, \
          WebServer(PATIENT + ["--max-locks", "60000"] + server_certificate().args) as secure:
-        fill(secure, 20000, tls=context)
-        fill(plain, 20000)
+        take_long(secure, 20000, tls=context)
+        take_long(plain, 20000)
 
         def fin(raw):
             raw.sock.shutdown(socket.SHUT_WR)

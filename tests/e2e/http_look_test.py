@@ -396,16 +396,12 @@ def leavers():
     with WebServer(LIMITS) as server, server.web() as web:
         take(server, [f"orders/{i:06}" for i in range(50000)])
 
-        def memory():
-            with open(f"/proc/{server.http_pid()}/statm") as f:
-                return int(f.read().split()[1]) * 4096
-
         check_eq(len(web.get("/v1/stats").expect(200)["locks"]), 50000, "stats")
-        before = memory()
+        before = server.http_resident()
         spare = 512 << 20 if SANITIZED else 0  # they keep what was freed for a while
         for _ in range(60):  # 4 MiB each
             web.get("/v1/stats").expect(200)
-        check(memory() < before + spare + (100 << 20), "what was answered is kept")
+        check(server.http_resident() < before + spare + (100 << 20), "what was answered is kept")
         for _ in range(5):
             gone = [server.raw() for _ in range(40)]
             for i, raw in enumerate(gone):
@@ -417,8 +413,8 @@ def leavers():
         for raw in lazy:
             raw.ask_http("GET", "/v1/stats")
         check_eq(len(web.get("/v1/stats").expect(200)["locks"]), 50000, "stats")
-        diag(f"{before >> 20} MiB before, {memory() >> 20} MiB with 40 that do not read")
-        check(memory() < before + spare + (160 << 20), "they take each a copy, without end")
+        diag(f"{before >> 20} MiB before, {server.http_resident() >> 20} MiB with 40 that do not read")
+        check(server.http_resident() < before + spare + (160 << 20), "they take each a copy, without end")
         for raw in lazy:
             raw.close()
         check_eq(web.get(query(sort="key")).expect(200)["matched"], 50000, "resources")

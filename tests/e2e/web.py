@@ -2,7 +2,7 @@
 
 WebServer(args=[], …): harness.Server with --http-port auto;  .http_port; .web(…) → Web, .raw(…) → Raw
     (closed when it stops);  .http_pid() of the process that serves HTTP, .http_dies() kills it,
-    .http_memory();  .stats() by HTTP
+    .http_memory(), .http_resident() of it;  .stats() by HTTP
 
 Web(server or (host, port), source=None, tls=None): a client with one connection that is kept alive.
     .get(path), .post(path, body), .delete(path), .request(method, path, body=None, headers={}) → Reply;
@@ -18,13 +18,15 @@ Session(server): .id;  .post(path, body), .get(path), .delete(path) with its hea
 
 Raw(server, tls=None): a Client of the harness at HTTP's port, for what no library sends: send(),
     half_close(), reset(), expect_close(); and .reply(head=False, timeout=10) reads one answer.
-take(server, keys, lease=900, client=None) → the Client, of the line protocol, that has these locks
+take(server, keys, lease=900, client=None) → the Client, of the line protocol, that has these locks;
+take_long(server, n) the same with n keys of which stats says half a KiB each
 path_of(key) percent-encodes a key, bytes or str, for a path: "/v1/locks/" + path_of(key)
 CODES = {code of an error: status}
 """
 
 import http.client
 import json
+import mmap
 import os
 import re
 import signal
@@ -88,6 +90,11 @@ class WebServer(Server):
         with open(f"/proc/{self.http_pid()}/smaps_rollup") as f:
             return int(re.search(r"^Anonymous: *(\d+) kB$", f.read(), re.M)[1]) * 1024
 
+    def http_resident(self):
+        """Bytes, with what it shares and has looked at."""
+        with open(f"/proc/{self.http_pid()}/statm") as f:
+            return int(f.read().split()[1]) * mmap.PAGESIZE
+
     def web(self, **options):
         return Web(self, **options)
 
@@ -112,6 +119,11 @@ def take(server, keys, lease=900, client=None):
         for reply in c.lines(len(part)):
             token_of(reply)
     return c
+
+
+def take_long(server, n, **options):
+    """The same with keys of which stats says half a KiB each."""
+    return take(server, [b"%06d" % i + b'"' * 250 for i in range(n)], client=server.client(**options))
 
 
 class Reply:
