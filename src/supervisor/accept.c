@@ -229,7 +229,8 @@ static bool accept_one(struct master *m, const struct listener *l)
         refuse(m, fd, &from, why);
         return true;
     }
-    slot = keeper_add(&m->keeper, fd, &from, choose(m), m->now);
+    /* What counts from here on must not count what kept this turn from coming to it. */
+    slot = keeper_add(&m->keeper, fd, &from, choose(m), clock_boottime_ns());
     strangers_add(&m->strangers, &m->keeper, slot);
     hand_over(m, slot);
     return true;

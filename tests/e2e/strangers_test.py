@@ -10,7 +10,8 @@ import time
 
 from certs import authority, client_context
 from harness import (Client, Program, Server, check, check_eq, diag, elapsed, eventually, fail, in_threads,
-                     json_of, main, temp_dir, temp_file, test)
+                     json_of, main, stopped, temp_dir, temp_file, test)
+from points import HANG, MASTER, CrashServer
 
 SECRET = "friends-only"
 GONE = "a client that does not authenticate makes room"
@@ -124,6 +125,20 @@ def five_seconds():
             lines = server.logged('authentication failed.*why="not authenticated within 5 s"')
             check_eq(len(lines), n, "lines of the log")
             check_eq(server.logged(GONE), [], "nobody waited")
+
+
+@test("its 5 s begin when it is accepted, however long the master did not run just before", rules=["P91"])
+def late_master():
+    with CrashServer(env={"DFLOCKD_AUTH_TOKEN": SECRET}) as server:
+        server.board.arm("ACCEPT", action=HANG, role=MASTER)
+        with Client(server) as c:
+            eventually(lambda: server.board.fired and stopped(server.pid), text="it is stopped before it accepts")
+            time.sleep(1)
+            took = elapsed()
+            server.kill(signal.SIGCONT)
+            c.timeout = 15
+            c.expect("error_auth")
+            check(5 <= took() < 12, f"{took():.1f} s")
 
 
 @test("a tenth of the table at most, and friends get in: a crowd of silent ones, workers that are killed",
