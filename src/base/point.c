@@ -83,12 +83,13 @@ static void die(uint32_t action)
         point_escape(board);
         return;
     case POINT_LOOP:
-        break;
+        for (;;)
+            __asm__ volatile("");
     default:
         return;
     }
     for (;;)
-        sched_yield(); /* LOOP, or the signal is on its way to another thread */
+        sched_yield(); /* the signal may be on its way to another thread */
 }
 
 /* True for exactly one caller: whose pass it was. The next order stands before it acts. */

@@ -4,9 +4,9 @@
 #include "http/usage.h"
 
 #include "base/clock.h"
+#include "base/point.h"
 #include "base/process.h"
 
-#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -25,11 +25,13 @@ bool usage_read(struct usage *u, struct usage_now *out)
 {
     char text[PROCESS_TEXT_MAX + 1];
     struct process_stat stat;
+    ssize_t n;
 
     if (!u->stat)
         return false;
-    rewind(u->stat);
-    if (!process_parse(text, fread(text, 1, PROCESS_TEXT_MAX, u->stat), &stat))
+    /* By the descriptor: a stream might say again what it has read before. */
+    n = SYS(HTTP_USAGE, pread(fileno(u->stat), text, PROCESS_TEXT_MAX, 0));
+    if (n < 0 || !process_parse(text, (size_t)n, &stat))
         return false;
     out->cpu_s = (double)stat.ran / 1e9;
     out->started_s = ((double)clock_realtime_ns() - (double)clock_boottime_ns() +

@@ -28,9 +28,10 @@ enum child_action { ACT_NONE, ACT_START, ACT_KILL, ACT_BURY, ACT_BURY_LAST, ACT_
 
 /* Of a worker that does not beat, when it was first looked at; see watchdog.c. */
 struct child_silence {
-    uint64_t beat; /* its last */
-    uint64_t ran;  /* ns of a processor by then */
-    bool told;     /* that it is not run */
+    uint64_t beat;  /* its last */
+    uint64_t since; /* when; 0 = never */
+    uint64_t ran;   /* ns of a processor by then */
+    bool told;      /* that it is not run */
 };
 
 struct child {

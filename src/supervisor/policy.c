@@ -12,6 +12,8 @@
 #define FORGET_NS (10 * NS_PER_SEC)
 #define HANG_NS (2 * NS_PER_SEC)
 #define LATE_NS (500 * NS_PER_MS)
+#define LOOP_NS (100 * NS_PER_MS)  /* of a processor, and no beat: no turn takes that long */
+#define SPARED_NS (10 * NS_PER_SEC)
 
 enum death policy_death(int code, int status)
 {
@@ -43,4 +45,14 @@ bool policy_starved(uint64_t tick_late_ns)
 bool policy_hangs(uint64_t silent_ns, uint64_t tick_late_ns)
 {
     return silent_ns > HANG_NS && !policy_starved(tick_late_ns);
+}
+
+bool policy_waits_to_run(char state, uint64_t ran_ns, uint64_t silent_ns)
+{
+    return state == 'R' && ran_ns < LOOP_NS && silent_ns <= SPARED_NS;
+}
+
+bool policy_may_wait_for_others(char state, uint64_t silent_ns)
+{
+    return state == 'S' && silent_ns <= SPARED_NS;
 }

@@ -29,7 +29,14 @@ uint64_t policy_backoff(enum death death, uint64_t lived_ns, uint32_t *row);
 bool policy_starved(uint64_t tick_late_ns);
 
 /* Whether a worker that has been silent for so long is to be killed. Not when the whole machine was
-   starved. */
+   starved, or it waits to run. */
 bool policy_hangs(uint64_t silent_ns, uint64_t tick_late_ns);
+
+/* Whether such a worker waits for a processor; `state`: of proc(5), `ran_ns`: since it was first seen to
+   be silent. It may for 10 s. */
+bool policy_waits_to_run(char state, uint64_t ran_ns, uint64_t silent_ns);
+
+/* Whether it may wait for another one that waits to run, also for 10 s. */
+bool policy_may_wait_for_others(char state, uint64_t silent_ns);
 
 #endif

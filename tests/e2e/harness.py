@@ -243,6 +243,7 @@ class Server:
         self.began = time.monotonic()
         self.sessions = []  # of each master there has been
         self.mark_of_its_own = uuid.uuid4().hex
+        self._born = {}  # each of those masters, in clock ticks
         self.dies_with_master = True  # a start that fails is its end
         if not {"DFLOCKD_RUN_DIR", "--run-dir"} & {*self.extra_env, *self.args}:
             self.extra_env["DFLOCKD_RUN_DIR"] = os.path.join(temp_dir(), "run")
@@ -304,6 +305,7 @@ class Server:
                                      start_new_session=True, pass_fds=self.fds)
         self.pid = self.proc.pid
         self.sessions.append(self.pid)
+        self._born[self.pid] = started(self.pid)
         running.add(self)
         if Run.current() and self not in Run.current().servers:
             Run.current().servers.append(self)
@@ -405,11 +407,19 @@ class Server:
                     fields = f.read().rsplit(")", 1)[1].split()
             except (OSError, ValueError, IndexError):
                 continue
-            # The number of a session that has ended may be that of another test's server by now.
-            if int(fields[3]) in self.sessions and fields[0] != "Z" and \
-                    marked(int(entry), self.mark_of_its_own):
+            if int(fields[3]) in self.sessions and fields[0] != "Z" and self._is_ours(int(entry), int(fields[3])):
                 found.append(int(entry))
         return sorted(found)
+
+    def _is_ours(self, pid, session):
+        """The number of a session that has ended may be that of another test's server by now."""
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as f:
+                return f"{MARK}={self.mark_of_its_own}".encode() in f.read().split(b"\0")
+        except PermissionError:  # that is shown to root only
+            return started(session) in (None, self._born.get(session))
+        except OSError:
+            return False
 
     def signal_members(self, signum):
         """To all of them; how many there were. One may end meanwhile."""
@@ -487,15 +497,13 @@ class Server:
 MARK = "TEST_SERVER"  # in a server's environment: whose it is
 
 
-def marked(pid, value):
-    """Whether it was started with this mark, if that can be seen."""
+def started(pid):
+    """When, in clock ticks; None: there is none."""
     try:
-        with open(f"/proc/{pid}/environ", "rb") as f:
-            return f"{MARK}={value}".encode() in f.read().split(b"\0")
-    except PermissionError:
-        return True
+        with open(f"/proc/{pid}/stat") as f:
+            return int(f.read().rsplit(")", 1)[1].split()[19])
     except OSError:
-        return False
+        return None
 
 
 def stopped(pid):
@@ -554,7 +562,8 @@ def worker_born(pid):
 running = set()
 bad_line = re.compile(r"^\S+ error |\"level\":\"error\"|^<3>|worker died|worker hangs|"
                       r"ERROR: \w+Sanitizer|runtime error:")
-starved_line = re.compile(r"worker hangs, killing it.*?\bpid\W+(\d+)")
+# Not one that waited for a processor: it should have been left alone.
+starved_line = re.compile(r"worker hangs, killing it(?!.*\bstate\W+R\b).*?\bpid\W+(\d+)")
 
 
 @atexit.register

@@ -684,6 +684,8 @@ def readiness():
                      (1, 0), "a server that serves")
             eventually(lambda: scrape(server).get("dflockd_uptime_seconds") >
                        got.get("dflockd_uptime_seconds") >= 0, 20, "time goes by")
+            eventually(lambda: scrape(server).get("process_cpu_seconds_total") >
+                       got.get("process_cpu_seconds_total"), 20, "and some of the processor's")
             with server.web() as web:
                 web.get("/health").expect(200)
                 server.kill(signal.SIGTERM)

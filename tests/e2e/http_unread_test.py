@@ -31,7 +31,7 @@ def least_rate():
     def one(case):
         for _ in range(3):
             found, excused = read(case)
-            if not excused:
+            if not excused or case[1:] == slow:
                 break
         return found
 

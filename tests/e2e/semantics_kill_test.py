@@ -18,10 +18,10 @@ from points import LOOP, WORKER, CrashServer
 DEATHS = ["worker died", "worker hangs"]
 
 
-def replaced(server, pid):
+def replaced(server, pid, timeout=10):
     """Waits until the worker of this pid has a successor."""
     eventually(lambda: pid not in server.worker_pids() and
-               len(server.worker_pids()) == server.workers, 10, f"{pid} is replaced")
+               len(server.worker_pids()) == server.workers, timeout, f"{pid} is replaced")
 
 
 def pids_of(server, what):
@@ -377,15 +377,39 @@ def hang_once():
 def endless():
     with CrashServer(workers=1, expect_log=DEATHS) as server:
         a, b = server.client(), server.client()
-        token = token_of(a.req("l", "k", "0 60"))
+        token = token_of(a.req("l", "k", "0 900"))
         victim, = server.worker_pids()
         server.board.arm("LOOP_TURN", action=LOOP, role=WORKER)
-        b.ask("l", "k", "60")
-        replaced(server, victim)
+        b.ask("l", "k", "900")
+        replaced(server, victim, 30)
         line, = server.logged("worker hangs")
         check(" state=R" in line, line)
         check_eq(a.req("r", "k", token), "ok", "the release")
         token_of(b.line())
+
+
+@contextlib.contextmanager
+def hardly_run(server, pid):
+    """This process has next to nothing of a processor, and the master has its own."""
+    processor = min(os.sched_getaffinity(0))
+    for thread in map(int, os.listdir(f"/proc/{pid}/task")):
+        os.sched_setaffinity(thread, {processor})
+        os.setpriority(os.PRIO_PROCESS, thread, 19)
+    # Of all processes of a session, where the kernel shares processors out to sessions.
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/autogroup", "w", encoding="ascii") as f:
+        f.write("19")
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(server.pid, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+    hogs = []
+    try:
+        for _ in range(40):
+            hogs.append(subprocess.Popen(["timeout", "100", "taskset", "-c", str(processor), "sh", "-c",
+                                          "while :; do :; done"], start_new_session=True))
+        yield
+    finally:
+        for hog in hogs:
+            os.killpg(hog.pid, signal.SIGKILL)
+            hog.wait()
 
 
 @test("a worker that the machine does not run for seconds is not taken for one that hangs", rules=["S58"], alone=True,
@@ -393,25 +417,12 @@ def endless():
 def starved():
     with Server(workers=1) as server:
         holder, waiter = server.client(), server.client()
-        token = token_of(holder.req("l", "k", "0 60"))
+        token = token_of(holder.req("l", "k", "0 900"))
         worker, = server.worker_pids()
-        processor = min(os.sched_getaffinity(0))
-        for thread in map(int, os.listdir(f"/proc/{worker}/task")):
-            os.sched_setaffinity(thread, {processor})
-            os.setpriority(os.PRIO_PROCESS, thread, 19)
-        # Of all processes of a session, where the kernel shares processors out to sessions.
-        with contextlib.suppress(FileNotFoundError), open(f"/proc/{worker}/autogroup", "w", encoding="ascii") as f:
-            f.write("19")
-        hogs = [subprocess.Popen(["sh", "-c", "while :; do :; done"], start_new_session=True,
-                                 preexec_fn=lambda: os.sched_setaffinity(0, {processor})) for _ in range(40)]
-        try:
-            waiter.ask("l", "k", "60")
+        with hardly_run(server, worker):
+            waiter.ask("l", "k", "900")
             server.wait_log("worker is not run: it waits for a processor", 60)
             time.sleep(1)  # it is not killed later, either
-        finally:
-            for hog in hogs:
-                hog.kill()
-                hog.wait()
         check_eq(holder.req("r", "k", token), "ok", "the release")
         token_of(waiter.line())
         check_eq(server.worker_pids(), [worker], "the worker")

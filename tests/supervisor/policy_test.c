@@ -53,10 +53,28 @@ static void test_hangs(void)
     ok(!policy_hangs(100 * NS_PER_SEC, 99 * NS_PER_SEC), "the whole machine was stopped");
 }
 
+static void test_waits(void)
+{
+    static const char others[] = {'S', 'D', 'T', 't', 'Z', 'X', '?'};
+
+    ok(policy_waits_to_run('R', 0, 3 * NS_PER_SEC), "runnable, and not run");
+    ok(policy_waits_to_run('R', 99 * NS_PER_MS, 3 * NS_PER_SEC), "run for less than 100 ms");
+    ok(!policy_waits_to_run('R', 100 * NS_PER_MS, 3 * NS_PER_SEC), "run for 100 ms without a beat");
+    ok(policy_waits_to_run('R', 0, 10 * NS_PER_SEC), "for 10 s");
+    ok(!policy_waits_to_run('R', 0, 10 * NS_PER_SEC + 1), "not for longer");
+    for (unsigned i = 0; i < sizeof(others); i++)
+        ok(!policy_waits_to_run(others[i], 0, 3 * NS_PER_SEC), "%c is not runnable", others[i]);
+    ok(policy_may_wait_for_others('S', 10 * NS_PER_SEC), "asleep beside one that is not run");
+    ok(!policy_may_wait_for_others('S', 10 * NS_PER_SEC + 1), "not for longer");
+    ok(!policy_may_wait_for_others('T', 3 * NS_PER_SEC), "stopped");
+    ok(!policy_may_wait_for_others('D', 3 * NS_PER_SEC), "it waits for a disk");
+}
+
 int main(void)
 {
     test_death();
     test_backoff();
     test_hangs();
+    test_waits();
     return done_testing();
 }
