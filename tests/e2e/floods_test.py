@@ -186,7 +186,9 @@ def greed():
         check(first <= n * share, f"{first} before it, when nobody is known to ask without end")
         found = []  # a turn may be stopped near its end, so one time tells little
         for attempt in range(200):
-            ask(attempt)
+            stop(pid)
+            ask(attempt)  # all of them at once, or the last ones would not be known when the first ones are done
+            os.kill(pid, signal.SIGCONT)
             pause, at, since = 0, granted(), elapsed()
             while asked - granted() > n * each // 2:  # each has had a share
                 if granted() != at:
