@@ -44,7 +44,7 @@ static void names(void)
 
 static void none(void)
 {
-    static const char *const text[] = {"", "77", "77 (a", "77 a) R" REST, ")(", "77 (a) R", "77 (a) R 1 1 1 0 -1 41"};
+    static const char *const text[] = {"", "77", "77 (a", ("77 a) R" REST), ")(", "77 (a) R", "77 (a) R 1 1 1 0 -1 41"};
     struct process_stat s;
 
     for (unsigned i = 0; i < sizeof(text) / sizeof(text[0]); i++)
