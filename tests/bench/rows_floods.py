@@ -214,6 +214,7 @@ def flood_full(bench):
 def flood_descriptors(bench):
     n = size(bench, 500, 100)
     server = many(bench, (), n)
+    before = mib(server)
     limit = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
 
     def exhaust(server, flood):
@@ -225,9 +226,9 @@ def flood_descriptors(bench):
     def recover(server):
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, limit)
 
-    figures, _ = measured(bench, server, ["idle", "--connections", n, "--dial"], beside=False, begun=exhaust,
-                          over=recover)
-    return figures
+    figures, last = measured(bench, server, ["idle", "--connections", n, "--dial"], beside=False, begun=exhaust,
+                             over=recover)
+    return [*figures, memory(before, last.pss)]
 
 
 def with_secret(bench, *options):
