@@ -40,3 +40,8 @@ const char *err_text(int code)
     errno = saved;
     return text;
 }
+
+bool err_is_momentary(int code)
+{
+    return code == -ENOMEM || code == -ENOBUFS || code == -EMFILE || code == -ENFILE;
+}

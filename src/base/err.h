@@ -9,6 +9,8 @@
 #ifndef BASE_ERR_H
 #define BASE_ERR_H
 
+#include <stdbool.h>
+
 enum err {
     ERR_CONFIG = -4000,   /* the configuration is refused; the report says why */
     ERR_CORRUPT = -4001,  /* stored data contradicts itself */
@@ -25,5 +27,8 @@ enum err {
 /* Text without a final newline; for an unknown code it holds the number. Valid until the same
  * thread calls again. Keeps errno. */
 const char *err_text(int code);
+
+/* Whether it may be over in a moment: no memory, no descriptors. */
+bool err_is_momentary(int code);
 
 #endif

@@ -71,7 +71,7 @@ void report_no_memory(struct config_report *report, const char *origin, const ch
 
 void report_unreadable(struct config_report *report, const char *origin, const char *path, int err)
 {
-    report->momentary += err == -ENOMEM || err == -EMFILE || err == -ENFILE;
+    report->momentary += err_is_momentary(err);
     report_error(report, "%s: %s: %s%s", origin, path, err_text(err),
                  err == -EACCES ? ": the user that dflockd runs as must be able to read it" : "");
 }

@@ -7,6 +7,7 @@
 #include "base/point.h"
 #include "base/process.h"
 
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -14,7 +15,7 @@ void usage_init(struct usage *u)
 {
     struct rlimit most;
 
-    u->stat = fopen("/proc/self/stat", "re");
+    u->stat = SYS(HTTP_USAGE_OPEN, open("/proc/self/stat", O_RDONLY | O_CLOEXEC));
     u->fds = opendir("/proc/self/fd");
     u->most_fds = getrlimit(RLIMIT_NOFILE, &most) == 0 && most.rlim_cur != RLIM_INFINITY
                       ? (int64_t)most.rlim_cur
@@ -27,10 +28,9 @@ bool usage_read(struct usage *u, struct usage_now *out)
     struct process_stat stat;
     ssize_t n;
 
-    if (!u->stat)
+    if (u->stat < 0)
         return false;
-    /* By the descriptor: a stream might say again what it has read before. */
-    n = SYS(HTTP_USAGE, pread(fileno(u->stat), text, PROCESS_TEXT_MAX, 0));
+    n = SYS(HTTP_USAGE, pread(u->stat, text, PROCESS_TEXT_MAX, 0));
     if (n < 0 || !process_parse(text, (size_t)n, &stat))
         return false;
     out->cpu_s = (double)stat.ran / 1e9;

@@ -7,11 +7,10 @@
 #include <dirent.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 
-/* Opened before paths are forbidden; NULL: it cannot be said. */
+/* Opened before paths are forbidden; -1, NULL: it cannot be said. */
 struct usage {
-    FILE *stat;       /* /proc/self/stat */
+    int stat;         /* /proc/self/stat */
     DIR *fds;         /* /proc/self/fd */
     int64_t most_fds; /* may be open, -1: no limit */
 };

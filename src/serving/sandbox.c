@@ -11,7 +11,7 @@
 /* What passes, as opposed to what this kernel does not have: the next worker will try again. */
 static bool will_pass(int err)
 {
-    return err == -ENOMEM || err == -EMFILE || err == -ENFILE || err == -EAGAIN;
+    return err_is_momentary(err) || err == -EAGAIN;
 }
 
 int sandbox_start(void)

@@ -7,6 +7,7 @@
 #include "supervisor/adopt.h"
 
 #include "base/clock.h"
+#include "base/err.h"
 #include "base/log.h"
 #include "base/point.h"
 #include "base/process.h"
@@ -282,17 +283,12 @@ static int listen_to(struct legacy *l, uint64_t *who)
     return 0;
 }
 
-static bool may_pass(int err)
-{
-    return err == -EMFILE || err == -ENFILE || err == -ENOMEM || err == -ENOBUFS;
-}
-
 /* One that is not heard of is ended: a moment without memory or descriptors must not be why. */
 static int call(const char *run_dir, unsigned worker)
 {
     int fd = rendezvous_call(run_dir, worker);
 
-    for (unsigned again = 0; again < CALLS_AGAIN && may_pass(fd); again++) {
+    for (unsigned again = 0; again < CALLS_AGAIN && err_is_momentary(fd); again++) {
         log_warn("a worker of the last master cannot be called, trying again",
                  log_uint("worker", worker), log_err("error", fd));
         fd = rendezvous_call(run_dir, worker);
@@ -312,7 +308,7 @@ static uint64_t call_all(struct legacy *l, const char *run_dir)
             callees |= UINT64_C(1) << i;
         else if (fd != -ENOENT && fd != -ECONNREFUSED)
             l->silent |= UINT64_C(1) << i; /* somebody may be there */
-        if (may_pass(fd))
+        if (err_is_momentary(fd))
             log_error("it cannot be asked whether the last master left a worker",
                       log_uint("worker", i), log_err("error", fd));
         l->worker[i].channel = fd >= 0 ? fd : 0;

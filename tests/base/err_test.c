@@ -28,8 +28,18 @@ static void test_err(void)
     is_int(errno, EXDEV, "errno is kept");
 }
 
+static void test_momentary(void)
+{
+    ok(err_is_momentary(-ENOMEM) && err_is_momentary(-ENOBUFS), "no memory");
+    ok(err_is_momentary(-EMFILE) && err_is_momentary(-ENFILE), "no descriptors");
+    ok(!err_is_momentary(-ENOENT) && !err_is_momentary(-EAGAIN) && !err_is_momentary(ENOMEM) &&
+           !err_is_momentary(0) && !err_is_momentary(ERR_FULL),
+       "nothing else");
+}
+
 int main(void)
 {
     test_err();
+    test_momentary();
     return done_testing();
 }
