@@ -24,25 +24,11 @@ import subprocess
 import threading
 import time
 
-from harness import Client, Server, check, check_eq, eventually, fail, temp_dir
+from harness import Client, Server, check, check_eq, eventually, fail, state_of, temp_dir
 
 DFLOCK = os.environ.get("DFLOCK") or os.path.join(os.environ["top_builddir"], "src/cli/dflock")
 ENV = {k: v for k, v in os.environ.items() if not k.startswith("DFLOCK_")}
 LONG = 20.0  # seconds for anything that must come
-
-
-def stat_of(pid):
-    """[state, parent, group, …] of /proc/PID/stat; None: there is no such process."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
-            return f.read().rsplit(")", 1)[1].split()
-    except (OSError, IndexError):
-        return None
-
-
-def state_of(pid):
-    found = stat_of(pid)
-    return found[0] if found else None
 
 
 def gone(pid):

@@ -14,9 +14,9 @@ import threading
 import time
 
 from dflock import (DFLOCK, ENV, LONG, Dflock, beat, boottime, gone, last_beat, lenient_server,
-                    left_of_command, processes_with, state_of, wait_for_line)
+                    left_of_command, processes_with, wait_for_line)
 from harness import (check, check_eq, diag, eventually, in_threads, install_program, main,
-                     signal_process, temp_dir, test)
+                     signal_process, state_of, temp_dir, test)
 
 TICK = 0.01  # what /proc/uptime may be behind
 # Of this lease the last 4 s are the margin: so long may a machine that is busy not run dflock.

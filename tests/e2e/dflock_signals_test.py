@@ -8,8 +8,8 @@ import subprocess
 import time
 
 from dflock import (DFLOCK, ENV, LONG, Dflock, becomes_free, gone, is_held, left_of_command,
-                    lenient_server, processes_with, state_of, wait_for_line)
-from harness import check, check_eq, eventually, in_threads, main, temp_dir, test, token_of
+                    lenient_server, processes_with, wait_for_line)
+from harness import check, check_eq, eventually, in_threads, main, stat_of, state_of, temp_dir, test, token_of
 
 FORWARDED = ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2"]
 SLEEPER = "exec sleep 1000"
@@ -271,8 +271,7 @@ def other_children():
         for line in p.stderr:
             if '"started"' in line:
                 command = int(line.split('"pid":')[1].split(",")[0])
-                with open(f"/proc/{command}/stat", encoding="ascii") as f:
-                    guardian = int(f.read().rsplit(")", 1)[1].split()[1])
+                guardian = int(stat_of(command)[1])
                 break
         os.kill(guardian, signal.SIGKILL)
         check_eq(p.wait(LONG), 125, "the exit code")

@@ -9,9 +9,8 @@ import select
 import signal
 import time
 
-from dflock import (DFLOCK, ENV, LONG, becomes_free, gone, is_held, lenient_server, stat_of, state_of,
-                    wait_for_line)
-from harness import check, check_eq, eventually, fail, main, temp_dir, test, token_of
+from dflock import (DFLOCK, ENV, LONG, becomes_free, gone, is_held, lenient_server, wait_for_line)
+from harness import check, check_eq, eventually, fail, main, stat_of, state_of, temp_dir, test, token_of
 
 PROMPT = "ready> "
 

@@ -18,7 +18,7 @@ import time
 
 from failing import CHECK, CHILD, EVER, HTTP, MAIN, WORKER, WRITER, Board, FailServer
 from harness import (BRIEF, Failure, Program, check, check_eq, diag, elapsed, eventually, fail,
-                     fence_of, main, temp_dir, temp_file, test, token_of)
+                     fence_of, main, stat_of, temp_dir, temp_file, test, token_of)
 from web import WebServer
 
 ALL = bool(os.environ.get("DFLOCKD_FAILING_ALL"))
@@ -344,8 +344,7 @@ class Scene:
         def ticks():
             n = 0
             for pid in self.server.members():
-                with open(f"/proc/{pid}/stat") as f:
-                    fields = f.read().rsplit(")", 1)[1].split()
+                fields = stat_of(pid)
                 n += int(fields[11]) + int(fields[12])
             return n
 

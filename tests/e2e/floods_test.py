@@ -136,16 +136,10 @@ def stop(pid):
 def next_fence(server, fence):
     """What reads it from the region; `fence` is the last. Grants are as many as it grows by."""
     fd = re.search(r"\bregion_fd=(\d+)", server.logged("dflockd starts")[0])[1]
-    with open(f"/proc/{server.pid}/fd/{fd}", "rb") as f:
-        head = f.read(1 << 16)
-    at = head.find(struct.pack("<Q", fence + 1))
+    region = open(f"/proc/{server.pid}/fd/{fd}", "rb")
+    at = region.read(1 << 16).find(struct.pack("<Q", fence + 1))
     check(at >= 0, "the next fence is in the region's head")
-
-    def read():
-        with open(f"/proc/{server.pid}/fd/{fd}", "rb") as f:
-            return struct.unpack("<Q", os.pread(f.fileno(), 8, at))[0]
-
-    return read
+    return lambda: struct.unpack("<Q", os.pread(region.fileno(), 8, at))[0]
 
 
 @test("connections that ask without end: each gets its share of a turn, and who asks now and then goes first")
@@ -189,10 +183,11 @@ def greed():
             stop(pid)
             ask(attempt)  # all of them at once, or the last ones would not be known when the first ones are done
             os.kill(pid, signal.SIGCONT)
-            pause, at, since = 0, granted(), elapsed()
-            while asked - granted() > n * each // 2:  # each has had a share
-                if granted() != at:
-                    pause, at, since = max(pause, since()), granted(), elapsed()
+            pause, now, since = 0, granted(), elapsed()
+            while asked - now > n * each // 2:  # each has had a share
+                last, now = now, granted()
+                if now != last:
+                    pause, since = max(pause, since()), elapsed()
             stop(pid)
             left, pause = asked - granted(), max(pause, since())
             after, took = overtaken(attempt)

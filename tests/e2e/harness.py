@@ -46,6 +46,7 @@ Server(args=[], env={}, expect_log=[], workers=2, program=DFLOCKD): with --port 
     .exited(timeout=20) → exit code, waits for an end that the test caused otherwise.
 
 signal_process(pid, signal) → whether it was there still;  stopped(pid), by SIGSTOP or a tracer
+stat_of(pid) → [state, parent, group, …] of proc(5), state_of(pid), None: there is no such process
 
 Program(target=DFLOCKD): .path, a name for it;  .becomes(target), .script(text)
 
@@ -401,14 +402,10 @@ class Server:
     def members(self):
         """All its living processes, of all masters there have been."""
         found = []
-        for entry in os.listdir("/proc"):
-            try:
-                with open(f"/proc/{int(entry)}/stat") as f:
-                    fields = f.read().rsplit(")", 1)[1].split()
-            except (OSError, ValueError, IndexError):
-                continue
-            if int(fields[3]) in self.sessions and fields[0] != "Z" and self._is_ours(int(entry), int(fields[3])):
-                found.append(int(entry))
+        for pid in (int(x) for x in os.listdir("/proc") if x.isdigit()):
+            fields = stat_of(pid)
+            if fields and int(fields[3]) in self.sessions and fields[0] != "Z" and self._is_ours(pid, int(fields[3])):
+                found.append(pid)
         return sorted(found)
 
     def _is_ours(self, pid, session):
@@ -497,18 +494,35 @@ class Server:
 MARK = "TEST_SERVER"  # in a server's environment: whose it is
 
 
+def name_and_stat(pid):
+    """What it calls itself, and [state, parent, group, session, …] of /proc/PID/stat; None: there is no such
+    process."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+            name, rest = f.read().split("(", 1)[1].rsplit(")", 1)
+    except (OSError, IndexError, ValueError):
+        return None
+    return name, rest.split()
+
+
+def stat_of(pid):
+    found = name_and_stat(pid)
+    return found[1] if found else None
+
+
+def state_of(pid):
+    found = stat_of(pid)
+    return found[0] if found else None
+
+
 def started(pid):
     """When, in clock ticks; None: there is none."""
-    try:
-        with open(f"/proc/{pid}/stat") as f:
-            return int(f.read().rsplit(")", 1)[1].split()[19])
-    except OSError:
-        return None
+    found = stat_of(pid)
+    return int(found[19]) if found else None
 
 
 def stopped(pid):
-    with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
-        return f.read().rsplit(")", 1)[1].split()[0] in "Tt"
+    return state_of(pid) in ("T", "t")
 
 
 class Program:
@@ -550,12 +564,8 @@ def install_script(path, text):
 
 def worker_born(pid):
     """(when this worker was started, in clock ticks, its number), None if it is none or has ended."""
-    try:
-        with open(f"/proc/{pid}/stat") as f:
-            name, rest = f.read().split("(", 1)[1].rsplit(")", 1)
-    except OSError:
-        return None
-    found, fields = re.fullmatch(r"dflockd-w(\d+)", name), rest.split()
+    name, fields = name_and_stat(pid) or ("", [])
+    found = re.fullmatch(r"dflockd-w(\d+)", name)
     return (int(fields[19]), int(found[1])) if found and fields[0] not in "ZX" else None
 
 

@@ -133,7 +133,7 @@ def late_master():
         server.board.arm("ACCEPT", action=HANG, role=MASTER)
         with Client(server) as c:
             eventually(lambda: server.board.fired and stopped(server.pid), text="it is stopped before it accepts")
-            time.sleep(1)
+            time.sleep(1)  # the time is the test
             took = elapsed()
             server.kill(signal.SIGCONT)
             c.timeout = 15
